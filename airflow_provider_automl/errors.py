@@ -1,0 +1,30 @@
+"""The package's exceptions. The type says whether a retry can help.
+
+``jobs``, ``sql`` and ``drift`` import nothing of the package and so do not use these: a job tells its kind of
+failure by its exit code, a policy raises ``ValueError``.
+"""
+
+from __future__ import annotations
+
+
+class AutoMLError(Exception):
+    """Anything this provider raises on purpose."""
+
+
+class InputError(AutoMLError):
+    """What the user gave is wrong: a retry cannot help. The message says what was found and how to mend it."""
+
+
+class BusyError(AutoMLError):
+    """Something is in use by somebody else: a retry may help."""
+
+
+class JobError(AutoMLError):
+    """A job crashed, was killed, or exceeded a limit.
+
+    :param reason: ``crash``, ``memory_limit``, ``timeout`` or ``killed``.
+    """
+
+    def __init__(self, message: str, *, reason: str = "crash") -> None:
+        super().__init__(message)
+        self.reason = reason
