@@ -1,0 +1,1 @@
+INSERT INTO "{table}" ("{columns}") SELECT "{columns}" FROM READ_PARQUET(:files, UNION_BY_NAME = TRUE)

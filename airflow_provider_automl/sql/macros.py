@@ -1,0 +1,69 @@
+"""Expressions that engines spell differently: one text per dialect, ``default`` for the others.
+
+In a text, ``a0`` stands for the call's first argument, ``arguments`` for all of them, ``texts`` for all of them cast to
+text with NULL as the empty string.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+# The texts are in the engine's own dialect.
+MACROS: dict[str, dict[str, str]] = {
+    # Whether a DOUBLE is NaN. Trino's NaN equals nothing; Hive compares NaN by its bits in some plans only.
+    "automl_is_nan": {
+        "default": "a0 = CAST('NaN' AS DOUBLE PRECISION)",
+        "duckdb": "ISNAN(a0)",
+        "trino": "IS_NAN(a0)",
+        "spark": "ISNAN(a0)",
+        "hive": "CAST(a0 AS STRING) = 'NaN'",
+    },
+    # A key that orders rows as if at random: a function of the seed (first) and the row's values only.
+    "automl_shuffle_key": {
+        "default": "MD5(CONCAT_WS('|', texts))",
+        "duckdb": "HASH(arguments)",
+        "postgres": "MD5(CAST(ROW(arguments) AS TEXT))",
+        "trino": "MD5(TO_UTF8(JSON_FORMAT(CAST(ROW(arguments) AS JSON))))",
+        "hive": "MD5(CONCAT_WS('|', texts))",
+        "spark": "XXHASH64(arguments)",
+    },
+}
+
+
+def is_macro(node: exp.Anonymous) -> bool:
+    """Return whether a call in a query is one of ours."""
+    return node.name.lower() in MACROS
+
+
+def expand(call: exp.Anonymous, dialect: str) -> exp.Expression:
+    """Return the expression that a macro's call stands for in an engine's dialect."""
+    from sqlglot import exp, parse_one
+
+    texts = MACROS[call.name.lower()]
+    tree = exp.paren(parse_one(texts.get(dialect, texts["default"]), dialect=dialect))
+    arguments = call.expressions
+    for node in list(tree.find_all(exp.Column)):
+        if node.name == "arguments":
+            _spread(node, arguments)
+        elif node.name == "texts":
+            _spread(node, [_as_text(argument) for argument in arguments])
+        elif node.name == "a0":
+            node.replace(arguments[0].copy())
+    return tree
+
+
+def _spread(node: exp.Expression, items: list[exp.Expression]) -> None:
+    assert node.parent is not None
+    assert node.arg_key is not None
+    siblings = list(node.parent.args[node.arg_key])
+    siblings[node.index : (node.index or 0) + 1] = [item.copy() for item in items]
+    node.parent.set(node.arg_key, siblings)
+
+
+def _as_text(item: exp.Expression) -> exp.Expression:
+    from sqlglot import exp
+
+    return exp.Coalesce(this=exp.cast(item.copy(), "TEXT"), expressions=[exp.Literal.string("")])

@@ -1,0 +1,80 @@
+"""Table and column names: as people write them, as an engine folds them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+# One part of a name: in double quotes, in backticks, or bare. A bare part may hold what an identifier in SQL may not
+# (a hyphen, a leading digit): it can still mean only one thing.
+_PART = re.compile(r'"((?:[^"]|"")+)"|`((?:[^`]|``)+)`|([^\s."`\';,()]+)')
+
+
+def parse_parts(name: str, dialect: str) -> list[str]:
+    """Return the parts of a dotted name, each exactly as the engine knows it.
+
+    >>> parse_parts('"My db".T-1', "postgres")
+    ['My db', 't-1']
+
+    Quoted parts are kept; bare ones take the engine's case folding where it has one.
+
+    :raises ValueError: the text is not a name.
+    """
+    parts: list[str] = []
+    position = 0
+    while isinstance(name, str) and (match := _PART.match(name, position)):
+        quoted, ticked, bare = match.groups()
+        if bare is not None:
+            parts.append(_fold(bare, dialect))
+        else:
+            parts.append(quoted.replace('""', '"') if quoted is not None else ticked.replace("``", "`"))
+        position = match.end()
+        if position == len(name):
+            return parts
+        if name[position] != ".":
+            break
+        position += 1
+    raise ValueError(
+        f"{name!r} is not a table name: write schema.table, and put a part with spaces, dots or quotes "
+        'in double quotes, such as "my schema"."my table"'
+    )
+
+
+def parse_table(name: str, dialect: str) -> exp.Table:
+    """Return a table's name as a sqlglot table of at most catalog, schema and table, every part quoted.
+
+    :raises ValueError: the text is not a table name.
+    """
+    parts = parse_parts(name, dialect)
+    if len(parts) > 3:
+        raise ValueError(f"{name!r} has {len(parts)} parts: a table's name has at most catalog.schema.table")
+    return table_of(*parts)
+
+
+def table_of(*parts: str) -> exp.Table:
+    """Return a table from its last one, two or three parts (catalog, schema, table), taken literally."""
+    from sqlglot import exp
+
+    names = [exp.to_identifier(part, quoted=True) for part in parts]
+    return exp.Table(**dict(zip(("this", "db", "catalog"), reversed(names), strict=False)))
+
+
+def folds_case(dialect: str) -> bool:
+    """Return whether the engine takes ``A`` and ``a`` for the same name, even in quotes."""
+    from sqlglot.dialects.dialect import Dialect, NormalizationStrategy
+
+    return Dialect.get_or_raise(dialect).normalization_strategy is NormalizationStrategy.CASE_INSENSITIVE
+
+
+def _fold(part: str, dialect: str) -> str:
+    from sqlglot.dialects.dialect import Dialect, NormalizationStrategy
+
+    strategy = Dialect.get_or_raise(dialect).normalization_strategy
+    if strategy is NormalizationStrategy.LOWERCASE:
+        return part.lower()
+    if strategy is NormalizationStrategy.UPPERCASE:
+        return part.upper()
+    return part
