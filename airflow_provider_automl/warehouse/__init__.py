@@ -1,0 +1,47 @@
+"""The warehouse: a SQL database that holds the tables, reached through an Airflow connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .base import Query, Warehouse
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+__all__ = ["Query", "Warehouse", "open_warehouse"]
+
+# sqlglot's names of dialects, where they are not the connection type's.
+_DIALECTS = {"hiveserver2": "hive", "hive_cli": "hive", "mssql": "tsql", "gcpbigquery": "bigquery"}
+
+
+def open_warehouse(hook: DbApiHook, *, lock_timeout: float = 600.0) -> Warehouse:
+    """Return the warehouse that a hook reaches. This is the one place that tells engines apart.
+
+    :param hook: a hook of the common-sql provider, as ``BaseHook.get_hook(conn_id)`` returns it.
+    :param lock_timeout: seconds to wait for what another process holds, such as DuckDB's file.
+    :raises InputError: the hook's engine has no SQL dialect that sqlglot knows.
+    """
+    if hook.conn_type == "duckdb":
+        from .duckdb import DuckDBWarehouse
+
+        return DuckDBWarehouse(hook, dialect="duckdb", lock_timeout=lock_timeout)
+    if hook.conn_type == "postgres":
+        from .postgres import PostgresWarehouse
+
+        return PostgresWarehouse(hook, dialect="postgres", lock_timeout=lock_timeout)
+    return Warehouse(hook, dialect=_dialect(hook), lock_timeout=lock_timeout)
+
+
+def _dialect(hook: DbApiHook) -> str:
+    from sqlglot.dialects.dialect import Dialect
+
+    from airflow_provider_automl.errors import InputError
+
+    name = _DIALECTS.get(hook.conn_type or "", hook.conn_type or "")
+    if Dialect.get(name) is None:
+        raise InputError(
+            f"The connection {hook.get_conn_id()} is of type {hook.conn_type}, which is no SQL engine known here: "
+            "name a connection of a SQL database."
+        )
+    return name

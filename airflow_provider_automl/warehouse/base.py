@@ -1,0 +1,672 @@
+"""A warehouse over any connection of Airflow's common-sql provider.
+
+What is here holds for every engine with transactions and an ``information_schema``. An engine's own module says only
+what it does better or otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from airflow_provider_automl import sql
+from airflow_provider_automl.errors import AutoMLError, BusyError, InputError
+from airflow_provider_automl.sql.names import folds_case, parse_parts, parse_table, table_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from sqlglot import exp
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Mode = Literal["overwrite", "error", "append"]
+
+# SQLSTATEs of what another session's simultaneous work causes: after it, the same work succeeds or is already done.
+_CONFLICTS = frozenset({"40001", "40P01", "42P06", "42P07", "42701"})
+
+# Seconds for which work that crossed another session's is tried again. A lock is waited for longer, by lock_timeout.
+_CONFLICT_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class Query:
+    """A user's own SELECT, in the engine's dialect. It may stand wherever a table is read."""
+
+    sql: str
+
+    def parse(self, dialect: str) -> exp.Query:
+        """Return the parsed statement.
+
+        :raises InputError: it is not exactly one statement, or one that does more than read.
+        """
+        from sqlglot import exp, parse
+        from sqlglot.errors import SqlglotError
+
+        try:
+            statements = [item for item in parse(self.sql, dialect=dialect) if item is not None]
+        except SqlglotError as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"The query cannot be read as {dialect} SQL: {reason}") from error
+        if len(statements) != 1:
+            raise InputError(f"A query must be exactly one SELECT statement; found {len(statements)} statements.")
+        (tree,) = statements
+        if not isinstance(tree, (exp.Select, exp.SetOperation, exp.Subquery)):
+            raise InputError(f"A query must be a SELECT; found {tree.key.upper()}.")
+        if found := tree.find(exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Into, exp.Command):
+            raise InputError(f"A query must only read; found {found.key.upper()} in it.")
+        names = [name.lower() for name in tree.named_selects if name not in ("", "*")]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise InputError(f"The query names two columns {twice[0]!r}: give each a name of its own.")
+        return tree
+
+
+class Warehouse:
+    """A database that holds the tables, reached through an Airflow hook.
+
+    Tables are named as people write them: ``schema.table``, ``"my schema"."my.table"``, ``catalog.schema.table``.
+    Columns are named exactly. Every call opens a connection of its own and closes it.
+
+    :param hook: a hook of the common-sql provider.
+    :param dialect: sqlglot's name of the engine's dialect.
+    :param lock_timeout: seconds to wait for what another process holds.
+    """
+
+    def __init__(self, hook: DbApiHook, *, dialect: str, lock_timeout: float = 600.0) -> None:
+        self.hook = hook
+        self.dialect = dialect
+        self.lock_timeout = lock_timeout
+
+    # ------------------------------------------------------------------------------------------------ what is there
+
+    def columns(self, source: str | Query) -> dict[str, str]:
+        """Return the columns of a table or query, in order, with their types in one neutral spelling.
+
+        Types are such as BIGINT, INTEGER, DOUBLE, REAL, DECIMAL(18,3), VARCHAR, BOOLEAN, DATE, TIMESTAMP, TIMESTAMPTZ.
+
+        :raises InputError: the table does not exist, or the query fails or names two columns alike.
+        """
+        with self._reading(source) as cursor:
+            return self._columns(cursor, self._source(source))
+
+    def exists(self, table: str) -> bool:
+        """Return whether a table or view of this name exists."""
+        wanted = self._qualified(table)
+        with self._session() as cursor:
+            return self._found(cursor, wanted)
+
+    def same_table(self, a: str, b: str) -> bool:
+        """Return whether two names, as people write them, mean the same table."""
+        return self._same(self._qualified(a), self._qualified(b))
+
+    def count(self, source: str | Query) -> int:
+        """Return the number of rows of a table or query.
+
+        :raises InputError: the table does not exist, or the query fails.
+        """
+        with self._reading(source) as cursor:
+            return self._count(cursor, self._source(source))
+
+    def rows(
+        self,
+        table: str,
+        *,
+        where: Mapping[str, object] | None = None,
+        order_by: Sequence[str] = (),
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> list[dict[str, object]]:
+        """Return rows of a (small) table as dicts. Timestamps come without zone, as stored; ours are UTC.
+
+        :param where: columns and the values they must equal; None asks for NULL.
+        :param order_by: columns to sort by, NULLs last either way.
+        :raises InputError: the table does not exist.
+        """
+        from sqlglot import exp
+
+        with self._reading(table) as cursor:
+            source = self._source(table)
+            columns = list(self._columns(cursor, source))
+            query = sql.statement("select", self.dialect, columns=columns, source=source, condition=dict(where or {}))
+            assert isinstance(query, exp.Select)
+            if order_by:
+                keys = [
+                    exp.Ordered(
+                        this=exp.column(exp.to_identifier(name, quoted=True)), desc=descending, nulls_first=False
+                    )
+                    for name in order_by
+                ]
+                query = query.order_by(*keys, copy=False)
+            if limit is not None:
+                query = query.limit(limit, copy=False)
+            return self._fetch_text(cursor, sql.to_text(query, self.dialect))
+
+    def run(self, template: str, /, **params: object) -> list[dict[str, object]]:
+        """Run a query of ``sql/`` and return its rows as dicts; a statement without result returns none.
+
+        Where the file has a table, a table's name or a :class:`Query` may be given.
+
+        :raises InputError: a table that does not exist, or a name that is none.
+        """
+        tables = {key: value for key, value in params.items() if key in sql.table_slots(template, self.dialect)}
+        named = {key: value for key, value in tables.items() if isinstance(value, (str, Query))}
+        bound = {key: self._source(value) for key, value in named.items()}
+        text = sql.render(template, self.dialect, **(params | bound))
+        with self._reading(*named.values()) as cursor:
+            return self._fetch_text(cursor, text)
+
+    # ------------------------------------------------------------------------------------------------ made and dropped
+
+    def create_schema(self, schema: str) -> None:
+        """Create a schema (``schema`` or ``catalog.schema``) if it is missing."""
+        try:
+            parts = parse_parts(schema, self.dialect)
+        except ValueError as error:
+            raise InputError(str(error).replace("table name", "schema name")) from error
+        if len(parts) > 2:
+            raise InputError(f"{schema!r} has {len(parts)} parts: a schema's name has at most catalog.schema.")
+        table = self._complete(table_of(*parts, "_"))
+        self._write(lambda cursor: self._create_schema(cursor, table))
+
+    def create_table(self, table: str, columns: Mapping[str, str]) -> None:
+        """Create a table, and its schema, if missing; add the columns that are missing. Nothing is ever dropped.
+
+        :param columns: names and neutral types (see :meth:`columns`).
+        """
+        target = self._qualified(table)
+        self._write(lambda cursor: self._create_table(cursor, target, columns))
+
+    def drop_table(self, table: str) -> None:
+        """Drop a table if it exists."""
+        target = self._qualified(table)
+        self._write(lambda cursor: self._run(cursor, "drop_table", table=target))
+
+    # ------------------------------------------------------------------------------------------------ rows out
+
+    def unload(
+        self,
+        source: str | Query,
+        directory: Path,
+        *,
+        max_rows: int | None = None,
+        seed: int = 0,
+        batch_rows: int = 65536,
+    ) -> int:
+        """Write a table or query to Parquet files in a directory, in batches, and return the number of rows.
+
+        The directory is made. An empty result still writes a file, with the right columns and types.
+
+        :param max_rows: if there are more rows, so many are drawn in the warehouse as if at random: the same rows
+            for the same data and seed.
+        :raises InputError: the table does not exist, or the query fails or names two columns alike.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        with self._reading(source) as cursor:
+            bound = self._source(source)
+            columns = self._columns(cursor, bound)
+            if max_rows is not None and self._count(cursor, bound) > max_rows:
+                query = sql.statement(
+                    "sample", self.dialect, columns=list(columns), source=bound, seed=seed, max_rows=max_rows
+                )
+            else:
+                query = sql.statement("select", self.dialect, columns=list(columns), source=bound, condition={})
+            return self._unload(cursor, query, columns, directory / "part-00000.parquet", batch_rows)
+
+    # ------------------------------------------------------------------------------------------------ rows in
+
+    def load(
+        self,
+        directory: Path,
+        table: str,
+        *,
+        mode: Mode = "overwrite",
+        key: str = "",
+        delete_where: Mapping[str, object] | None = None,
+    ) -> int:
+        """Load a directory's Parquet files into a table, whole or not at all, and return the number of rows.
+
+        The rows go to a staging table beside the table, which then takes its place in one step; whoever reads
+        meanwhile sees the old table or the new one, and any failure leaves the old one as it was.
+        The schema is made if missing.
+
+        :param mode: ``overwrite`` replaces the table; ``error`` wants it absent; ``append`` adds the rows to it, making
+            the table and the columns that are missing.
+        :param key: names the staging table: what a killed attempt of the same key left is dropped first.
+        :param delete_where: with ``append``: rows whose columns equal these values are replaced.
+        :raises InputError: ``error`` and the table exists; the name is a view's; the directory has no Parquet file.
+        """
+        target = self._qualified(table)
+        files = parquet_files(directory)
+        names = [name.lower() if folds_case(self.dialect) else name for name in parquet_schema(files).names]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise InputError(f"Two columns are named {twice[0]!r} alike: {table} cannot have both.")
+        if mode == "error":
+            with self._session() as cursor:
+                self._refuse_existing(cursor, target)
+        try:
+            return self._load(files, target, mode=mode, key=key, delete_where=dict(delete_where or {}))
+        except AutoMLError:
+            raise
+        except Exception as error:
+            if _is_users_fault(error):
+                raise InputError(f"The table {table} cannot be written: {first_line(error)}") from error
+            raise
+
+    def record(self, table: str, row: Mapping[str, object], *, key: str = "record_id") -> str:
+        """Write a row exactly once, however often and by however many it is written.
+
+        :param row: columns and values: text, numbers, booleans, None, datetimes (aware ones are stored as UTC).
+            Columns of the table that are not named are NULL.
+        :param key: the column that tells rows apart.
+        :returns: ``inserted``; ``unchanged`` if the same row is there already (``recorded_at`` does not count);
+            ``replaced`` if another row had the same key.
+        :raises InputError: the table does not exist or lacks a column.
+        """
+        target = self._qualified(table)
+        if row.get(key) is None:
+            raise InputError(f"A row of {table} needs a value for {key}.")
+
+        def work(cursor: Any) -> str:
+            self._lock(cursor, target)
+            columns = self._columns(cursor, target)
+            wanted = self._spelled(columns, row, table)
+            (own_key,) = self._spelled(columns, {key: row[key]}, table)
+            condition = {own_key: row[key]}
+            found = self._fetch(cursor, "select", columns=list(columns), source=target, condition=condition)
+            if len(found) == 1 and _same_row(found[0], wanted):
+                return "unchanged"
+            if found:
+                self._run(cursor, "delete", table=target, condition=condition)
+            self._run(cursor, "insert", table=target, columns=list(wanted), items=list(wanted.values()))
+            return "replaced" if found else "inserted"
+
+        with self._explained(table):
+            return self._write(work)
+
+    # ------------------------------------------------------------------------------------------------ an engine's own
+
+    @contextmanager
+    def _session(self, *, write: bool = False) -> Iterator[Any]:
+        """Yield a cursor in one transaction: committed at the end, rolled back by any exception."""
+        with closing(self.hook.get_conn()) as connection:
+            if self.hook.supports_autocommit:
+                self.hook.set_autocommit(connection, False)
+            with closing(connection.cursor()) as cursor:
+                try:
+                    yield cursor
+                except BaseException:
+                    with suppress(Exception):
+                        connection.rollback()
+                    raise
+                connection.commit()
+
+    def _complete(self, table: exp.Table) -> exp.Table:
+        """Return a table with the schema that a bare name means to this connection."""
+        return table if table.db else table_of(self._home["current_schema"], table.name)
+
+    @cached_property
+    def _home(self) -> dict[str, str]:
+        """What a name without schema belongs to."""
+        with self._session() as cursor:
+            (row,) = self._fetch(cursor, "current_schema")
+        return {key: str(value) for key, value in row.items()}
+
+    def _describe(self, cursor: Any, source: exp.Expression) -> list[tuple[str, str]]:
+        """Return the columns of a table or query with their neutral types, duplicates included."""
+        from .types import neutral_type
+
+        view = f"automl_{uuid.uuid4().hex}"
+        self._run(cursor, "create_view", view=table_of(view), source=source)
+        found = self._fetch(cursor, "columns", name=view)
+        self._run(cursor, "drop_view", view=table_of(view))
+        return [
+            (
+                str(row["column_name"]),
+                neutral_type(str(row["data_type"]), self.dialect, row["numeric_precision"], row["numeric_scale"]),
+            )
+            for row in found
+        ]
+
+    def _lock(self, cursor: Any, table: exp.Table) -> None:
+        """Keep other writers of a table out until the transaction ends, where the engine can."""
+
+    def _is_conflict(self, error: Exception) -> bool:
+        """Return whether an error came from another session's simultaneous work."""
+        return (getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)) in _CONFLICTS
+
+    def _unload(
+        self, cursor: Any, query: exp.Expression, columns: Mapping[str, str], path: Path, batch_rows: int
+    ) -> int:
+        """Write a query's rows to a Parquet file."""
+        import pyarrow.parquet as pq
+
+        from .types import arrow_schema, record_batch
+
+        schema = arrow_schema(columns)
+        rows = 0
+        with pq.ParquetWriter(path, schema) as writer:  # type: ignore[no-untyped-call]
+            for batch in self._stream(cursor, sql.to_text(query, self.dialect), batch_rows):
+                writer.write_batch(record_batch(batch, schema))
+                rows += len(batch)
+        return rows
+
+    def _stream(self, cursor: Any, text: str, batch_rows: int) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield a query's rows in batches, none of them empty."""
+        cursor.execute(text)
+        while batch := cursor.fetchmany(batch_rows):
+            yield batch
+
+    def _load(
+        self, files: list[Path], target: exp.Table, *, mode: Mode, key: str, delete_where: dict[str, object]
+    ) -> int:
+        from .types import neutral_columns
+
+        schema = parquet_schema(files)
+        columns = neutral_columns(schema)
+        staging = self._staging(target, key or uuid.uuid4().hex)
+
+        def prepare(cursor: Any) -> None:
+            self._create_schema(cursor, target)
+            self._run(cursor, "drop_table", table=staging)
+            self._run(cursor, "create_table", table=staging, columns=columns)
+
+        def publish(cursor: Any) -> None:
+            if mode == "append":
+                self._append(cursor, target, columns, staging, delete_where)
+                self._run(cursor, "drop_table", table=staging)
+                return
+            if mode == "error":
+                self._refuse_existing(cursor, target)
+            else:
+                self._run(cursor, "drop_table", table=target)
+            self._run(cursor, "rename_table", table=staging, name=table_of(target.name))
+
+        try:
+            self._write(prepare)
+            with self._session(write=True) as cursor:
+                rows = self._insert(cursor, staging, list(columns), parquet_batches(files))
+            self._write(publish)
+        except BaseException:
+            with suppress(Exception):
+                self._write(lambda cursor: self._run(cursor, "drop_table", table=staging))
+            raise
+        return rows
+
+    def _append(
+        self,
+        cursor: Any,
+        target: exp.Table,
+        columns: Mapping[str, str],
+        staging: exp.Table,
+        delete_where: Mapping[str, object],
+    ) -> None:
+        self._create_table(cursor, target, columns)
+        if delete_where:
+            self._run(cursor, "delete", table=target, condition=delete_where)
+        self._run(cursor, "append", table=target, columns=list(columns), source=staging)
+
+    def _insert(self, cursor: Any, table: exp.Table, columns: list[str], batches: Iterator[pa.RecordBatch]) -> int:
+        """Insert Arrow batches, by statements of many rows with bound values, and return the number of rows."""
+        from sqlglot import exp
+
+        from .types import driver_rows
+
+        mark = self.hook.placeholder
+        one_row = "(" + ", ".join([mark] * len(columns)) + ")"
+        into = exp.Insert(
+            this=exp.Schema(this=table, expressions=[exp.to_identifier(name, quoted=True) for name in columns]),
+            expression=exp.Values(expressions=[exp.Tuple(expressions=[exp.null()])]),
+        )
+        head = sql.to_text(into, self.dialect).removesuffix("(NULL)")
+        if mark == "%s":
+            head = head.replace("%", "%%")
+        many = max(1, min(1000, 30_000 // len(columns)))
+        total = 0
+        for batch in batches:
+            rows = driver_rows(batch)
+            for start in range(0, len(rows), many):
+                part = rows[start : start + many]
+                cursor.execute(head + ", ".join([one_row] * len(part)), [value for row in part for value in row])
+            total += len(rows)
+        return total
+
+    # ------------------------------------------------------------------------------------------------ shared steps
+
+    def _write(self, work: Callable[[Any], T]) -> T:
+        """Do work in a transaction; again, for a while, if another session's crossed it."""
+        deadline = time.monotonic() + min(self.lock_timeout, _CONFLICT_TIMEOUT)
+        pause = 0.02
+        while True:
+            try:
+                with self._session(write=True) as cursor:
+                    return work(cursor)
+            except Exception as error:
+                if not self._is_conflict(error):
+                    raise
+                if time.monotonic() > deadline:
+                    raise BusyError(f"Another session kept changing the same tables: {first_line(error)}") from error
+            time.sleep(pause)
+            pause = min(1.0, pause * 2)
+
+    @contextmanager
+    def _reading(self, *sources: str | Query) -> Iterator[Any]:
+        """Yield a cursor; explain a failure that a missing table or a wrong query causes."""
+        with self._explained(*sources), self._session() as cursor:
+            yield cursor
+
+    @contextmanager
+    def _explained(self, *sources: str | Query) -> Iterator[None]:
+        try:
+            yield
+        except AutoMLError:
+            raise
+        except Exception as error:
+            if not _is_users_fault(error):
+                raise
+            for source in sources:
+                if isinstance(source, str) and not self.exists(source):
+                    raise InputError(self._missing(source)) from error
+            if any(isinstance(source, Query) for source in sources):
+                raise InputError(f"The query failed: {first_line(error)}") from error
+            raise
+
+    def _missing(self, table: str) -> str:
+        from difflib import get_close_matches
+
+        wanted = self._qualified(table)
+        with self._session() as cursor:
+            known = {_dotted(found): found for found in self._tables(cursor)}
+        near = get_close_matches(_dotted(wanted), known, n=1) or get_close_matches(
+            wanted.name, [found.name for found in known.values()], n=1
+        )
+        if near and near[0] not in known:
+            near = [name for name, found in known.items() if found.name == near[0]][:1]
+        hint = f"; the nearest existing one is {near[0]}" if near else ""
+        return f"There is no table {table} in this warehouse{hint}."
+
+    def _refuse_existing(self, cursor: Any, target: exp.Table) -> None:
+        if self._found(cursor, target):
+            raise InputError(f"The table {_dotted(target)} exists already: choose another name or the mode overwrite.")
+
+    def _found(self, cursor: Any, table: exp.Table) -> bool:
+        return any(self._same(found, table) for found in self._tables(cursor))
+
+    def _table(self, name: str) -> exp.Table:
+        try:
+            return parse_table(name, self.dialect)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+
+    def _qualified(self, name: str) -> exp.Table:
+        return self._complete(self._table(name))
+
+    def _source(self, source: str | Query) -> exp.Expression:
+        if isinstance(source, Query):
+            return source.parse(self.dialect).subquery("q", copy=False)
+        return self._qualified(source)
+
+    def _same(self, a: exp.Table, b: exp.Table) -> bool:
+        def parts(table: exp.Table) -> tuple[str, ...]:
+            names = (table.db, table.name)
+            return tuple(name.lower() for name in names) if folds_case(self.dialect) else names
+
+        return parts(a) == parts(b) and (not a.catalog or not b.catalog or a.catalog.lower() == b.catalog.lower())
+
+    def _tables(self, cursor: Any) -> list[exp.Table]:
+        found = self._fetch(cursor, "tables")
+        return [table_of(str(row["table_schema"]), str(row["table_name"])) for row in found]
+
+    def _columns(self, cursor: Any, source: exp.Expression) -> dict[str, str]:
+        found = self._describe(cursor, source)
+        seen: set[str] = set()
+        for name, _ in found:
+            if name.lower() in seen:
+                raise InputError(f"Two columns are named {name!r} alike: give each a name of its own.")
+            seen.add(name.lower())
+        return dict(found)
+
+    def _spelled(self, columns: Mapping[str, str], row: Mapping[str, object], table: str) -> dict[str, object]:
+        """Return a row with its columns named as the table spells them."""
+        by_fold = {column.lower(): column for column in columns}
+        if missing := [name for name in row if name.lower() not in by_fold]:
+            raise InputError(f"The table {table} has no column {', '.join(missing)}: create the tables first.")
+        return {name if name in columns else by_fold[name.lower()]: value for name, value in row.items()}
+
+    def _count(self, cursor: Any, source: exp.Expression) -> int:
+        (row,) = self._fetch(cursor, "count", source=source)
+        return int(str(row["n"]))
+
+    def _create_schema(self, cursor: Any, table: exp.Table) -> None:
+        from sqlglot import exp
+
+        def present() -> bool:
+            # Asked first: CREATE SCHEMA IF NOT EXISTS wants a privilege that many lack, even with nothing to do.
+            names = [str(row["schema_name"]) for row in self._fetch(cursor, "schemas")]
+            return table.db.lower() in map(str.lower, names) if folds_case(self.dialect) else table.db in names
+
+        if present():
+            return
+        schema = exp.Table(db=table.args["db"], catalog=table.args.get("catalog"))
+        self._lock(cursor, schema)
+        if not present():
+            self._run(cursor, "create_schema", schema=schema)
+
+    def _create_table(self, cursor: Any, table: exp.Table, columns: Mapping[str, str]) -> None:
+        self._lock(cursor, table)
+        if not self._found(cursor, table):
+            self._create_schema(cursor, table)
+            self._run(cursor, "create_table", table=table, columns=columns)
+        present = {name.lower() for name in self._columns(cursor, table)}
+        for name, kind in columns.items():
+            if name.lower() not in present:
+                self._run(cursor, "add_column", table=table, column={name: kind})
+
+    def _staging(self, target: exp.Table, key: str) -> exp.Table:
+        """Return the staging table of a target: beside it, short enough for engines that cut names at 63 bytes."""
+        from hashlib import sha256
+
+        digest = sha256(f"{target.name}\n{key}".encode()).hexdigest()[:16]
+        parts = [target.catalog] if target.catalog else []
+        readable = "".join(c if c.isascii() and c.isalnum() else "_" for c in target.name)[:30]
+        return table_of(*parts, target.db, f"{readable}_automl_{digest}")
+
+    def _run(self, cursor: Any, template: str, **params: object) -> None:
+        cursor.execute(sql.render(template, self.dialect, **params))
+
+    def _fetch(self, cursor: Any, template: str, **params: object) -> list[dict[str, object]]:
+        return self._fetch_text(cursor, sql.render(template, self.dialect, **params))
+
+    def _fetch_text(self, cursor: Any, text: str) -> list[dict[str, object]]:
+        cursor.execute(text)
+        if cursor.description is None:
+            return []
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+# ---------------------------------------------------------------------------------------------------- Parquet in
+
+
+def parquet_files(directory: Path) -> list[Path]:
+    """Return the Parquet files of a directory, in the order of their names.
+
+    :raises InputError: there is none.
+    """
+    files = sorted(directory.glob("*.parquet"))
+    if not files:
+        raise InputError(f"There is no Parquet file in {directory}.")
+    return files
+
+
+def parquet_schema(files: Sequence[Path]) -> pa.Schema:
+    """Return the common schema of Parquet files."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schemas = [pq.read_schema(path) for path in files]  # type: ignore[no-untyped-call]
+    return pa.unify_schemas(schemas, promote_options="permissive")
+
+
+def parquet_batches(files: Sequence[Path], batch_rows: int = 8192) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of Parquet files in batches of their common schema."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = parquet_schema(files)
+    for path in files:
+        with pq.ParquetFile(path) as file:  # type: ignore[no-untyped-call]
+            for batch in file.iter_batches(batch_size=batch_rows):
+                table = pa.Table.from_batches([batch])
+                if table.schema != schema:
+                    table = pa.concat_tables([schema.empty_table(), table], promote_options="permissive").cast(schema)
+                yield from table.to_batches()
+
+
+# ---------------------------------------------------------------------------------------------------- values, errors
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _is_users_fault(error: Exception) -> bool:
+    """Return whether the engine objects to the statement (PEP 249: ProgrammingError, DataError and the like)."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"ProgrammingError", "DataError", "NotSupportedError", "TrinoUserError"})
+
+
+def _same_row(stored: Mapping[str, object], wanted: Mapping[str, object]) -> bool:
+    """Return whether a stored row is what would be written now. When it was recorded does not count."""
+    return all(
+        _plain(value) == _plain(wanted.get(name)) for name, value in stored.items() if name.lower() != "recorded_at"
+    )
+
+
+def _plain(value: object) -> object:
+    """Return a value so that what was written and what a driver reads back compare equal."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+    if isinstance(value, Decimal):
+        value = float(value)
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN"
+    return value
+
+
+def _dotted(table: exp.Table) -> str:
+    def shown(part: str) -> str:
+        return part if part.replace("_", "a").isalnum() else '"' + part.replace('"', '""') + '"'
+
+    return ".".join(shown(part) for part in (table.db, table.name) if part)

@@ -1,0 +1,233 @@
+"""DuckDB: one file, written by one process at a time.
+
+Connections are opened for one call and closed. While another process holds the file, opening waits. Within a process,
+calls that write take turns; readers open the file read-only, so that several processes may read at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow_provider_automl import sql
+from airflow_provider_automl.errors import BusyError, InputError
+from airflow_provider_automl.sql.names import table_of
+
+from .base import Mode, Warehouse
+
+if TYPE_CHECKING:
+    from airflow.providers.duckdb.hooks.duckdb import DuckDBHook
+    from duckdb import DuckDBPyConnection
+    from sqlglot import exp
+
+log = logging.getLogger(__name__)
+
+_HOLDER = re.compile(r"held in (?P<command>.+?) \(PID (?P<pid>\d+)\)")
+_LOG_EVERY = 30.0
+
+# Why a file cannot be opened now, in DuckDB's words: another process has it; a thread of this process has it open in
+# the other mode; a thread of this process is just closing it.
+_LOCKED = "Could not set lock"
+_OTHER_MODE = "different configuration"
+_CLOSING = "Unique file handle conflict"
+
+# What DuckDB may keep in memory where the connection does not say: it would otherwise fill 80 % of the machine with the
+# tables that it has read. Beyond that it spills to disk. Unloading and loading only pass rows through: they need some
+# buffers a thread, and are no slower for it.
+_QUERY_MEGABYTES = 2048
+_STREAM_MEGABYTES_PER_THREAD = 128
+
+# Values in a row group of the Parquet files: each thread holds one in memory.
+_ROW_GROUP_VALUES = 4_000_000
+
+# One lock a database file: transactions of one process that write the same table would fail instead of waiting.
+_writers: dict[str, threading.RLock] = {}
+_writers_guard = threading.Lock()
+
+# Types that Parquet has no place for, or that come back as something else.
+_AS_TEXT = re.compile(r"(UUID|INTERVAL|BIT|BIGNUM|TIMETZ|JSON|VARIANT|GEOMETRY)$|UNION\(")
+
+
+class DuckDBWarehouse(Warehouse):
+    """A DuckDB file. Loads and unloads by DuckDB's own Parquet reader and writer."""
+
+    @contextmanager
+    def _session(self, *, write: bool = False) -> Iterator[Any]:
+        if not write:
+            connection = self._connect(read_only=True)
+            try:
+                yield connection
+            finally:
+                connection.close()
+            return
+        with self._turn():
+            connection = self._connect(read_only=False)
+            try:
+                connection.begin()
+                try:
+                    yield connection
+                except BaseException:
+                    with suppress(Exception):
+                        connection.rollback()
+                    raise
+                connection.commit()
+            finally:
+                connection.close()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        path = str(Path(self._database()).resolve())
+        with _writers_guard:
+            lock = _writers.setdefault(path, threading.RLock())
+        if not lock.acquire(timeout=self.lock_timeout):
+            raise BusyError(f"Another task of this process held {path} for more than {self.lock_timeout:g} s.")
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _database(self) -> str:
+        database = cast("DuckDBHook", self.hook).get_database()
+        if database in ("", ":memory:"):
+            raise InputError(
+                f"The DuckDB connection {self.hook.get_conn_id()} names no file, and a database in memory is gone with "
+                "the task: set the connection's host to a path."
+            )
+        return database
+
+    def _connect(self, *, read_only: bool) -> DuckDBPyConnection:
+        """Open the file, waiting while another process holds it.
+
+        :raises BusyError: it was held for longer than ``lock_timeout``.
+        """
+        import duckdb
+
+        hook = cast("DuckDBHook", self.hook)
+        database = self._database()
+        read_only = (read_only or hook.read_only) and Path(database).exists()
+        started = time.monotonic()
+        logged = -_LOG_EVERY
+        pause = 0.02
+        while True:
+            try:
+                connection = duckdb.connect(database, read_only=read_only, config=hook.get_connect_config())
+                break
+            except duckdb.Error as error:
+                reason = str(error)
+                if "No such file or directory" in reason:
+                    raise InputError(f"The directory of the DuckDB file {database} does not exist: make it.") from error
+                if _OTHER_MODE in reason and read_only and not hook.read_only:
+                    read_only = False  # another thread of this process writes: who reads beside it opens alike
+                    continue
+                if _OTHER_MODE in reason or _CLOSING in reason:
+                    holder = "another thread of this process"
+                elif _LOCKED in reason:
+                    match = _HOLDER.search(reason)
+                    holder = f"process {match['pid']} ({match['command']})" if match else "another process"
+                else:
+                    raise
+            waited = time.monotonic() - started
+            if waited >= self.lock_timeout:
+                raise BusyError(
+                    f"The DuckDB file {database} was held by {holder} for more than {self.lock_timeout:g} s: "
+                    "end that process, or use a warehouse that several processes may write."
+                )
+            if waited - logged >= _LOG_EVERY:
+                logged = waited
+                log.info("Waiting for the DuckDB file %s, held by %s, for %.0f s so far", database, holder, waited)
+            time.sleep(pause)
+            pause = min(1.0, pause * 1.5)
+        try:
+            hook.load_extensions(connection)
+            hook.configure_secrets(connection)
+            self._bound_memory(connection, _QUERY_MEGABYTES)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _bound_memory(self, connection: Any, megabytes: int) -> None:
+        """Lower the memory that DuckDB may use, unless the Airflow connection says how much that is."""
+        import duckdb
+
+        if {"memory_limit", "max_memory"} & set(cast("DuckDBHook", self.hook).get_connect_config()):
+            return
+        ((current,),) = connection.execute(sql.render("memory_limit", self.dialect)).fetchall()
+        if _megabytes(current) > megabytes:
+            # It is the whole process's limit: another thread's query may be above the new one just now.
+            with suppress(duckdb.OutOfMemoryException):
+                connection.execute(sql.render("set_memory_limit", self.dialect, limit=f"{megabytes}MiB"))
+
+    def _bound_stream(self, cursor: Any) -> None:
+        ((threads,),) = cursor.execute(sql.render("threads", self.dialect)).fetchall()
+        self._bound_memory(cursor, max(256, _STREAM_MEGABYTES_PER_THREAD * int(threads)))
+
+    def _is_conflict(self, error: Exception) -> bool:
+        import duckdb
+
+        return isinstance(error, duckdb.TransactionException)
+
+    def _complete(self, table: exp.Table) -> exp.Table:
+        """Name the catalog too: a schema named like the file would be ambiguous."""
+        if table.catalog:
+            return table
+        return table_of(self._home["current_catalog"], table.db or self._home["current_schema"], table.name)
+
+    def _describe(self, cursor: Any, source: exp.Expression) -> list[tuple[str, str]]:
+        return self._described(self._fetch(cursor, "describe", source=source))
+
+    def _described(self, found: list[dict[str, object]]) -> list[tuple[str, str]]:
+        from .types import neutral_type
+
+        return [(str(row["column_name"]), neutral_type(str(row["column_type"]), self.dialect)) for row in found]
+
+    def _unload(
+        self, cursor: Any, query: exp.Expression, columns: Mapping[str, str], path: Path, batch_rows: int
+    ) -> int:
+        from sqlglot import exp
+
+        assert isinstance(query, exp.Select)
+        self._bound_stream(cursor)
+        for column in list(query.expressions):
+            if _AS_TEXT.match(columns[column.name]):
+                column.replace(exp.alias_(exp.cast(column.copy(), "VARCHAR"), column.name, quoted=True))
+        rows = max(1, min(batch_rows, _ROW_GROUP_VALUES // len(columns)))
+        copy = sql.render("unload", self.dialect, query=query.subquery(copy=False), path=str(path), batch_rows=rows)
+        (count,) = cursor.execute(copy).fetchone()
+        return int(count)
+
+    def _load(
+        self, files: list[Path], target: exp.Table, *, mode: Mode, key: str, delete_where: dict[str, object]
+    ) -> int:
+        """Load in one transaction, which needs no staging table: it is published, or rolled back, by DuckDB itself."""
+        paths = [str(path) for path in files]
+
+        def work(cursor: Any) -> int:
+            self._bound_stream(cursor)
+            self._create_schema(cursor, target)
+            if mode == "append":
+                columns = dict(self._described(self._fetch(cursor, "describe_files", files=paths)))
+                self._create_table(cursor, target, columns)
+                if delete_where:
+                    self._run(cursor, "delete", table=target, condition=delete_where)
+                self._run(cursor, "append_files", table=target, columns=list(columns), files=paths)
+            else:
+                if mode == "error":
+                    self._refuse_existing(cursor, target)
+                self._run(cursor, "load", table=target, files=paths)
+            ((count,),) = cursor.fetchall()
+            return int(count)
+
+        return self._write(work)
+
+
+def _megabytes(text: str) -> float:
+    """Return a size as DuckDB writes it, such as ``18.6 GiB``, in MiB."""
+    number, unit = text.split()
+    return float(number) * {"bytes": 1 / 2**20, "KiB": 1 / 2**10, "MiB": 1, "GiB": 2**10, "TiB": 2**20}[unit]
