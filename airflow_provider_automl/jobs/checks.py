@@ -1,0 +1,210 @@
+"""What can be said about a training's input before anything is fitted. Every finding is a ``JobInputError``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_automl.jobs.errors import JobInputError
+from airflow_provider_automl.jobs.frames import kind, listed, scalar
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+PROBLEM_TYPES = ("binary", "multiclass", "regression")
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` where one is near enough, else nothing."""
+    names = list(known)
+    text = str(name)
+    near = [other for other in names if other.strip().lower() == text.strip().lower()]
+    near = near or get_close_matches(text, names, n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def check_columns(schema: pa.Schema, job: Mapping[str, Any]) -> dict[str, str]:
+    """Check the columns that the job names; returns those that are no features, and why.
+
+    :raises JobInputError: the target, the weights or a column to ignore is missing, or cannot be what it is given for.
+    """
+    names = schema.names
+    target, weight = job["target_column"], job["sample_weight"]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise JobInputError(f"The input has more than one column {listed(twice)}: give each a name of its own.")
+    for what, name in (("target column", target), ("weight column", weight)):
+        if name is not None and name not in names:
+            raise JobInputError(
+                f"The input has no {what} {name!r}{nearest(name, names)}: its columns are {', '.join(names)}."
+            )
+    if missing := [name for name in job["ignore_columns"] or () if name not in names]:
+        said = ", ".join(f"{name!r}{nearest(name, names)}" for name in missing)
+        raise JobInputError(f"The input has no column to ignore {said}: its columns are {', '.join(names)}.")
+    label_kind = kind(schema.field(target).type)
+    if label_kind not in ("number", "text"):
+        raise JobInputError(
+            f"The target column {target!r} is of type {schema.field(target).type}: give numbers, text or booleans."
+        )
+    if weight is not None and (weight == target or kind(schema.field(weight).type) != "number"):
+        why = "the target itself" if weight == target else f"of type {schema.field(weight).type}"
+        raise JobInputError(f"The weight column {weight!r} is {why}: give a column of numbers, 0 or above.")
+    given = job["ignore_columns"]
+    if given is not None and target in given:
+        raise JobInputError(f"The target column {target!r} is among the columns to ignore: take it out.")
+    ignored = dict.fromkeys(given if given is not None else ["time"] if "time" in names else [], "told to ignore")
+    for field in schema:
+        if field.name not in (target, weight) and field.name not in ignored and kind(field.type) == "other":
+            ignored[field.name] = f"of type {field.type}, which no model learns from"
+    ignored.pop(target, None)
+    if not set(names) - {target, weight} - ignored.keys():
+        raise JobInputError("The input has no feature: every column is the target, the weights, or ignored.")
+    return ignored
+
+
+def check_weights(weights: pd.Series) -> None:
+    """Weights must be numbers, 0 or above, some above 0.
+
+    :raises JobInputError: counts the rows that are not.
+    """
+    import numpy as np
+
+    values = weights.to_numpy(dtype=np.float64, na_value=np.nan)
+    for what, bad in (
+        ("NULL, NaN or infinite", ~np.isfinite(values)),
+        ("negative", values < 0),
+        ("not above 0", np.full(1, values.max() <= 0)),
+    ):
+        if count := int(bad.sum()):
+            rows = f"{count:,} rows" if len(bad) > 1 else "every row"
+            raise JobInputError(
+                f"The weight column {weights.name!r} is {what} in {rows}: give each row a weight of 0 or above, "
+                "some of them above 0."
+            )
+
+
+def problem_type(given: str | None, target: pd.Series, label_kind: str) -> str:
+    """The problem that the target poses: as given, if it can be that, else as AutoGluon infers it.
+
+    :raises JobInputError: one value only, text for a regression, or more than two classes for a binary problem.
+    """
+    from autogluon.core.utils import infer_problem_type
+
+    if given is not None and given not in PROBLEM_TYPES:
+        raise JobInputError(f"problem_type is {given!r}: give one of {', '.join(PROBLEM_TYPES)}, or none.")
+    distinct = target.nunique()
+    if distinct == 1:
+        raise JobInputError(
+            f"The target column {target.name!r} has one value only, {scalar(target.iloc[0])!r}: "
+            "there is nothing to learn; give rows of at least two."
+        )
+    if given == "regression" and label_kind == "text":
+        raise JobInputError(
+            f"problem_type is 'regression', but the target column {target.name!r} is text: give a column of numbers."
+        )
+    if given == "binary" and distinct != 2:
+        raise JobInputError(
+            f"problem_type is 'binary', but the target column {target.name!r} has {distinct} classes: "
+            f"{listed(sorted(target.unique()), 10)}; use 'multiclass'."
+        )
+    return given or str(infer_problem_type(target, silent=True))
+
+
+def find_class(given: Any, classes: Sequence[Any]) -> Any:
+    """The class that ``given`` means: itself, or the one that it is the text of (``"1"`` for 1, ``"true"`` for True).
+
+    :raises JobInputError: there is none; lists the classes found.
+    """
+    for value in classes:
+        if type(value) is type(given) and value == given:
+            return value
+    for value in classes:
+        if _means(given, value):
+            return value
+    raise JobInputError(
+        f"positive_class {given!r} never occurs in the target column{nearest(given, map(str, classes))}: "
+        f"its classes are {listed(list(classes))}."
+    )
+
+
+def _means(given: Any, value: Any) -> bool:
+    """Whether ``given``, of another type, spells that class."""
+    if isinstance(value, str):
+        return str(given) == value
+    text = str(given).strip().lower()
+    if isinstance(value, bool) and text in ("true", "false"):
+        return value == (text == "true")
+    try:
+        return bool(float(text) == value)
+    except ValueError:
+        return False
+
+
+def check_metric(given: str | None, problem: str) -> str:
+    """The metric's name; ``auto`` is ``roc_auc`` (binary), ``accuracy`` (multiclass), ``root_mean_squared_error``.
+
+    :raises JobInputError: no metric of that name for that problem; lists those that there are.
+    """
+    from autogluon.core.metrics import METRICS
+
+    if given in (None, "auto"):
+        return {"binary": "roc_auc", "multiclass": "accuracy"}.get(problem, "root_mean_squared_error")
+    known = METRICS[problem]
+    if given not in known:
+        other = [name for name in METRICS if given in METRICS[name]]
+        what = f"is for {' and '.join(other)} problems, not {problem}" if other else f"is no metric of {problem}"
+        raise JobInputError(f"eval_metric {given!r} {what}{nearest(given, known)}: give one of {', '.join(known)}.")
+    return str(given)
+
+
+def check_presets(given: str | list[str] | None) -> str | list[str] | None:
+    """AutoGluon's presets.
+
+    :raises JobInputError: there is none of such a name; lists those that there are.
+    """
+    from autogluon.tabular.configs.presets_configs import tabular_presets_alias, tabular_presets_dict
+
+    known = [*tabular_presets_dict, *tabular_presets_alias]
+    for name in [given] if isinstance(given, str) else given or ():
+        if name not in known:
+            raise JobInputError(
+                f"There is no preset {name!r}{nearest(name, known)}: give one of {', '.join(tabular_presets_dict)}."
+            )
+    return given
+
+
+def check_hyperparameters(given: dict[str, Any] | str | None) -> dict[Any, Any] | str | None:
+    """AutoGluon's hyperparameters: the name of a set, or models by key; stack levels become numbers again.
+
+    :raises JobInputError: there is no such set or model, or a model's are neither an object nor a list of objects.
+    """
+    from autogluon.tabular.configs.hyperparameter_configs import get_hyperparameter_config_options
+    from autogluon.tabular.registry import ag_model_registry
+
+    if given is None:
+        return None
+    if isinstance(given, str):
+        known = get_hyperparameter_config_options()
+        if given not in known:
+            raise JobInputError(
+                f"There are no hyperparameters {given!r}{nearest(given, known)}: give one of {', '.join(known)}, "
+                'or models such as {"GBM": {}, "CAT": {}}.'
+            )
+        return given
+    if not isinstance(given, dict) or not given:
+        raise JobInputError(f'hyperparameters is {given!r}: give models such as {{"GBM": {{}}, "CAT": {{}}}}.')
+    if all(str(key).isdigit() or key == "default" for key in given):
+        return {int(key) if str(key).isdigit() else key: check_hyperparameters(models) for key, models in given.items()}
+    models = ag_model_registry.keys
+    for key, value in given.items():
+        if key not in models:
+            raise JobInputError(
+                f"hyperparameters names a model {key!r} that AutoGluon does not have{nearest(key, models)}: "
+                f"its models are {', '.join(models)}."
+            )
+        if not isinstance(value, dict) and not (isinstance(value, list) and all(isinstance(v, dict) for v in value)):
+            raise JobInputError(
+                f"The hyperparameters of model {key!r} are {value!r}: give an object, or a list of objects."
+            )
+    return given

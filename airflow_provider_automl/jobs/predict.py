@@ -1,0 +1,221 @@
+"""The prediction job: Parquet batches in, Parquet batches out, memory flat whatever the number of rows."""
+
+from __future__ import annotations
+
+import base64
+import platform
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_automl.jobs import parquet, rowids
+from airflow_provider_automl.jobs.checks import nearest
+from airflow_provider_automl.jobs.errors import JobInputError
+from airflow_provider_automl.jobs.frames import kind, to_pandas
+from airflow_provider_automl.jobs.model_files import PREDICTOR, check_versions, read_manifest
+from airflow_provider_automl.jobs.parquet import Parts
+from airflow_provider_automl.jobs.probabilities import correct, to_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: A column of the first kind that should be of the second can be converted; other mixtures make no sense.
+_CASTS = {("text", "number"), ("text", "time"), ("number", "text"), ("time", "text")}
+
+
+@dataclass
+class Input:
+    """The rows to predict on, and which of their columns the model reads."""
+
+    parts: Parts
+    columns: dict[str, str]  # feature -> column of the input
+    types: dict[str, pa.DataType]  # feature -> its type in training
+    output: list[str]  # the input's columns that the output repeats
+
+
+def predict(job: dict[str, Any]) -> dict[str, Any]:
+    """Predict on every row; returns the job's result.
+
+    :raises JobInputError: the model's files are not the registered ones, or the input does not fit the model.
+    """
+    manifest = read_manifest(Path(job["model_dir"]), job["model_digest"])
+    check_versions(manifest, platform.python_version())
+    source = open_input(job, manifest)
+    model = Model(Path(job["model_dir"]), manifest) if source.parts.rows else None
+    output = Path(job["output"])
+    output.mkdir(parents=True, exist_ok=True)
+    partial = output / ".partial"
+    columns = write(job, manifest, source, model, partial)
+    partial.rename(output / "part-00000.parquet")
+    return {
+        "rows": source.parts.rows,
+        "positive_class": manifest["positive_class"],
+        "problem_type": manifest["problem_type"],
+        "target_column": manifest["target_column"],
+        "columns": columns,
+    }
+
+
+def open_input(job: dict[str, Any], manifest: dict[str, Any]) -> Input:
+    """Find the model's features in the input and check what can be checked before a prediction.
+
+    :raises JobInputError: missing or uncastable columns, columns that the output would have twice, bad row ids.
+    """
+    parts = Parts(job["input"])
+    schema = parts.schema
+    print(f"reading {parts.rows:,} rows of {len(schema.names)} columns", flush=True)
+    ignored = set(job["ignore_columns"] or ())
+    if unknown := sorted(ignored - set(schema.names)):
+        said = ", ".join(f"{name!r}{nearest(name, schema.names)}" for name in unknown)
+        raise JobInputError(f"The input has no column to ignore {said}: its columns are {', '.join(schema.names)}.")
+    rowid = job["rowid_column"]
+    if rowid is not None and rowid not in schema.names:
+        raise JobInputError(
+            f"The input has no row id column {rowid!r}{nearest(rowid, schema.names)}: "
+            f"its columns are {', '.join(schema.names)}."
+        )
+    types = {field.name: field.type for field in list(_trained(manifest))[:-1]}
+    columns = _find_features(types, schema, ignored, manifest["target_column"])
+    repeated = schema.names if rowid is None else [rowid]
+    added = {field.name.lower() for field in _added(manifest)}
+    if twice := [name for name in repeated if name.lower() in added]:
+        raise JobInputError(
+            f"The input already has {', '.join(map(repr, twice))}, which the prediction adds: rename the column, leave "
+            "it out of the query, or give rowid_column to have only the row id and the predictions."
+        )
+    if rowid is not None:
+        print(f"checking that {rowid} tells all rows apart", flush=True)
+        rowids.check(parts, rowid, Path(job["output"]).parent)
+    return Input(parts, columns, types, list(repeated))
+
+
+class Model:
+    """A loaded model, all of it in memory."""
+
+    def __init__(self, model_dir: Path, manifest: dict[str, Any]) -> None:
+        from autogluon.tabular import TabularPredictor
+
+        print("loading the model", flush=True)
+        self._manifest = manifest
+        self._predictor = TabularPredictor.load(str(model_dir / PREDICTOR), verbosity=1)
+        self._predictor.persist()
+
+    def __call__(self, source: Input, batch: pa.RecordBatch) -> list[pa.Array]:
+        """The columns that a prediction adds, for these rows; the model is asked once."""
+        import numpy as np
+        import pyarrow as pa
+
+        manifest = self._manifest
+        label = list(_trained(manifest))[-1]
+        frame = to_pandas({name: _cast(batch[column], name, column, source) for name, column in source.columns.items()})
+        if manifest["problem_type"] == "regression":
+            values = self._predictor.predict(frame, as_pandas=False)
+            return [pa.array(values.astype(np.float64), pa.float64())]
+        binary = manifest["problem_type"] == "binary"
+        raw = self._predictor.predict_proba(frame, as_pandas=False, as_multiclass=not binary)
+        probabilities = correct(raw, manifest["correction"])
+        if binary:
+            chosen = (probabilities > manifest["decision_threshold"]).astype(np.int8)
+            shown = probabilities
+        else:
+            chosen = probabilities.argmax(axis=1)
+            shown = probabilities[np.arange(len(chosen)), chosen]
+        classes = pa.array(manifest["classes"])
+        classes = classes if classes.type == label.type else classes.cast(label.type)
+        return [classes.take(pa.array(chosen)), pa.array(shown), to_json(probabilities, manifest["classes"])]
+
+
+def write(job: dict[str, Any], manifest: dict[str, Any], source: Input, model: Model | None, path: Path) -> list[str]:
+    """Predict batch by batch into one Parquet file; returns its columns.
+
+    Reading and writing go on beside the model.
+    """
+    import pyarrow as pa
+
+    repeated = [source.parts.schema.field(name) for name in source.output]
+    schema = pa.schema([*repeated, *_added(manifest)])
+    needed = list(dict.fromkeys([*source.columns.values(), *source.output]))
+    done = 0
+    with parquet.writer(path, schema) as file, ThreadPoolExecutor(1) as beside:
+        written: Future[None] | None = None
+        for batch in source.parts.batches(needed, int(job["batch_rows"])):
+            assert model is not None  # there is one if there are rows
+            predicted = model(source, batch)
+            table = pa.Table.from_arrays([*(batch[field.name] for field in repeated), *predicted], schema=schema)
+            if written is not None:
+                written.result()
+            written = beside.submit(file.write_table, table)
+            done += len(batch)
+            print(f"predicting: {done:,} of {source.parts.rows:,} rows are done", flush=True)
+        if written is not None:
+            written.result()
+    return list(schema.names)
+
+
+def _trained(manifest: dict[str, Any]) -> pa.Schema:
+    """The features and, last, the label, in the types that they were trained with."""
+    import pyarrow as pa
+
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(manifest["arrow_schema"])))
+
+
+def _added(manifest: dict[str, Any]) -> list[pa.Field]:
+    """The columns that a prediction adds."""
+    import pyarrow as pa
+
+    label = list(_trained(manifest))[-1]
+    predicted = f"predicted_{manifest['target_column']}"
+    if manifest["problem_type"] == "regression":
+        return [pa.field(predicted, pa.float64())]
+    return [
+        pa.field(predicted, label.type),
+        pa.field("predicted_proba", pa.float64()),
+        pa.field("predicted_probabilities", pa.string()),
+    ]
+
+
+def _find_features(types: dict[str, pa.DataType], schema: pa.Schema, ignored: set[str], target: str) -> dict[str, str]:
+    """Which column is which feature: the same name, else the same but for case."""
+    by_lower: dict[str, list[str]] = {}
+    for name in schema.names:
+        by_lower.setdefault(name.lower(), []).append(name)
+    found, missing, wrong = {}, [], []
+    for feature, trained in types.items():
+        candidates = [feature] if feature in schema.names else by_lower.get(feature.lower(), [])
+        if len(candidates) != 1 or candidates[0] in ignored:
+            missing.append(feature)
+            continue
+        found[feature] = candidates[0]
+        have = schema.field(candidates[0]).type
+        if kind(have) != kind(trained) and (kind(have), kind(trained)) not in _CASTS:
+            wrong.append(f"{candidates[0]!r} is of type {have}, and the model expects {trained}")
+    if missing:
+        why = " (told to ignore)" if ignored & set(missing) else ""
+        raise JobInputError(
+            f"The input lacks {len(missing)} of the model's {len(types)} features: "
+            f"{', '.join(map(repr, missing))}{why}; its columns are {', '.join(schema.names)}."
+        )
+    if wrong:
+        raise JobInputError(f"The input does not fit the model: {'; '.join(wrong)}. Convert these columns.")
+    return found
+
+
+def _cast(values: pa.Array, feature: str, column: str, source: Input) -> pa.Array:
+    """A feature's column as the kind that it was trained with."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    trained = source.types[feature]
+    if kind(values.type) == kind(trained):
+        return values
+    wanted = {"number": pa.float64(), "time": pa.timestamp("us"), "text": pa.string()}[kind(trained)]
+    try:
+        if kind(values.type) == "text":
+            values = pc.utf8_trim_whitespace(values)
+        return values.cast(wanted)
+    except pa.ArrowInvalid as error:
+        raise JobInputError(
+            f"The input does not fit the model: {column!r} is of type {values.type}, the model expects {trained}, and "
+            f"not every value can be converted ({error}). Convert the column."
+        ) from error

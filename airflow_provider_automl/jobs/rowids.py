@@ -1,0 +1,109 @@
+"""Whether a column tells all rows apart: exactly, and in flat memory.
+
+Every value becomes 8 bytes: a number its own bits, anything else a hash. They are spread over files by value, so that
+each file can be sorted in memory. Where two hashes are equal, the values themselves are compared.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_automl.jobs.errors import JobInputError
+from airflow_provider_automl.jobs.frames import kind
+from airflow_provider_automl.jobs.parquet import Parts
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+_ROWS_PER_FILE = 8_000_000
+_BATCH_ROWS = 1 << 18
+
+
+def check(parts: Parts, column: str, scratch: Path) -> None:
+    """Check that no value of ``column`` is NULL and none occurs twice.
+
+    :param scratch: a directory for temporary files, 8 bytes a row.
+    :raises JobInputError: counts the NULLs, or shows a value that occurs twice.
+    """
+    buckets = 1 + parts.rows // _ROWS_PER_FILE
+    mend = "give a column that tells all rows apart"
+    with tempfile.TemporaryDirectory(dir=scratch) as directory:
+        paths = [Path(directory, str(bucket)) for bucket in range(buckets)]
+        nulls = 0
+        for values in _batches(parts, column):
+            nulls += values.null_count
+            _spread(_bits(values), paths)
+        if nulls:
+            raise JobInputError(f"The row id column {column!r} is NULL in {nulls:,} of {parts.rows:,} rows: {mend}.")
+        suspects = _repeated(paths)
+    if len(suspects) and (value := _really_repeated(parts, column, suspects)) is not None:
+        raise JobInputError(f"The row id column {column!r} has {value[0]!r} in more than one row: {mend}.")
+
+
+def _batches(parts: Parts, column: str) -> Iterator[pa.Array]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for batch in parts.batches([column], _BATCH_ROWS):
+        values = batch.column(0)
+        if pa.types.is_dictionary(values.type):
+            values = values.cast(values.type.value_type)
+        if pa.types.is_floating(values.type):  # NaN tells nothing apart, and 0.0 is -0.0
+            values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), pc.add(values, 0.0))
+        yield values
+
+
+def _bits(values: pa.Array) -> np.ndarray:
+    """8 bytes a value; equal values have equal bytes."""
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+    if pa.types.is_integer(values.type):
+        bits: np.ndarray = values.drop_null().to_numpy(zero_copy_only=False).astype(np.uint64, casting="unsafe")
+        return bits
+    if kind(values.type) == "other":
+        texts = np.array([str(value) for value in values.drop_null().to_pylist()], dtype=object)
+    else:
+        texts = values.drop_null().cast(pa.string()).to_numpy(zero_copy_only=False)
+    hashes: np.ndarray = pd.util.hash_array(texts, categorize=False)
+    return hashes
+
+
+def _spread(bits: np.ndarray, paths: Sequence[Path]) -> None:
+    import numpy as np
+
+    mixed = bits * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)  # consecutive numbers spread evenly
+    bucket = mixed % np.uint64(len(paths))
+    for index, path in enumerate(paths):
+        with path.open("ab") as file:
+            bits[bucket == index].tofile(file)
+
+
+def _repeated(paths: Sequence[Path]) -> np.ndarray:
+    import numpy as np
+
+    found = []
+    for path in paths:
+        bits = np.fromfile(path, dtype=np.uint64)
+        bits.sort()
+        found.append(np.unique(bits[1:][bits[1:] == bits[:-1]])[:1000])
+    return np.concatenate(found)
+
+
+def _really_repeated(parts: Parts, column: str, suspects: np.ndarray) -> tuple[Any] | None:
+    """The first value that occurs twice among those whose bytes are equal."""
+    import numpy as np
+
+    seen: set[Any] = set()
+    for values in _batches(parts, column):
+        for value in values.filter(np.isin(_bits(values), suspects)).to_pylist():
+            key = value if value.__hash__ is not None else str(value)
+            if key in seen:
+                return (value,)
+            seen.add(key)
+    return None

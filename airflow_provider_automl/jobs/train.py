@@ -1,0 +1,518 @@
+"""The training job: read, fit, save, and report, each a function of its own.
+
+Beside AutoGluon's own lines it prints what it does, in lines that begin with ``reading``, ``fitting``, ``saving``,
+``measuring`` and ``reporting``. The model and its manifest come first: what follows may fail and loses nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import platform
+import random
+import shutil
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_automl.jobs import checks, tables
+from airflow_provider_automl.jobs.errors import JobInputError
+from airflow_provider_automl.jobs.files import RESULT, write_json
+from airflow_provider_automl.jobs.frames import kind, listed, scalar, to_pandas
+from airflow_provider_automl.jobs.model_files import PREDICTOR, autogluon_version, write_manifest
+from airflow_provider_automl.jobs.parquet import Parts
+from airflow_provider_automl.jobs.probabilities import correct, fit_temperature
+from airflow_provider_automl.jobs.report import write_report
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+#: The weights' name inside AutoGluon, to which some names are strategies.
+_WEIGHT = "__automl_weight__"
+#: Models that need torch.
+_TORCH_MODELS = ["NN_TORCH", "FASTAI"]
+#: AutoGluon is told of less than the hard limit: its own estimate leaves out what is not its.
+_SOFT_MEMORY = 0.9
+#: A class of fewer rows is warned of.
+_FEW_ROWS = 10
+
+
+@dataclass
+class Data:
+    """The rows to learn from."""
+
+    frame: pd.DataFrame  # features, the target, and the weights under their inner name
+    features: pa.Schema  # as they were read
+    label_type: pa.DataType
+    ignored: dict[str, str]  # column -> why
+    rows_dropped: int  # whose label is NULL
+
+
+@dataclass
+class Plan:
+    """What is to be learnt, all of it checked."""
+
+    problem_type: str
+    eval_metric: str
+    classes: list[Any] | None  # as values of the label column, in order
+    positive_class: Any
+    presets: str | list[str] | None
+    hyperparameters: dict[Any, Any] | str | None
+    oversample: bool
+
+
+@dataclass
+class Fitted:
+    """A fitted predictor and what was measured on rows that it did not learn from."""
+
+    predictor: Any
+    classes: list[Any] | None
+    seconds: float
+    correction: dict[str, Any]
+    decision_threshold: float
+    score_val: float | None
+    best_model: str
+    leaderboard: pd.DataFrame
+    held_out: pd.DataFrame | None  # None: bagged
+    oversampling: dict[str, Any] | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def train(job: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """Train a model; returns the job's result, see the launcher's contract.
+
+    :raises JobInputError: the user's input is wrong.
+    """
+    data = read(job)
+    plan = make_plan(job, data)
+    model_dir = Path(job["model_dir"])
+    fitted = fit(job, data, plan, model_dir / PREDICTOR)
+    result = save(job, data, plan, fitted, model_dir)
+    # From here on the model is there: a limit that is exceeded, or a crash, only cuts the report short.
+    write_json(directory / RESULT, result)
+    return result | report(job, data, fitted, result, directory)
+
+
+def read(job: dict[str, Any]) -> Data:
+    """Read the input's Parquet files and leave out what cannot be learnt from.
+
+    :raises JobInputError: columns are missing or of types that cannot be used, or no row has a label.
+    """
+    import pyarrow.compute as pc
+
+    source = Parts(job["input"])
+    schema, rows = source.schema, source.rows
+    ignored = checks.check_columns(schema, job)
+    target, weight = job["target_column"], job["sample_weight"]
+    wanted = [name for name in schema.names if name not in ignored or name == weight]
+    _say(f"reading {rows:,} rows of {len(wanted)} columns")
+    for name, why in ignored.items():
+        _say(f"Column {name!r} is no feature: {why}")
+    if rows == 0:
+        raise JobInputError("The input has no rows: there is nothing to learn from.")
+    parts = source.read(wanted)
+    label = parts[target]
+    labelled = pc.is_valid(label)
+    if pc.any(pc.is_null(label, nan_is_null=True)).as_py():
+        labelled = pc.invert(pc.is_null(label, nan_is_null=True))
+        parts = parts.filter(labelled)
+    dropped = rows - parts.num_rows
+    if parts.num_rows == 0:
+        raise JobInputError(f"The target column {target!r} is NULL in all {rows:,} rows: there is nothing to learn.")
+    if dropped:
+        _say(f"{dropped:,} rows are left out, for their target {target!r} is NULL")
+    features = [name for name in wanted if name not in (target, weight)]
+    columns = {name: parts[name] for name in (*features, target)}
+    if weight is not None:
+        columns[_WEIGHT] = parts[weight]
+    feature_schema = parts.select(features).schema.remove_metadata()
+    label_type = parts.schema.field(target).type
+    del parts, label
+    frame = to_pandas(columns)
+    del columns
+    if weight is not None:
+        checks.check_weights(frame[_WEIGHT].rename(weight))
+        frame[_WEIGHT] *= len(frame) / frame[_WEIGHT].sum()
+    return Data(frame, feature_schema, getattr(label_type, "value_type", label_type), ignored, dropped)
+
+
+def make_plan(job: dict[str, Any], data: Data) -> Plan:
+    """Check everything that can be checked before the fit.
+
+    :raises JobInputError: says what is wrong and what there is to choose from.
+    """
+    import numpy as np
+
+    target = data.frame[job["target_column"]]
+    label_kind = kind(data.label_type)
+    if label_kind == "number" and not np.isfinite(target.to_numpy(dtype=np.float64)).all():
+        raise JobInputError(f"The target column {target.name!r} has infinite values: make them NULL or leave them out.")
+    if job["time_limit"] is not None and job["time_limit"] <= 0:
+        raise JobInputError(f"time_limit is {job['time_limit']}: give seconds above 0.")
+    problem = checks.problem_type(job["problem_type"], target, label_kind)
+    metric = checks.check_metric(job["eval_metric"], problem)
+    presets = checks.check_presets(job["presets"])
+    hyperparameters = checks.check_hyperparameters(job["hyperparameters"])
+    if problem == "regression":
+        if job["positive_class"] is not None:
+            raise JobInputError(
+                f"positive_class is {job['positive_class']!r}, but the target {target.name!r} is to be a number "
+                "(regression): leave it out, or set problem_type='binary'."
+            )
+        return Plan(problem, metric, None, None, presets, hyperparameters, oversample=False)
+    counts = target.value_counts()
+    classes = [_label_value(value, data.label_type) for value in sorted(counts.index)]
+    if problem != "binary" and job["positive_class"] is not None:
+        raise JobInputError(
+            f"positive_class is {job['positive_class']!r}, but the target {target.name!r} has {len(classes)} classes: "
+            f"{listed(classes, 10)}; leave it out, or give two classes."
+        )
+    if counts.iloc[1] < 2:
+        raise JobInputError(
+            f"The target column {target.name!r} has {len(classes)} classes and only one of them, "
+            f"{_label_value(counts.index[0], data.label_type)!r}, has more than one row: give more rows of the others."
+        )
+    positive = None
+    oversample = False
+    if problem == "binary":
+        given = job["positive_class"]
+        positive = classes[1] if given is None else checks.find_class(given, classes)
+        classes = [next(value for value in classes if value != positive), positive]
+        oversample = counts.min() / counts.max() < job["oversampling_threshold"]
+    return Plan(problem, metric, classes, positive, presets, hyperparameters, oversample)
+
+
+def fit(job: dict[str, Any], data: Data, plan: Plan, path: Path) -> Fitted:
+    """Fit AutoGluon's models into ``path``.
+
+    :raises JobInputError: not one model could be fitted within the limits.
+    """
+    import numpy as np
+
+    seed = int(job["random_seed"])
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # the generator that models share
+    training, held_out, oversampling = data.frame, None, None
+    if plan.oversample:
+        training, held_out, oversampling = _oversample(job, data.frame)
+    predictor, seconds = _fit_autogluon(job, data, plan, path, training, held_out)
+    best = predictor.model_best
+    leaderboard = predictor.leaderboard(extra_info=True, silent=True)
+    scored = predictor.model_refit_map(inverse=True).get(best, best)  # a refitted model has no score of its own
+    scores = dict(zip(leaderboard["model"], leaderboard["score_val"], strict=True))
+    fitted = Fitted(
+        predictor=predictor,
+        classes=plan.classes,
+        seconds=seconds,
+        correction={"prior_odds": 1.0, "temperature": 1.0, "rates": None},
+        decision_threshold=0.5,
+        score_val=scores.get(scored),
+        best_model=best,
+        leaderboard=leaderboard,
+        held_out=held_out,
+        oversampling=oversampling,
+    )
+    if held_out is None and predictor.has_val:
+        fitted.held_out = data.frame.loc[predictor.load_data_internal("val", return_y=False)[0].index]
+    if plan.problem_type != "regression":
+        fitted.classes = [_label_value(value, data.label_type) for value in predictor.class_labels]
+        counts = data.frame[job["target_column"]].value_counts()
+        if rare := [_label_value(value, data.label_type) for value in counts.index[counts < _FEW_ROWS]]:
+            fitted.warnings.append(
+                f"Classes of fewer than {_FEW_ROWS} rows are hardly learnt, or not at all: {listed(rare)}."
+            )
+        _calibrate(job, plan, fitted, scored, data)
+    for text in fitted.warnings:
+        _say(text)
+    return fitted
+
+
+def save(job: dict[str, Any], data: Data, plan: Plan, fitted: Fitted, model_dir: Path) -> dict[str, Any]:
+    """Keep of the predictor what a prediction needs, and write the manifest; returns the job's result so far."""
+    import pyarrow as pa
+
+    _say("saving the model")
+    predictor, best = fitted.predictor, fitted.best_model
+    with _quiet():
+        predictor.delete_models(models_to_keep=best, dry_run=False)
+        predictor.set_model_best(best, save_trainer=True)
+        predictor.save_space()
+    for leftover in ("logs", "utils/data", "utils/attr"):
+        shutil.rmtree(model_dir / PREDICTOR / leftover, ignore_errors=True)
+    needed = set(predictor.features())
+    features = pa.schema([item for item in data.features if item.name in needed])
+    label = pa.field(job["target_column"], data.label_type)
+    about = {
+        "autogluon_version": autogluon_version(),
+        "python_version": platform.python_version(),
+        "model_name": job["model_name"],
+        "model_version": job["model_version"],
+        "created_at": datetime.now(UTC).isoformat(),
+        "target_column": job["target_column"],
+        "label_type": str(data.label_type),
+        "problem_type": plan.problem_type,
+        "eval_metric": plan.eval_metric,
+        "classes": fitted.classes,
+        "positive_class": plan.positive_class,
+        "decision_threshold": fitted.decision_threshold,
+        "correction": fitted.correction,
+        "oversampling": fitted.oversampling,
+        "features": {item.name: str(item.type) for item in features},
+        "arrow_schema": base64.b64encode(pa.schema([*features, label]).serialize().to_pybytes()).decode(),
+        "ignored": data.ignored,
+        "sample_weight": job["sample_weight"],
+        "train_rows": len(data.frame),
+        "best_model": fitted.best_model,
+        "score_val": fitted.score_val,
+    }
+    digest = write_manifest(model_dir, about)
+    return {
+        "problem_type": plan.problem_type,
+        "eval_metric": plan.eval_metric,
+        "score_val": fitted.score_val,
+        "positive_class": plan.positive_class,
+        "classes": fitted.classes,
+        "train_rows": len(data.frame),
+        "rows_dropped": data.rows_dropped,
+        "fit_seconds": round(fitted.seconds, 3),
+        "autogluon_version": about["autogluon_version"],
+        "python_version": about["python_version"],
+        "model_digest": digest,
+        "best_model": fitted.best_model,
+        "leaderboard": None,
+        "feature_importance": None,
+        "notebook": None,
+        "notebook_html": None,
+        "notebook_error": "the report was not finished" if job["report"] else None,
+        "warnings": fitted.warnings,
+    }
+
+
+def report(job: dict[str, Any], data: Data, fitted: Fitted, result: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """Measure and show what the fit left; returns what is new in the result."""
+    made: dict[str, Any] = {"notebook_error": None}
+    identity = {"model_name": job["model_name"], "model_version": job["model_version"]}
+    leaderboard = tables.leaderboard(fitted.leaderboard, identity)
+    importance = None
+    if job["export_leaderboard"]:
+        made["leaderboard"] = tables.write(leaderboard, directory / "leaderboard")
+    if job["export_feature_importance"] or job["report"]:
+        importance = _feature_importance(job, data, fitted, identity)
+    if job["export_feature_importance"] and importance is not None:
+        made["feature_importance"] = tables.write(importance, directory / "feature_importance")
+    if job["report"]:
+        _say("reporting in a notebook")
+        made |= write_report(job, data.frame, result, leaderboard, importance, directory / "report")
+    return made
+
+
+def _fit_autogluon(
+    job: dict[str, Any], data: Data, plan: Plan, path: Path, training: pd.DataFrame, tuning: pd.DataFrame | None
+) -> tuple[Any, float]:
+    """The fit itself: the predictor, and the seconds that it took."""
+    from autogluon.core.models import AbstractModel
+    from autogluon.tabular import TabularPredictor
+
+    AbstractModel.default_random_seed = int(job["random_seed"])  # models fitted in this process
+    positive = {} if plan.positive_class is None else {"positive_class": _inner(plan.positive_class)}
+    options: dict[str, Any] = {"presets": plan.presets, "hyperparameters": plan.hyperparameters}
+    if not isinstance(plan.hyperparameters, dict) and util.find_spec("torch") is None:
+        options["excluded_model_types"] = _TORCH_MODELS
+        _say("Neural networks are left out, for torch is not installed")
+    if job.get("memory_limit"):
+        options["memory_limit"] = _SOFT_MEMORY * job["memory_limit"] / 2**30
+    if tuning is not None:
+        # Copies of one row in several folds would be learnt from and validated on at once.
+        options |= {"tuning_data": tuning, "num_bag_folds": 0, "num_stack_levels": 0, "auto_stack": False}
+        options |= {"dynamic_stacking": False, "refit_full": False, "set_best_to_refit_full": False}
+    _say(f"fitting on {len(training):,} rows: {plan.problem_type}, {plan.eval_metric}")
+    start = time.monotonic()
+
+    def attempt(time_limit: float | None) -> Any:
+        predictor = TabularPredictor(
+            label=job["target_column"],
+            problem_type=plan.problem_type,
+            eval_metric=plan.eval_metric,
+            path=str(path),
+            sample_weight=_WEIGHT if job["sample_weight"] is not None else None,
+            learner_kwargs={"random_state": int(job["random_seed"])},
+            **positive,
+        )
+        try:
+            return predictor.fit(training, time_limit=time_limit, calibrate=False, **options)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            if failed := _why_nothing_was_fitted(predictor, error):
+                raise failed from error
+            raise
+
+    try:
+        predictor = attempt(job["time_limit"])
+    except AssertionError as error:
+        # Without ray, AutoGluon 1.6 does not clean up after a trial of stacking that failed or ran out of time.
+        if "already fit" not in str(error):
+            raise
+        _say("The trial of stacking failed: fitting again without it")
+        shutil.rmtree(path)
+        options["dynamic_stacking"] = False
+        left = None if job["time_limit"] is None else max(1.0, job["time_limit"] - (time.monotonic() - start))
+        predictor = attempt(left)
+    return predictor, time.monotonic() - start
+
+
+def _why_nothing_was_fitted(predictor: Any, error: Exception) -> Exception | None:
+    """What to raise if the fit left no model."""
+    if "No models were trained" not in str(error) and "Not enough time" not in str(error):
+        return None
+    try:
+        failures = predictor.model_failures()
+        said = [f"{row.model}: {row.exc_type}: {row.exc_str}" for row in failures.itertuples()]
+    except Exception:
+        said = []  # it failed before it had a trainer to ask
+    if any("No space left on device" in text for text in said):
+        return OSError(f"No space left on device while fitting ({said[0]})")
+    why = f" Its first failure was {said[0]}" if said else ""
+    return JobInputError(
+        f"AutoGluon could fit no model: raise time_limit or memory_limit, give more rows, or other models.{why}"
+    )
+
+
+def _oversample(job: dict[str, Any], frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Split validation rows off, then repeat minority rows of the rest up to the wanted ratio.
+
+    :returns: the rows to train on, the validation rows (as they are), and what was done.
+    """
+    import numpy as np
+    import pandas as pd
+    from autogluon.core.utils import default_holdout_frac
+
+    generator = np.random.default_rng(int(job["random_seed"]))
+    labels = frame[job["target_column"]]
+    counts = labels.value_counts()
+    minority = counts.index[-1]
+    fraction = default_holdout_frac(len(frame))
+    held_out: list[np.ndarray] = []
+    for value in counts.index:
+        rows = np.flatnonzero((labels == value).to_numpy())
+        held_out.append(generator.permutation(rows)[: max(1, round(fraction * len(rows)))])
+    validation = np.sort(np.concatenate(held_out))
+    rest = np.setdiff1d(np.arange(len(frame)), validation)
+    is_minority = (labels == minority).to_numpy()[rest]
+    few, many = rest[is_minority], rest[~is_minority]
+    wanted = max(len(few), int(np.ceil(job["oversampling_threshold"] * len(many))))
+    repeated = np.concatenate([np.tile(few, wanted // len(few)), generator.permutation(few)[: wanted % len(few)]])
+    training = generator.permutation(np.concatenate([many, repeated]))
+    _say(
+        f"Oversampling: {len(few):,} rows of class {scalar(minority)!r} are repeated to {wanted:,} beside "
+        f"{len(many):,} of the other; {len(validation):,} validation rows were split off before, "
+        "and probabilities are corrected"
+    )
+    about = {
+        "minority_class": scalar(minority),
+        "minority_odds": counts.iloc[-1] / counts.iloc[0],
+        "training_odds": wanted / len(many),
+    }
+    parts = (pd.DataFrame(frame.iloc[rows]) for rows in (training, validation))
+    oversampled, tuning = (part.reset_index(drop=True) for part in parts)
+    return oversampled, tuning, about
+
+
+def _calibrate(job: dict[str, Any], plan: Plan, fitted: Fitted, model: str, data: Data) -> None:
+    """Find the correction of probabilities, and the threshold and score that go with it."""
+    import numpy as np
+
+    predictor = fitted.predictor
+    rates = data.frame[job["target_column"]].value_counts(normalize=True)
+    fitted.correction["rates"] = [float(rates[value]) for value in predictor.class_labels]
+    done = fitted.oversampling
+    if done is not None:
+        odds = done["minority_odds"] / done["training_odds"]
+        minority_is_positive = _label_value(done["minority_class"], data.label_type) == plan.positive_class
+        fitted.correction["prior_odds"] = odds if minority_is_positive else 1 / odds
+    probabilities, labels = _held_out_probabilities(job, fitted, model, data)
+    if job["proba_calibration"] and len(labels):
+        fitted.correction["temperature"] = fit_temperature(probabilities, labels, fitted.correction)
+        _say(f"Probabilities are calibrated: temperature {fitted.correction['temperature']:.3f}")
+    threshold = predictor.decision_threshold if plan.problem_type == "binary" else None
+    if threshold not in (None, 0.5):  # AutoGluon tuned it on what the model says before the correction
+        fitted.decision_threshold = float(correct(np.array([threshold]), fitted.correction)[0])
+    if done is not None and len(labels):
+        metric = predictor.eval_metric
+        corrected = correct(probabilities, fitted.correction)
+        classes = (corrected > fitted.decision_threshold).astype(int)
+        fitted.score_val = float(metric(labels, classes if metric.needs_class else corrected))
+
+
+def _held_out_probabilities(
+    job: dict[str, Any], fitted: Fitted, model: str, data: Data
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities by ``model`` of rows that it did not learn from, and the indices of their classes."""
+    import numpy as np
+
+    predictor = fitted.predictor
+    binary = predictor.problem_type == "binary"
+    if fitted.held_out is not None:
+        probabilities = predictor.predict_proba(fitted.held_out, model=model, as_pandas=False, as_multiclass=not binary)
+        labels = fitted.held_out[job["target_column"]]
+    else:
+        out_of_fold = predictor.predict_proba_oof(model=model)
+        out_of_fold = out_of_fold[out_of_fold.notna().all(axis=1)]
+        labels = data.frame[job["target_column"]].reindex(out_of_fold.index)
+        probabilities = out_of_fold[predictor.class_labels].to_numpy()
+        probabilities = probabilities[:, 1] if binary else probabilities
+    positions = {value: index for index, value in enumerate(predictor.class_labels)}
+    indices = labels.map(positions).to_numpy(dtype=np.float64)
+    known = ~np.isnan(indices)
+    return probabilities[known], indices[known].astype(int)
+
+
+def _feature_importance(job: dict[str, Any], data: Data, fitted: Fitted, identity: dict[str, Any]) -> pa.Table | None:
+    """Permutation importance of every feature, on held-out rows where there are any."""
+    _say("measuring the importance of features")
+    limit = job["fi_time_limit"]
+    if limit is None:  # a tenth of what the fit may take
+        limit = min(max(10.0, 0.1 * (job["time_limit"] or 0)), 600.0)
+    rows = fitted.held_out
+    if rows is None:
+        rows = data.frame.sample(min(len(data.frame), 5000), random_state=int(job["random_seed"]) % 2**32)
+    try:
+        with _quiet():
+            found = fitted.predictor.feature_importance(rows, time_limit=limit, silent=True)
+    except Exception as error:
+        fitted.warnings.append(f"The importance of features could not be measured: {error}")
+        _say(fitted.warnings[-1])
+        return None
+    return tables.feature_importance(found, identity)
+
+
+def _label_value(value: Any, label_type: pa.DataType) -> Any:
+    """A class as the label column has it: AutoGluon is given booleans as 0 and 1."""
+    import pyarrow.types as types
+
+    return bool(value) if types.is_boolean(label_type) else scalar(value)
+
+
+def _inner(value: Any) -> Any:
+    """The other way round."""
+    return int(value) if isinstance(value, bool) else value
+
+
+class _quiet:
+    """Within, AutoGluon prints warnings and errors only."""
+
+    def __enter__(self) -> None:
+        import logging
+
+        self._logger = logging.getLogger("autogluon")
+        self._level = self._logger.level
+        self._logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.setLevel(self._level)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
