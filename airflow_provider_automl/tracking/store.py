@@ -1,0 +1,72 @@
+"""Recording rows exactly once, and reading back the newest of each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_automl.tracking.tables import COLUMNS
+
+if TYPE_CHECKING:
+    from airflow_provider_automl.warehouse.base import Warehouse
+
+
+def record_id(*parts: object) -> str:
+    """SHA-256 (hex) of ``parts``, the same for the same parts in the same order; ``None`` counts as a part."""
+    return hashlib.sha256(json.dumps([None if part is None else str(part) for part in parts]).encode()).hexdigest()
+
+
+class TrackingTables:
+    """The tables of :mod:`~airflow_provider_automl.tracking.tables` in one schema of one warehouse."""
+
+    def __init__(self, warehouse: Warehouse, schema: str) -> None:
+        self.warehouse = warehouse
+        self.schema = schema
+
+    def name(self, table: str) -> str:
+        """``schema.table``, as a user would write it."""
+        return f"{self.schema}.{table}"
+
+    def create(self, tables: Iterable[str]) -> None:
+        """Create the schema and ``tables`` where missing, add missing columns; run twice, changes nothing."""
+        self.warehouse.create_schema(self.schema)
+        for table in tables:
+            self.warehouse.create_table(self.name(table), COLUMNS[table])
+
+    def record(self, table: str, row: Mapping[str, Any], *, record_id: str | None = None) -> str:
+        """Record ``row`` once. Columns that ``row`` lacks become NULL; times may be ISO 8601 text.
+
+        :param record_id: what makes the row the same row in a retry; without one, every call records a row.
+        :returns: ``inserted``, ``unchanged`` (the same row was there) or ``replaced`` (another row with that
+            ``record_id`` was there).
+        """
+        columns = COLUMNS[table]
+        values = {column: _value(row.get(column), type_) for column, type_ in columns.items()}
+        values["record_id"] = record_id or uuid.uuid4().hex
+        values["recorded_at"] = datetime.now(UTC)
+        self.warehouse.create_table(self.name(table), columns)
+        return self.warehouse.record(self.name(table), values)
+
+    def read(self, table: str, **where: Any) -> list[dict[str, Any]]:
+        """The newest row of every ``record_id`` whose columns equal ``where``, oldest first.
+
+        Empty where the table is missing.
+        """
+        if not self.warehouse.exists(self.name(table)):
+            return []
+        rows = self.warehouse.rows(self.name(table), where=where, order_by=["recorded_at"])
+        return list({row["record_id"]: row for row in rows}.values())
+
+
+def _value(value: Any, type_: str) -> Any:
+    if value is None:
+        return None
+    if type_ == "TIMESTAMP" and isinstance(value, str):
+        return datetime.fromisoformat(value)
+    if type_ == "VARCHAR" and not isinstance(value, str):
+        return json.dumps(value, sort_keys=True, allow_nan=False) if isinstance(value, (dict, list)) else str(value)
+    return value
