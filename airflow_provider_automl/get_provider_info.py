@@ -1,0 +1,71 @@
+"""What Airflow learns about this package (entry point ``apache_airflow_provider``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_automl import __version__
+
+_HOMEPAGE = "https://pypi.org/project/airflow-provider-automl/"
+
+
+def _text(label: str, description: str) -> dict[str, Any]:
+    return {"label": label, "schema": {"type": ["string", "null"]}, "description": description}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """The provider's metadata, as Airflow's ``provider_info.schema.json`` describes it."""
+    package = "airflow_provider_automl"
+    return {
+        "package-name": "airflow-provider-automl",
+        "name": "AutoML",
+        "description": "Machine learning experiments as DAG tasks: AutoGluon trains, the warehouse counts.",
+        "versions": [__version__],
+        "integrations": [{"integration-name": "AutoML", "external-doc-url": _HOMEPAGE, "tags": ["service"]}],
+        "operators": [
+            {
+                "integration-name": "AutoML",
+                "python-modules": [
+                    f"{package}.operators.{name}"
+                    for name in ("tables", "train", "experiments", "predict", "evaluate", "drift")
+                ],
+            }
+        ],
+        "hooks": [{"integration-name": "AutoML", "python-modules": [f"{package}.hooks.automl"]}],
+        "extra-links": [f"{package}.operators.links.NotebookLink"],
+        "connection-types": [
+            {
+                "hook-class-name": f"{package}.hooks.automl.AutoMLHook",
+                "hook-name": "AutoML",
+                "connection-type": "automl",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["host", "schema", "login", "password", "port", "extra"],
+                    "relabeling": {},
+                    "placeholders": {
+                        "warehouse_conn_id": "trino_default",
+                        "tracking_schema": "automl_test",
+                        "model_store": "s3://bucket/models",
+                        "staging": "/mnt/shared/staging",
+                        "interpreters": '{"automl": "/opt/automl/bin/python"}',
+                        "user_email": "ml-team@example.com",
+                    },
+                },
+                "conn-fields": {
+                    "warehouse_conn_id": _text(
+                        "Warehouse connection",
+                        "Connection of any common-sql provider; empty: an embedded DuckDB file.",
+                    ),
+                    "tracking_schema": _text("Tracking schema", "Schema of the automl_* tables."),
+                    "model_store": _text("Model store", "Directory or object storage URI for the models' files."),
+                    "staging": _text("Staging", "Directory for Parquet on its way between warehouse and job."),
+                    "interpreters": _text("Interpreters", "JSON: names for Python interpreters that have AutoGluon."),
+                    "user_email": _text("User e-mail", "Recorded with an experiment whose task names none."),
+                    "path_is_shared": {
+                        "label": "Paths are shared",
+                        "schema": {"type": ["boolean", "null"], "default": False},
+                        "description": "All workers see the default paths below AIRFLOW_HOME.",
+                    },
+                },
+            }
+        ],
+    }

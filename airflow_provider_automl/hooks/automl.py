@@ -1,0 +1,308 @@
+"""One Airflow connection of type ``automl`` names everything else: warehouse, tracking schema, model store, staging."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, conf
+
+from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.models.store import ModelStore, local_path
+from airflow_provider_automl.tracking.store import TrackingTables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_automl.launchers.process import ProcessLauncher
+    from airflow_provider_automl.warehouse.base import Warehouse
+
+#: The schema of the documented workflow's output tables, and so the default one.
+DEFAULT_TRACKING_SCHEMA = "automl_test"
+_ONE_MACHINE_EXECUTORS = {"LocalExecutor", "SequentialExecutor"}
+_DRIVERS = {"duckdb": "duckdb", "trino": "trino", "hiveserver2": "hive", "hive_cli": "hive", "postgres": "postgres"}
+
+
+@dataclass(frozen=True)
+class AutoMLSettings:
+    """What the connection says, defaults filled in.
+
+    :param warehouse_conn_id: the warehouse's own Airflow connection; None is the embedded DuckDB file.
+    :param tracking_schema: the schema that holds this provider's tables.
+    :param model_store: directory or URI of the models' files.
+    :param staging: directory for Parquet on its way between the warehouse and a job.
+    :param interpreters: names for Python interpreters that have AutoGluon, for an operator's ``python=``; the one
+        named ``default`` runs the jobs of operators that name none.
+    :param user_email: recorded with every experiment whose task names none.
+    :param embedded: the DuckDB file of the embedded default, where that is used.
+    """
+
+    warehouse_conn_id: str | None
+    tracking_schema: str
+    model_store: str
+    staging: str
+    interpreters: dict[str, str] = field(default_factory=dict)
+    user_email: str | None = None
+    lock_timeout: float = 600.0
+    embedded: Path | None = None
+
+
+class AutoMLHook(BaseHook):
+    """Reach the warehouse, the tracking tables, the model store and the launcher that one connection names.
+
+    Without a connection ``automl_default`` everything is embedded below ``$AIRFLOW_HOME/automl/``: a DuckDB file,
+    the model store and the staging directory. That needs all tasks on one machine, so it is refused under an
+    executor with several workers unless the connection says ``path_is_shared``.
+
+    :param automl_conn_id: the connection; any other than the default one must exist.
+    :param warehouse_conn_id: a warehouse to read and write data tables on instead of the connection's own. The
+        registry of models stays where the connection says.
+    :raises InputError: from whatever is reached first, where the connection is missing or wrong.
+    """
+
+    conn_name_attr = "automl_conn_id"
+    default_conn_name = "automl_default"
+    conn_type = "automl"
+    hook_name = "AutoML"
+
+    def __init__(self, automl_conn_id: str = default_conn_name, warehouse_conn_id: str | None = None) -> None:
+        super().__init__()
+        self.automl_conn_id = automl_conn_id
+        self.warehouse_conn_id = warehouse_conn_id
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """The connection form of Airflow 2.11 and 3.0 to 3.1; later ones read it from the provider info."""
+        from airflow_provider_automl.get_provider_info import get_provider_info
+
+        behaviour = get_provider_info()["connection-types"][0]["ui-field-behaviour"]
+        return {key.replace("-", "_"): value for key, value in behaviour.items()}
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """The connection form's own fields of Airflow 2.11 and 3.0 to 3.1; later ones read the provider info."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from flask_babel import lazy_gettext
+        from wtforms import BooleanField, StringField
+
+        from airflow_provider_automl.get_provider_info import get_provider_info
+
+        fields = get_provider_info()["connection-types"][0]["conn-fields"]
+        return {
+            name: BooleanField(lazy_gettext(spec["label"]))
+            if "boolean" in spec["schema"]["type"]
+            else StringField(lazy_gettext(spec["label"]), widget=BS3TextFieldWidget())
+            for name, spec in fields.items()
+        }
+
+    @cached_property
+    def settings(self) -> AutoMLSettings:
+        """The connection's settings, or the embedded ones."""
+        home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "automl"
+        extra: dict[str, Any] = {}
+        try:
+            extra = self.get_connection(self.automl_conn_id).extra_dejson
+        except AirflowNotFoundException:
+            if self.automl_conn_id != self.default_conn_name:
+                raise InputError(
+                    f"The connection {self.automl_conn_id!r} is not defined: create it with connection type "
+                    f"'automl' in Airflow's UI, or leave automl_conn_id out to use {self.default_conn_name!r}."
+                ) from None
+        shared = str(extra.get("path_is_shared", "")).lower() in {"true", "1", "yes"}
+        settings = AutoMLSettings(
+            warehouse_conn_id=extra.get("warehouse_conn_id") or None,
+            tracking_schema=extra.get("tracking_schema") or DEFAULT_TRACKING_SCHEMA,
+            model_store=extra.get("model_store") or str(home / "models"),
+            staging=extra.get("staging") or str(home / "staging"),
+            interpreters=self._interpreters(extra.get("interpreters")),
+            user_email=extra.get("user_email") or None,
+            lock_timeout=float(extra.get("lock_timeout") or 600),
+            embedded=None if extra.get("warehouse_conn_id") else home / "warehouse.duckdb",
+        )
+        local_parts = [
+            what
+            for what, local in (
+                ("the embedded DuckDB warehouse", settings.embedded is not None),
+                ("the model store", not extra.get("model_store")),
+            )
+            if local
+        ]
+        if local_parts and not shared and (executor := _several_workers()):
+            raise InputError(
+                f"{' and '.join(local_parts).capitalize()} would be a separate one on every worker of {executor}: set "
+                f"""the connection, for example AIRFLOW_CONN_{self.automl_conn_id.upper()}='{{"conn_type": "automl", """
+                """"extra": {"warehouse_conn_id": "trino_default", "model_store": "s3://bucket/models"}}', """
+                "or path_is_shared in it when all workers share that directory."
+            )
+        return settings
+
+    def _interpreters(self, value: Any) -> dict[str, str]:
+        if not value:
+            return {}
+        try:
+            named = json.loads(value) if isinstance(value, str) else value
+            return {str(name): str(path) for name, path in named.items()}
+        except (ValueError, AttributeError):
+            raise InputError(
+                f"interpreters of the connection {self.automl_conn_id!r} is {value!r}: "
+                'give JSON such as {"automl": "/opt/automl/bin/python"}.'
+            ) from None
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        """Where the data tables are: ``warehouse_conn_id`` if given, else the connection's own."""
+        if self.warehouse_conn_id is None:
+            return self._own_warehouse
+        return self._open(self.warehouse_conn_id)
+
+    @cached_property
+    def _own_warehouse(self) -> Warehouse:
+        return self._open(self.settings.warehouse_conn_id)
+
+    def _open(self, conn_id: str | None) -> Warehouse:
+        from airflow_provider_automl.warehouse import open_warehouse
+
+        lock_timeout = self.settings.lock_timeout
+        if conn_id is None:
+            path = self.settings.embedded
+            assert path is not None
+            try:
+                from airflow.providers.duckdb.hooks.duckdb import DuckDBHook
+            except ImportError as error:
+                raise _missing_extra("The embedded warehouse", "duckdb", error) from error
+            path.parent.mkdir(parents=True, exist_ok=True)
+            hook = DuckDBHook(database=str(path))
+            hook.airflow_connection = None  # the file is no connection's; otherwise it would look for duckdb_default
+            return open_warehouse(hook, lock_timeout=lock_timeout)
+        try:
+            connection = self.get_connection(conn_id)
+        except AirflowNotFoundException:
+            raise InputError(
+                f"The warehouse connection {conn_id!r} is not defined: create it in Airflow's UI, "
+                f"or set AIRFLOW_CONN_{conn_id.upper()}."
+            ) from None
+        extra = _DRIVERS.get(connection.conn_type or "")
+        try:
+            hook = connection.get_hook()  # type: ignore[no-untyped-call]
+        except ImportError as error:
+            raise _missing_extra(f"The warehouse connection {conn_id!r}", extra, error) from error
+        except Exception as error:  # Airflow raises its bare AirflowException for a type that no provider has
+            if "Unknown hook type" not in str(error):
+                raise
+            raise _missing_extra(f"The warehouse connection {conn_id!r}", extra, error) from error
+        if not hasattr(hook, "get_conn") or not hasattr(hook, "dialect_name"):
+            raise InputError(
+                f"The warehouse connection {conn_id!r} is of type {connection.conn_type!r}, which is no SQL database: "
+                "name a connection of a common-sql provider, such as trino, hiveserver2, duckdb or postgres."
+            )
+        if extra != "duckdb" and find_spec("pyarrow") is None:  # DuckDB reads and writes Parquet by itself
+            raise _missing_extra(
+                f"The warehouse connection {conn_id!r}", extra or "automl", "No module named 'pyarrow'"
+            )
+        return open_warehouse(hook, lock_timeout=lock_timeout)
+
+    def tracking(self, schema: str | None = None) -> TrackingTables:
+        """The result tables, on :attr:`warehouse`, in ``schema`` or the connection's tracking schema."""
+        return TrackingTables(self.warehouse, schema or self.settings.tracking_schema)
+
+    @cached_property
+    def registry(self) -> TrackingTables:
+        """The tables of models and aliases: always the connection's own warehouse and schema."""
+        return TrackingTables(self._own_warehouse, self.settings.tracking_schema)
+
+    @cached_property
+    def models(self) -> ModelStore:
+        """The model store."""
+        return ModelStore(self.settings.model_store, self.registry)
+
+    def staging(self, key: str) -> Path:
+        """A directory of its own for one task instance; not created yet."""
+        base = self.settings.staging
+        path = local_path(base) if "://" in base else Path(base)
+        if path is None:
+            raise InputError(f"staging is {base!r}: give a directory, or a file:// URI, that tasks can write to.")
+        return path / key
+
+    def launcher(
+        self,
+        python: str | None = None,
+        *,
+        memory_limit: str | None = None,
+        timeout: float | None = None,
+        log: Callable[[str], None] | None = None,
+    ) -> ProcessLauncher:
+        """A launcher for jobs.
+
+        :param python: a path, or a name among the connection's interpreters; None is the interpreter named
+            ``default`` there, else this one.
+        """
+        from airflow_provider_automl.launchers.process import ProcessLauncher
+
+        return ProcessLauncher(
+            self.settings.interpreters.get(python or "default", python),
+            memory_limit=memory_limit,
+            timeout=timeout,
+            log=log,
+        )
+
+    def _reach(self, where: str) -> str:
+        self._own_warehouse.run("current_schema")
+        return f"{where} ({self._own_warehouse.dialect})"
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Reach everything the connection names; says what was reached, or every problem at once."""
+        from airflow_provider_automl.launchers.process import describe_interpreter
+
+        reached: list[str] = []
+        problems: list[str] = []
+
+        def attempt(what: str, reach: Callable[[], str]) -> None:
+            try:
+                reached.append(f"{what}: {reach()}")
+            except Exception as error:
+                problems.append(f"{what}: {error}")
+
+        def writable(path: Path | None, text: str) -> str:
+            if path is not None:
+                path.mkdir(parents=True, exist_ok=True)
+                if not os.access(path, os.W_OK):
+                    raise PermissionError(f"{path} is not writable")
+            return text
+
+        try:
+            settings = self.settings
+        except InputError as error:
+            return False, str(error)
+        where = settings.warehouse_conn_id or str(settings.embedded)
+        attempt("warehouse", lambda: self._reach(where))
+        attempt("model store", lambda: writable(local_path(self.models.base), self.models.base))
+        attempt("staging", lambda: writable(self.staging("."), settings.staging))
+        interpreters = settings.interpreters or {"this Python": sys.executable}
+        for name, path in interpreters.items():
+            attempt(f"interpreter {name}", lambda path=path: _versions(describe_interpreter(path)))  # type: ignore[misc]
+        return not problems, "; ".join([*problems, *reached])
+
+
+def _versions(found: dict[str, Any]) -> str:
+    return f"Python {found['python']}, AutoGluon {found['autogluon'] or 'not installed'}"
+
+
+def _missing_extra(what: str, extra: str | None, error: Exception | str) -> InputError:
+    if extra is None:
+        return InputError(f"{what} needs an Airflow provider that is not installed: {error}.")
+    return InputError(f"{what} needs what is not installed: pip install 'airflow-provider-automl[{extra}]' ({error}).")
+
+
+def _several_workers() -> str | None:
+    """The configured executor, if tasks may run on several machines; None under ``airflow dags test`` as well."""
+    if sys.argv[1:3] == ["dags", "test"]:
+        return None
+    executors = [name.strip() for name in str(conf.get("core", "executor")).split(",") if name.strip()]
+    several = [name for name in executors if name.rpartition(".")[2].rpartition(":")[2] not in _ONE_MACHINE_EXECUTORS]
+    return several[0] if several else None

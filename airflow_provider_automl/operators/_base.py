@@ -1,0 +1,273 @@
+"""What every operator of this package shares: the run it belongs to, the check of what was rendered, its failures."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+
+from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.hooks.automl import AutoMLHook
+from airflow_provider_automl.tracking.store import record_id
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_automl.launchers.process import ProcessLauncher
+    from airflow_provider_automl.warehouse.base import Query
+
+
+@dataclass(frozen=True)
+class Run:
+    """The task instance at work, as rows and names need it.
+
+    :param generation: the same for a task's retries, another one after it was cleared.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    generation: int
+    session_time: datetime
+    user_id: str
+
+    @classmethod
+    def of(cls, context: Context | Mapping[str, Any]) -> Run:
+        """The run of a task's context. Where a run has no logical date, its session time is ``run_after``."""
+        ti, dag_run = context["ti"], context["dag_run"]
+        session_time = dag_run.logical_date or dag_run.run_after
+        return cls(
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            task_id=ti.task_id,
+            map_index=-1 if ti.map_index is None else ti.map_index,
+            try_number=ti.try_number,
+            generation=ti.max_tries or 0,
+            session_time=session_time.astimezone(UTC),
+            user_id=getattr(dag_run, "triggering_user_name", None) or context["task"].owner,
+        )
+
+    @property
+    def task_attempt_id(self) -> str:
+        """Readable, for people only: DAG, run, task, map index if mapped, and try."""
+        mapped = [] if self.map_index < 0 else [str(self.map_index)]
+        return "/".join([self.dag_id, self.run_id, self.task_id, *mapped, str(self.try_number)])
+
+    @property
+    def key(self) -> str:
+        """Names this task instance in directories and tables: the same in every try."""
+        parts = [self.dag_id, self.run_id, self.task_id, str(self.map_index)]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+    def version(self) -> str:
+        """The version that a training by this task instance has: the same for its retries."""
+        return f"{self.session_time:%Y%m%dT%H%M%S}-{self.key}-{self.generation}"
+
+    def record_id(self, *more: object) -> str:
+        """The ``record_id`` of the row that this task instance records."""
+        return record_id(self.dag_id, self.run_id, self.task_id, self.map_index, *more)
+
+
+class AutoMLMixin(BaseOperator):
+    """What the operators have in common, whatever else they are.
+
+    A template that renders to nothing is an error, for it names a task that did not run or a value that is not
+    there. Wrong input fails the task at once, without retries.
+    """
+
+    #: Arguments that may render to None.
+    optional_when_rendered: ClassVar[frozenset[str]] = frozenset()
+
+    def _remember_given(self) -> None:
+        """To be called at the end of ``__init__``: notes which arguments were given, before they are rendered."""
+        self._given = {name: value for name in self.template_fields if (value := getattr(self, name)) is not None}
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Render as Airflow does; where a run has no logical date, ``ts_nodash`` and its like tell ``run_after``."""
+        super().render_template_fields(_with_times(context), jinja_env)
+
+    def check_rendered(self) -> None:
+        """Refuse arguments that were given and rendered to nothing.
+
+        :raises InputError: names the argument and its template.
+        """
+        for name, given in self._given.items():
+            value = getattr(self, name)
+            from_template = isinstance(given, str) and "{{" in given and value in ("None", "")
+            if (value is None or from_template) and name not in self.optional_when_rendered:
+                raise InputError(
+                    f"{name} of task {self.task_id!r} rendered to nothing, from {_short(given)}: "
+                    "the task or parameter that should give it has no such value."
+                )
+
+    @contextmanager
+    def terminal_input_errors(self) -> Iterator[None]:
+        """Within, an :class:`InputError` fails the task without a retry, with its message and no more."""
+        try:
+            yield
+        except InputError as error:
+            raise AirflowFailException(str(error)) from error
+
+
+class AutoMLOperator(AutoMLMixin):
+    """An operator that reaches a warehouse and returns one plain dict, each entry an XCom of its own as well.
+
+    :param automl_conn_id: the connection of type ``automl``.
+    :param warehouse_conn_id: a warehouse instead of that connection's own.
+    """
+
+    template_fields: Sequence[str] = ("automl_conn_id", "warehouse_conn_id")
+    ui_color = "#e8f0fe"
+
+    def __init__(
+        self, *, automl_conn_id: str = AutoMLHook.default_conn_name, warehouse_conn_id: str | None = None, **kwargs: Any
+    ) -> None:
+        kwargs.setdefault("multiple_outputs", True)
+        super().__init__(**kwargs)
+        self.automl_conn_id = automl_conn_id
+        self.warehouse_conn_id = warehouse_conn_id
+        self._launcher: ProcessLauncher | None = None
+
+    @cached_property
+    def hook(self) -> AutoMLHook:
+        """The hook that the rendered connection ids name."""
+        return AutoMLHook(self.automl_conn_id, self.warehouse_conn_id)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Check what was rendered, then do the task's work."""
+        with self.terminal_input_errors():
+            self.check_rendered()
+            return self.perform(context)
+
+    def perform(self, context: Context) -> dict[str, Any]:
+        """The task's work; returns its dict, strict JSON with every documented key."""
+        raise NotImplementedError
+
+    def on_kill(self) -> None:
+        """Kill the job and everything it started."""
+        if self._launcher is not None:
+            self._launcher.kill()
+
+    def preflight(self) -> None:
+        """Check that what this task needs is installed: the warehouse's driver, and what the job's interpreter needs.
+
+        :raises InputError: names everything that is missing, each with the line that installs it.
+        """
+        problems = []
+        try:
+            _ = self.hook.warehouse
+        except InputError as error:
+            problems.append(str(error))
+        try:
+            if self._launcher is not None:
+                self._launcher.preflight()
+        except InputError as error:
+            problems.append(str(error))
+        if problems:
+            raise InputError(" ".join(problems))
+
+    @contextmanager
+    def work_directory(self, run: Run) -> Iterator[Path]:
+        """An empty directory in staging that belongs to this task instance, removed afterwards."""
+        directory = self.hook.staging(f"{run.task_id[:60]}-{run.key}")
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def source(self, input_table: str | None, sql: str | None) -> str | Query:
+        """The table, or the query, that this task reads.
+
+        :raises InputError: none or both were given.
+        """
+        from airflow_provider_automl.warehouse.base import Query
+
+        if (input_table is None) == (sql is None):
+            given = "neither" if input_table is None else "both"
+            raise InputError(f"Task {self.task_id!r} was given {given} of input_table and sql: give one of them.")
+        return Query(sql) if sql is not None else str(input_table)
+
+
+def require_columns(columns: Mapping[str, str], names: Sequence[str], *, what: str, source: object) -> None:
+    """Check that ``names`` are among ``columns``, in their exact spelling.
+
+    :raises InputError: names every missing column, and the nearest existing one of each.
+    """
+    missing = []
+    for name in names:
+        if name not in columns:
+            near = get_close_matches(name, columns, n=1, cutoff=0.5)
+            near = near or [column for column in columns if column.lower() == name.lower()]
+            missing.append(f"{name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+    if missing:
+        raise InputError(f"{source} has no {what} {', '.join(missing)}: its columns are {', '.join(columns)}.")
+
+
+def parse_seconds(value: float | str | None, name: str) -> float | None:
+    """Seconds from a number or plain arithmetic such as ``60 * 3``: parsed, never evaluated as Python.
+
+    :raises InputError: not arithmetic on numbers, not finite, or not above 0.
+    """
+    if value is None:
+        return None
+    seconds = _arithmetic(str(value))
+    if seconds is None or not 0 < seconds < float("inf"):
+        raise InputError(f'{name} is {value!r}: give seconds above 0, such as 180 or "60 * 3".')
+    return seconds
+
+
+def _arithmetic(text: str) -> float | None:
+    import ast
+    import operator
+
+    operators: dict[type, Any] = {
+        ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    }  # fmt: skip
+
+    def value(node: ast.expr) -> float:
+        if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
+            return float(node.value)
+        if isinstance(node, ast.BinOp) and type(node.op) in operators:
+            return float(operators[type(node.op)](value(node.left), value(node.right)))
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            return -value(node.operand)
+        raise ValueError(text)
+
+    try:
+        return value(ast.parse(text.strip(), mode="eval").body)
+    except (ValueError, SyntaxError, ArithmeticError, RecursionError, MemoryError):
+        return None
+
+
+def _with_times(context: Context) -> Context:
+    """``context``, with the time macros that Airflow leaves out of a run without a logical date."""
+    if context.get("ts_nodash") is not None or "dag_run" not in context:
+        return context
+    time = context["dag_run"].run_after.astimezone(UTC)
+    times = {
+        "ts": time.isoformat(),
+        "ts_nodash": time.strftime("%Y%m%dT%H%M%S"),
+        "ds": time.strftime("%Y-%m-%d"),
+        "ds_nodash": time.strftime("%Y%m%d"),
+    }
+    return {**context, **times}  # type: ignore[typeddict-item]
+
+
+def _short(value: object) -> str:
+    text = re.sub(r"\s+", " ", str(value))
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,160 @@
+"""Predict into a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_seconds, require_columns
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class AutoMLPredictOperator(AutoMLOperator):
+    """Predict every row of a table or a query with one model, into a table that appears whole or not at all.
+
+    The output has the input's columns, then ``predicted_<target>``; for classification also ``predicted_proba``
+    (binary: of the positive class; multiclass: of the predicted class) and ``predicted_probabilities`` (JSON text by
+    class). Rows stream through: the memory that is needed does not depend on the table's size.
+
+    :param model: a training's dict (``train.output``); or
+    :param model_name: a model's name, and ``model_version``; without a version the newest complete one; a name that
+        ends in ``*`` means the newest of all models whose names begin so; or
+    :param shared_model: the UUID under which a version was shared.
+    :param input_table: the table to predict; or
+    :param sql: a SELECT in the warehouse's own dialect.
+    :param output_table: the table to write; its schema is made if missing.
+    :param output_mode: ``overwrite``, or ``error`` if the table exists.
+    :param rowid_column: a unique column of the input: then the output has only it and the predictions.
+    :param ignore_columns: columns that are no features, whatever their names; the output repeats them.
+    :param memory_limit: such as ``4g``: the job is killed above it.
+    :param timeout: seconds, or arithmetic; the job is killed after it.
+    :param batch_rows: rows predicted at a time.
+    :param python: the interpreter that runs the job: a path, or a name among the connection's ``interpreters``.
+    :returns: ``output_table``, ``input_table``, ``model_name``, ``model_version``, ``rows``, ``positive_class``,
+        ``problem_type``, ``target_column``.
+    """
+
+    template_fields: Sequence[str] = (
+        *AutoMLOperator.template_fields,
+        "model", "model_name", "model_version", "shared_model", "input_table", "sql", "output_table", "output_mode",
+        "rowid_column", "ignore_columns", "memory_limit", "timeout", "python",
+    )  # fmt: skip
+    template_fields_renderers = {"sql": "sql", "model": "json"}
+
+    def __init__(
+        self,
+        *,
+        model: Any = None,
+        model_name: str | None = None,
+        model_version: str | None = None,
+        shared_model: str | None = None,
+        input_table: str | None = None,
+        sql: str | None = None,
+        output_table: str,
+        output_mode: Literal["overwrite", "error"] = "overwrite",
+        rowid_column: str | None = None,
+        ignore_columns: list[str] | None = None,
+        memory_limit: str | None = None,
+        timeout: float | str | None = None,
+        batch_rows: int = 50_000,
+        python: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.model_name = model_name
+        self.model_version = model_version
+        self.shared_model = shared_model
+        self.input_table = input_table
+        self.sql = sql
+        self.output_table = output_table
+        self.output_mode = output_mode
+        self.rowid_column = rowid_column
+        self.ignore_columns = ignore_columns
+        self.memory_limit = memory_limit
+        self.timeout = timeout
+        self.batch_rows = batch_rows
+        self.python = python
+        self._remember_given()
+
+    def perform(self, context: Context) -> dict[str, Any]:
+        """Unload, predict, publish."""
+        run = Run.of(context)
+        timeout = parse_seconds(self.timeout, "timeout")
+        source = self.source(self.input_table, self.sql)
+        what = self.input_table or "The query"
+        self._launcher = self.hook.launcher(
+            self.python, memory_limit=self.memory_limit, timeout=timeout, log=self.log.info
+        )
+        self.preflight()
+        self._check_output(source)
+        row = self.hook.models.find(**self._named())
+        self.log.info("Predicting with model %s version %s", row["model_name"], row["model_version"])
+        warehouse = self.hook.warehouse
+        columns = warehouse.columns(source)
+        require_columns(columns, self.ignore_columns or [], what="column to ignore", source=what)
+        if self.rowid_column is not None:
+            require_columns(columns, [self.rowid_column], what="row id column", source=what)
+        with self.work_directory(run) as work:
+            model = self.hook.models.fetch(row, work)
+            if model is None:
+                raise InputError(
+                    f"The files of model {row['model_name']!r} version {row['model_version']!r} are missing at "
+                    f"{row['model_uri']}: restore them, or train again."
+                )
+            unloaded = warehouse.unload(source, work / "input")
+            self.log.info("Unloaded %d rows of %s", unloaded, what)
+            job = {
+                "kind": "predict",
+                "input": str(work / "input"),
+                "output": str(work / "output"),
+                "model_dir": str(model),
+                "model_digest": row["model_digest"],
+                "rowid_column": self.rowid_column,
+                "ignore_columns": self.ignore_columns,
+                "batch_rows": self.batch_rows,
+            }
+            result = self._launcher.run(job, work)
+            rows = warehouse.load(work / "output", self.output_table, mode=self.output_mode, key=run.key)
+        self.log.info("%d predictions are in %s", rows, self.output_table)
+        return {
+            "output_table": self.output_table,
+            "input_table": self.input_table if self.sql is None else f"({self.sql})",
+            "model_name": row["model_name"],
+            "model_version": row["model_version"],
+            "rows": rows,
+            **{key: result[key] for key in ("positive_class", "problem_type", "target_column")},
+        }
+
+    def _named(self) -> dict[str, Any]:
+        """Which model the arguments name."""
+        if self.shared_model is not None:
+            named: dict[str, Any] = {"shared_model": self.shared_model}
+        elif isinstance(self.model, dict):
+            named = {key: self.model.get(key) for key in ("model_name", "model_version")}
+        elif self.model is not None:
+            raise InputError(f"model is {str(self.model)[:100]!r}: give the dict of a training, or model_name.")
+        else:
+            named = {"model_name": self.model_name, "model_version": self.model_version}
+        ways = [self.model is not None, self.model_name is not None, self.shared_model is not None]
+        if sum(ways) != 1:
+            raise InputError(
+                f"Task {self.task_id!r} names {'no' if not any(ways) else 'more than one'} model: "
+                "give exactly one of model, model_name (with model_version) and shared_model."
+            )
+        return named
+
+    def _check_output(self, source: Any) -> None:
+        warehouse = self.hook.warehouse
+        if self.output_mode not in ("overwrite", "error"):
+            raise InputError(f"output_mode is {self.output_mode!r}: give 'overwrite' or 'error'.")
+        if isinstance(source, str) and warehouse.same_table(source, self.output_table):
+            raise InputError(f"output_table {self.output_table!r} is the input table: give it another name.")
+        if self.output_mode == "error" and warehouse.exists(self.output_table):
+            raise InputError(
+                f"output_table {self.output_table!r} exists and output_mode is 'error': "
+                "drop it, name another one, or use output_mode='overwrite'."
+            )

@@ -1,0 +1,109 @@
+"""Create the provider's tables, and the census tables of the examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.operators._base import AutoMLOperator, Run
+from airflow_provider_automl.tracking.tables import REGISTRY_TABLES, RESULT_TABLES
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class AutoMLCreateTablesOperator(AutoMLOperator):
+    """Create the schema and this provider's tables if they are missing, and columns that an older version lacks.
+
+    Running it again changes nothing. The tables of models and aliases are created where the connection keeps them.
+
+    :param schema: the schema of the result tables; default: the connection's tracking schema.
+    :returns: ``schema``, ``tables`` (the result tables' full names), ``registry_schema``.
+    """
+
+    template_fields: Sequence[str] = (*AutoMLOperator.template_fields, "schema")
+
+    def __init__(self, *, schema: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.schema = schema
+        self._remember_given()
+
+    def perform(self, context: Context) -> dict[str, Any]:
+        """Create what is missing."""
+        results, registry = self.hook.tracking(self.schema), self.hook.registry
+        results.create(RESULT_TABLES)
+        registry.create(REGISTRY_TABLES)
+        self.log.info("The tables %s are in %s, the registry in %s", RESULT_TABLES, results.schema, registry.schema)
+        return {
+            "schema": results.schema,
+            "tables": [results.name(table) for table in RESULT_TABLES],
+            "registry_schema": registry.schema,
+        }
+
+
+class AutoMLCensusTablesOperator(AutoMLOperator):
+    """Load synthetic census-like tables where they are missing, so that the example DAGs run as they are.
+
+    A table that exists is left alone, whatever is in it.
+
+    :param train_table: the table to train on.
+    :param test_table: the table to predict and measure on.
+    :param train_rows: rows of the training table; ``test_rows`` of the other.
+    :param drift: how far the test table's population has moved, from 0 (not at all) to 1.
+    :param seed: of the generator.
+    :returns: ``train_table``, ``test_table``, ``created`` (the tables that were missing).
+    """
+
+    template_fields: Sequence[str] = (*AutoMLOperator.template_fields, "train_table", "test_table", "drift")
+
+    def __init__(
+        self,
+        *,
+        train_table: str | None = None,
+        test_table: str,
+        train_rows: int = 32_561,
+        test_rows: int = 20_000,
+        drift: float | str = 0.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.train_table = train_table
+        self.test_table = test_table
+        self.train_rows = train_rows
+        self.test_rows = test_rows
+        self.drift = drift
+        self.seed = seed
+        self._remember_given()
+
+    def perform(self, context: Context) -> dict[str, Any]:
+        """Load what is missing."""
+        created = []
+        wanted = [(self.test_table, self.test_rows, float(self.drift), self.seed + 1)]
+        if self.train_table is not None:
+            wanted.insert(0, (self.train_table, self.train_rows, 0.0, self.seed))
+        for table, rows, drift, seed in wanted:
+            if self.hook.warehouse.exists(table):
+                self.log.info("%s exists and is left alone", table)
+                continue
+            self._load(Run.of(context), table, rows, drift, seed)
+            self.log.info("%s was missing: loaded %d synthetic rows, drift %g", table, rows, drift)
+            created.append(table)
+        return {"train_table": self.train_table, "test_table": self.test_table, "created": created}
+
+    def _load(self, run: Run, table: str, rows: int, drift: float, seed: int) -> None:
+        try:
+            import numpy  # noqa: F401  (datasets needs it)
+            import pyarrow.parquet as pq
+        except ImportError as error:
+            raise InputError(
+                f"Loading synthetic data into {table} needs pyarrow and numpy: pip install "
+                f"'airflow-provider-automl[duckdb]', or your warehouse's extra ({error}); or make the table yourself."
+            ) from error
+
+        from airflow_provider_automl.datasets import census
+
+        with self.work_directory(run) as work:
+            pq.write_table(census(rows, drift=drift, seed=seed), work / "census.parquet")  # type: ignore[no-untyped-call]
+            self.hook.warehouse.load(work, table, key=run.key)

@@ -1,0 +1,348 @@
+"""Train a model on a table."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_automl.errors import InputError, JobError
+from airflow_provider_automl.models.store import check_model_name, new_share
+from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_seconds, require_columns
+from airflow_provider_automl.operators.links import NotebookLink
+from airflow_provider_automl.tracking.state import ExperimentState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow.providers.common.compat.sdk import Context
+
+#: Every key of the dict that a training returns, and that stays behind in XCom when it fails.
+TRAINING_KEYS = (
+    "model_name", "model_version", "shared_model", "notebook_url", "state", "error", "task_attempt_id", "session_time",
+    "user_id", "user_email", "score_val", "score_val_reason", "eval_metric", "problem_type", "target_column",
+    "positive_class", "classes", "train_table", "train_rows", "rows_dropped", "fit_seconds", "best_model", "model_uri",
+    "model_digest", "autogluon_version", "python_version", "leaderboard_table", "feature_importance_table",
+    "notebook_error", "warnings", "options", "dag_id", "run_id",
+)  # fmt: skip
+
+#: What tells one training from another, recorded as the experiment's ``options``.
+_OPTIONS = (
+    "problem_type", "positive_class", "eval_metric", "presets", "hyperparameters", "ignore_columns", "time_limit",
+    "timeout", "memory_limit", "fi_time_limit", "oversampling_threshold", "proba_calibration", "sampling_threshold",
+    "sample_weight", "random_seed", "share_model", "python",
+)  # fmt: skip
+
+
+class AutoMLTrainOperator(AutoMLOperator):
+    """Train a model with AutoGluon on a table or a query, in a process of its own.
+
+    The model's files go to the model store first, its registry row last: a version is there whole or not at all. A
+    retry of a training that had already registered its version returns that version instead of training again; a
+    cleared task trains a new one. A training leaves an executed notebook beside the model.
+
+    When it fails, its dict stays behind in XCom with ``state`` ``failed`` and the ``error``, so that
+    ``AutoMLTrackExperimentOperator`` can record it.
+
+    :param input_table: the table to train on, such as ``ml_datasets.gluon_train``; or
+    :param sql: a SELECT in the warehouse's own dialect.
+    :param target_column: the column to predict. Rows where it is NULL are dropped, and counted.
+    :param model_name: keeps every version; see :func:`~airflow_provider_automl.models.store.check_model_name`.
+    :param problem_type: ``binary``, ``multiclass`` or ``regression``; inferred from the target by default.
+    :param positive_class: of a binary target; default: AutoGluon's choice (the last class in order).
+    :param eval_metric: any of AutoGluon's; ``auto`` is ``roc_auc`` for a binary target, else AutoGluon's default.
+    :param presets: AutoGluon's presets, such as ``medium_quality``.
+    :param hyperparameters: AutoGluon's hyperparameters.
+    :param ignore_columns: columns that are no features; default: ``time``, if there is such a column.
+    :param time_limit: seconds, or arithmetic such as ``"60 * 3"``; soft: AutoGluon plans its fits by it.
+    :param timeout: seconds, or arithmetic; hard: the job is killed.
+    :param memory_limit: such as ``8g``: the job is killed when its processes together exceed it.
+    :param fi_time_limit: seconds for the feature importance, or arithmetic.
+    :param oversampling_threshold: binary only: wanted ratio of the minority to the majority class. Below it, minority
+        rows of the training part are repeated, validation rows are split off first, and probabilities are corrected
+        for the true ratio. 0 disables it.
+    :param proba_calibration: calibrate the predicted probabilities.
+    :param sampling_threshold: train on at most so many rows, drawn reproducibly in the warehouse.
+    :param sample_weight: a column of weights.
+    :param random_seed: of the row sample and the training.
+    :param share_model: publish the version under a UUID, returned as ``shared_model``.
+    :param export_leaderboard: a table that gets this version's leaderboard.
+    :param export_feature_importance: a table that gets this version's feature importance.
+    :param hide_table_contents: keep rows of the table out of the notebook.
+    :param user_email: recorded with the experiment; default: the connection's.
+    :param python: the interpreter that runs the job: a path, or a name among the connection's ``interpreters``.
+    :returns: a dict with the keys of ``TRAINING_KEYS``.
+    """
+
+    template_fields: Sequence[str] = (
+        *AutoMLOperator.template_fields,
+        "input_table", "sql", "target_column", "model_name", "problem_type", "positive_class", "eval_metric",
+        "presets", "hyperparameters", "ignore_columns", "time_limit", "timeout", "memory_limit", "fi_time_limit",
+        "oversampling_threshold", "proba_calibration", "sampling_threshold", "sample_weight", "random_seed",
+        "share_model", "export_leaderboard", "export_feature_importance", "user_email", "python",
+    )  # fmt: skip
+    template_fields_renderers = {"sql": "sql", "hyperparameters": "json"}
+    operator_extra_links = (NotebookLink(),)
+
+    def __init__(
+        self,
+        *,
+        input_table: str | None = None,
+        sql: str | None = None,
+        target_column: str,
+        model_name: str,
+        problem_type: str | None = None,
+        positive_class: str | float | bool | None = None,
+        eval_metric: str = "auto",
+        presets: str | list[str] | None = None,
+        hyperparameters: dict[str, Any] | str | None = None,
+        ignore_columns: list[str] | None = None,
+        time_limit: float | str = 60 * 60,
+        timeout: float | str | None = None,
+        memory_limit: str | None = None,
+        fi_time_limit: float | str | None = None,
+        oversampling_threshold: float | str = 0.001,
+        proba_calibration: bool | str = True,
+        sampling_threshold: int | str = 10_000_000,
+        sample_weight: str | None = None,
+        random_seed: int | str = 0,
+        share_model: bool | str = False,
+        export_leaderboard: str | None = None,
+        export_feature_importance: str | None = None,
+        hide_table_contents: bool = False,
+        user_email: str | None = None,
+        python: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.input_table = input_table
+        self.sql = sql
+        self.target_column = target_column
+        self.model_name = model_name
+        self.problem_type = problem_type
+        self.positive_class = positive_class
+        self.eval_metric = eval_metric
+        self.presets = presets
+        self.hyperparameters = hyperparameters
+        self.ignore_columns = ignore_columns
+        self.time_limit = time_limit
+        self.timeout = timeout
+        self.memory_limit = memory_limit
+        self.fi_time_limit = fi_time_limit
+        self.oversampling_threshold = oversampling_threshold
+        self.proba_calibration = proba_calibration
+        self.sampling_threshold = sampling_threshold
+        self.sample_weight = sample_weight
+        self.random_seed = random_seed
+        self.share_model = share_model
+        self.export_leaderboard = export_leaderboard
+        self.export_feature_importance = export_feature_importance
+        self.hide_table_contents = hide_table_contents
+        self.user_email = user_email
+        self.python = python
+        self._remember_given()
+
+    def experiment(self, context: Context) -> dict[str, Any]:
+        """What is known of this training before it starts, from its parameters and its run."""
+        run = Run.of(context)
+        return {
+            **dict.fromkeys(TRAINING_KEYS),
+            "model_name": self.model_name,
+            "model_version": run.version(),
+            "state": ExperimentState.RUNNING.value,
+            "task_attempt_id": run.task_attempt_id,
+            "session_time": run.session_time.isoformat(),
+            "user_id": run.user_id,
+            "user_email": self.user_email,
+            "eval_metric": self.eval_metric,
+            "problem_type": self.problem_type,
+            "target_column": self.target_column,
+            "positive_class": self.positive_class,
+            "train_table": self.input_table if self.sql is None else f"({self.sql})",
+            "options": {name: getattr(self, name) for name in _OPTIONS},
+            "dag_id": run.dag_id,
+            "run_id": run.run_id,
+        }
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Train; whatever happens, the dict is in XCom."""
+        experiment = self.experiment(context)
+        self._push(context, experiment)
+        with self.terminal_input_errors():
+            try:
+                self.check_rendered()
+                experiment["user_email"] = self.user_email or self.hook.settings.user_email
+                self._push(context, experiment)  # so that a training killed without a word is still told of
+                return self._train(context, experiment)
+            except BaseException as error:
+                experiment |= {"state": ExperimentState.FAILED.value, "error": str(error) or type(error).__name__}
+                self._push(context, experiment)
+                raise
+
+    def _push(self, context: Context, experiment: Mapping[str, Any]) -> None:
+        for key, value in {"return_value": dict(experiment), **experiment}.items():
+            context["ti"].xcom_push(key=key, value=value)
+
+    def _train(self, context: Context, experiment: dict[str, Any]) -> dict[str, Any]:
+        run = Run.of(context)
+        name, version = check_model_name(self.model_name), run.version()
+        registered = next((row for row in self.hook.models.versions(name) if row["model_version"] == version), None)
+        if registered is not None:
+            self.log.info("An earlier try of this task had trained %s version %s already", name, version)
+        else:
+            registered = self._train_new(run, name, version)
+        with self.work_directory(run) as work:
+            self._export(registered, work, run)
+        report = self.hook.models.training(registered)
+        experiment |= {key: value for key, value in report.items() if key in TRAINING_KEYS}
+        experiment |= {
+            "model_version": version,
+            "model_uri": registered["model_uri"],
+            "model_digest": registered["model_digest"],
+            "shared_model": registered["shared_model"],
+            "notebook_url": f"{registered['model_uri']}/{report['notebook']}" if report["notebook"] else None,
+            "leaderboard_table": self.export_leaderboard,
+            "feature_importance_table": self.export_feature_importance,
+            "state": ExperimentState.COMPLETE.value,
+            "score_val_reason": None if report["score_val"] is not None else "AutoGluon reported no finite score",
+        }
+        return experiment
+
+    def _train_new(self, run: Run, name: str, version: str) -> dict[str, Any]:
+        """Unload, train, save, register; returns the registry row."""
+        timeout = parse_seconds(self.timeout, "timeout")
+        threshold = _whole(self.sampling_threshold, "sampling_threshold")
+        share = new_share() if _flag(self.share_model, "share_model") else None
+        job = self._job(name, version)
+        source = self.source(self.input_table, self.sql)
+        what = self.input_table or "The query"
+        self._launcher = self.hook.launcher(
+            self.python, memory_limit=self.memory_limit, timeout=timeout, log=self.log.info
+        )
+        self.preflight()
+        columns = self.hook.warehouse.columns(source)
+        require_columns(columns, [self.target_column], what="target column", source=what)
+        require_columns(columns, self.ignore_columns or [], what="column to ignore", source=what)
+        if self.sample_weight is not None:
+            require_columns(columns, [self.sample_weight], what="weight column", source=what)
+        with self.work_directory(run) as work:
+            rows = self.hook.warehouse.unload(source, work / "input", max_rows=threshold, seed=job["random_seed"])
+            self.log.info("Unloaded %d rows of %s", rows, what)
+            out = work / "version"
+            out.mkdir()
+            result = self._launcher.run({**job, "input": str(work / "input"), "model_dir": str(out / "model")}, work)
+            report = _collect(result, out)
+            (out / "training.json").write_text(json.dumps(report, allow_nan=False, indent=1))
+            try:
+                uri = self.hook.models.save(out, name, version)
+            except OSError as error:
+                raise JobError(f"The trained model could not be saved to {self.hook.models.base}: {error}.") from error
+        row = self.hook.models.register(
+            model_name=name,
+            model_version=version,
+            model_uri=uri,
+            model_digest=result["model_digest"],
+            shared_model=share,
+            dag_id=run.dag_id,
+            run_id=run.run_id,
+        )
+        self.log.info("Model %s version %s is at %s", name, version, uri)
+        return row
+
+    def _job(self, name: str, version: str) -> dict[str, Any]:
+        """The job's description, as far as the parameters say it."""
+        return {
+            "kind": "train",
+            "model_name": name,
+            "model_version": version,
+            "title": f"{name} {version}",
+            "target_column": self.target_column,
+            "problem_type": self.problem_type,
+            "positive_class": self.positive_class,
+            "eval_metric": self.eval_metric,
+            "presets": self.presets,
+            "hyperparameters": _json(self.hyperparameters),
+            "ignore_columns": self.ignore_columns,
+            "time_limit": parse_seconds(self.time_limit, "time_limit"),
+            "fi_time_limit": parse_seconds(self.fi_time_limit, "fi_time_limit"),
+            "oversampling_threshold": _ratio(self.oversampling_threshold, "oversampling_threshold"),
+            "proba_calibration": _flag(self.proba_calibration, "proba_calibration"),
+            "sample_weight": self.sample_weight,
+            "random_seed": _whole(self.random_seed, "random_seed", least=0),
+            "hide_table_contents": self.hide_table_contents,
+            "export_leaderboard": self.export_leaderboard is not None,
+            "export_feature_importance": self.export_feature_importance is not None,
+            "report": True,
+        }
+
+    def _export(self, registered: dict[str, Any], work: Path, run: Run) -> None:
+        """Load the leaderboard and the feature importance into their tables; a repetition replaces its own rows."""
+        of_this_version = {key: registered[key] for key in ("model_name", "model_version")}
+        for part, table in (
+            ("leaderboard", self.export_leaderboard),
+            ("feature_importance", self.export_feature_importance),
+        ):
+            if table is None:
+                continue
+            files = self.hook.models.fetch(registered, work, part)
+            if files is None:
+                self.log.warning("This training left no %s, so %s is as before", part.replace("_", " "), table)
+                continue
+            self.hook.warehouse.load(files, table, mode="append", key=run.key, delete_where=of_this_version)
+
+
+def _collect(result: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Move what the job left beside the model below ``out``; returns its report with paths relative to that."""
+    report = dict(result)
+    for key, place in (
+        ("notebook", "report"),
+        ("notebook_html", "report"),
+        ("leaderboard", "leaderboard"),
+        ("feature_importance", "feature_importance"),
+    ):
+        if not result.get(key):
+            report[key] = None
+            continue
+        source = result[key]
+        target = out / place if os.path.isdir(source) else out / place / os.path.basename(source)
+        target.parent.mkdir(exist_ok=True)
+        os.replace(source, target)
+        report[key] = target.relative_to(out).as_posix()
+    return report
+
+
+def _json(value: Any) -> Any:
+    if not isinstance(value, str) or not value.strip().startswith("{"):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise InputError(f"hyperparameters is {value!r}, which is not JSON: {error}.") from error
+
+
+def _flag(value: bool | str, name: str) -> bool:
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if (flag := known.get(str(value).strip().lower())) is None:
+        raise InputError(f"{name} is {value!r}: give True or False.")
+    return flag
+
+
+def _whole(value: int | str, name: str, *, least: int = 1) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = least - 1
+    if number < least:
+        raise InputError(f"{name} is {value!r}: give a whole number, {least} or above.")
+    return number
+
+
+def _ratio(value: float | str, name: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise InputError(f"{name} is {value!r}: give a ratio from 0 to 1.")
+    return number
