@@ -1,0 +1,115 @@
+"""The whole workflow: train, track the experiment, predict, measure, record, and act on drift.
+
+Runs as it is: without a connection ``automl_default`` everything is embedded below ``$AIRFLOW_HOME/automl/``, and
+tables that are missing are loaded with synthetic census data. Trigger it with parameters of your own for your tables.
+"""
+
+from __future__ import annotations
+
+import datetime
+
+from airflow.providers.common.compat.sdk import DAG, Param
+from airflow.providers.smtp.operators.smtp import EmailOperator
+from airflow.providers.standard.operators.empty import EmptyOperator
+
+from airflow_provider_automl.drift.policies import below
+from airflow_provider_automl.operators.drift import AutoMLDriftBranchOperator, require_smtp
+from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator
+from airflow_provider_automl.operators.experiments import AutoMLTrackExperimentOperator
+from airflow_provider_automl.operators.predict import AutoMLPredictOperator
+from airflow_provider_automl.operators.tables import AutoMLCensusTablesOperator, AutoMLCreateTablesOperator
+from airflow_provider_automl.operators.train import AutoMLTrainOperator
+
+with DAG(
+    dag_id="automl_experiment",
+    description="Train on a table, predict, measure in SQL, record, and mail when the model has drifted",
+    schedule=None,
+    start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    catchup=False,
+    max_active_runs=1,
+    tags=["automl"],
+    doc_md=__doc__,
+    params={
+        "input_database": Param("ml_datasets", type="string", description="Schema of the tables to train and test on"),
+        "output_database": Param("automl_test", type="string", description="Schema of the results; made if missing"),
+        "train_data_table": Param("gluon_train", type="string", description="Table to train on"),
+        "test_data_table": Param("gluon_test", type="string", description="Table to predict and measure on"),
+        "test_data_drift": Param(
+            0.0, type="number", minimum=0, maximum=1, description="Drift of a synthetic test table, where it is missing"
+        ),
+        "target_column": Param("class", type="string", description="Column to predict"),
+        "positive_class": Param(" >50K", type="string", description="Its positive class; leading blanks count"),
+        "fit_time_limit": Param("60 * 3", type="string", description="Seconds for the training, or arithmetic"),
+        "memory_limit": Param("8g", type="string", description="Memory at which the training is stopped"),
+        "drift_auc_threshold": Param(0.93, type="number", minimum=0, maximum=1, description="Mail below this AUC"),
+        "mail_to": Param("ml-team@example.com", type="string", description="Who is told of drift; several by commas"),
+        "mail_bcc": Param("", type="string", description="Blind copies; several by commas"),
+        "user_email": Param("ml-team@example.com", type="string", description="Recorded with the experiment"),
+    },
+) as dag:
+    train_table = "{{ params.input_database }}.{{ params.train_data_table }}"
+    test_table = "{{ params.input_database }}.{{ params.test_data_table }}"
+
+    census = AutoMLCensusTablesOperator(
+        task_id="load_census_if_not_exists",
+        train_table=train_table,
+        test_table=test_table,
+        drift="{{ params.test_data_drift }}",
+    )
+    create = AutoMLCreateTablesOperator(task_id="create_db_tbl_if_not_exists", schema="{{ params.output_database }}")
+    train = AutoMLTrainOperator(
+        task_id="train",
+        input_table=train_table,
+        target_column="{{ params.target_column }}",
+        positive_class="{{ params.positive_class }}",
+        model_name="gluon_model_{{ ts_nodash }}",
+        time_limit="{{ params.fit_time_limit }}",
+        memory_limit="{{ params.memory_limit }}",
+        share_model=True,
+        export_leaderboard="{{ params.output_database }}.leaderboard_{{ params.train_data_table }}",
+        export_feature_importance="{{ params.output_database }}.feature_importance_{{ params.train_data_table }}",
+        user_email="{{ params.user_email }}",
+    )
+    track = AutoMLTrackExperimentOperator(
+        task_id="track_experiment", experiment=train.output, schema="{{ params.output_database }}"
+    )
+    predict = AutoMLPredictOperator(
+        task_id="predict",
+        model=train.output,
+        input_table=test_table,
+        output_table="{{ params.output_database }}.predicted_{{ params.test_data_table }}_{{ ts_nodash }}",
+    )
+    evaluate = AutoMLEvaluateOperator(
+        task_id="evaluation",
+        prediction=predict.output,
+        target_column="{{ params.target_column }}",
+        positive_class="{{ params.positive_class }}",
+    )
+    record = AutoMLRecordEvaluationOperator(
+        task_id="record_evaluation", evaluation=evaluate.output, schema="{{ params.output_database }}"
+    )
+    drift = AutoMLDriftBranchOperator(
+        task_id="drift",
+        evaluation=evaluate.output,
+        policy=below("{{ params.drift_auc_threshold }}"),
+        if_drifted="alert_if_drift_detected",
+        if_stable="no_drift",
+    )
+    alert = EmailOperator(
+        task_id="alert_if_drift_detected",
+        pre_execute=require_smtp,
+        to="{{ params.mail_to }}",
+        bcc="{{ params.mail_bcc }}",
+        subject="Drift detected",
+        html_content="""
+            <p>Detect drift in model performance. AUC was {{ ti.xcom_pull(task_ids='evaluation', key='auroc') }}.</p>
+            <p>{{ ti.xcom_pull(task_ids='drift', key='detail') }}</p>
+            <p>Model {{ ti.xcom_pull(task_ids='evaluation', key='model_name') }}
+            on {{ ti.xcom_pull(task_ids='evaluation', key='test_table') }}, run {{ run_id }}.</p>
+        """,
+        retries=2,
+        retry_delay=datetime.timedelta(seconds=30),
+    )
+    no_drift = EmptyOperator(task_id="no_drift")
+
+    [census, create] >> train >> track >> predict >> evaluate >> record >> drift >> [alert, no_drift]
