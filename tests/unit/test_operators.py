@@ -1,0 +1,170 @@
+"""Operators as far as they go without a warehouse: arguments, rendering, branches."""
+
+from __future__ import annotations
+
+import datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException
+
+from airflow_provider_automl.drift.policies import below
+from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.operators._base import Run, parse_seconds, require_columns
+from airflow_provider_automl.operators.drift import AutoMLDriftBranchOperator
+from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator
+from airflow_provider_automl.operators.experiments import AutoMLTrackExperimentOperator
+from airflow_provider_automl.operators.predict import AutoMLPredictOperator
+from airflow_provider_automl.operators.train import TRAINING_KEYS, AutoMLTrainOperator
+
+TIME = datetime.datetime(2026, 11, 24, 7, 0, tzinfo=datetime.UTC)
+
+
+@pytest.fixture
+def dag() -> DAG:
+    return DAG("d", schedule=None, start_date=TIME)
+
+
+class Ti(SimpleNamespace):
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+
+def context(task: Any, **more: Any) -> dict[str, Any]:
+    ti = Ti(dag_id="d", run_id="r", task_id=task.task_id, map_index=-1, try_number=1, max_tries=0, pushed={})
+    dag_run = SimpleNamespace(logical_date=None, run_after=TIME, triggering_user_name=None)
+    return {"ti": ti, "dag_run": dag_run, "task": task, "params": {}, "run_id": "r", **more}
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [(180, 180), ("60 * 3", 180), ("(1 + 2) * 60", 180), ("0.5", 0.5), ("3600/2", 1800), (" 7 ", 7)],
+)
+def test_seconds(value: Any, seconds: float) -> None:
+    assert parse_seconds(value, "time_limit") == seconds
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, "60 * -3", "sixty", "", "__import__('os')", "1/0", "1e999", "True", "9**9", "[1]", "None", "(" * 500],
+)
+def test_no_seconds(value: Any) -> None:
+    with pytest.raises(InputError, match="time_limit is .*: give seconds above 0"):
+        parse_seconds(value, "time_limit")
+
+
+def test_missing_columns_are_all_named_with_the_nearest() -> None:
+    with pytest.raises(
+        InputError, match=r"t has no feature 'Age' \(did you mean 'age'\?\), 'zzz': its columns are age, sex"
+    ):
+        require_columns({"age": "BIGINT", "sex": "VARCHAR"}, ["Age", "zzz", "sex"], what="feature", source="t")
+
+
+def test_time_macros_without_a_logical_date(dag: DAG) -> None:
+    task = AutoMLPredictOperator(
+        task_id="p", dag=dag, model_name="m", input_table="a.b", output_table="a.c_{{ ts_nodash }}_{{ ds }}"
+    )
+    task.render_template_fields(context(task))  # type: ignore[arg-type]
+    assert task.output_table == "a.c_20261124T070000_2026-11-24"
+
+
+@pytest.mark.parametrize("value", [None, "{{ none }}", "{{ '' }}"])
+def test_an_argument_that_renders_to_nothing_is_an_error(dag: DAG, value: str | None) -> None:
+    task = AutoMLPredictOperator(task_id="p", dag=dag, model_name="m", input_table="a.b", output_table="a.c")
+    task._given["model_version"] = "{{ given }}"
+    task.model_version = value
+    task._given["model_version"] = value or "{{ given }}"
+    task.render_template_fields(context(task))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="model_version of task 'p' rendered to nothing"):
+        task.check_rendered()
+
+
+def test_versions_are_the_same_for_a_retry_and_new_after_a_clear(dag: DAG) -> None:
+    task = AutoMLTrainOperator(task_id="t", dag=dag, input_table="a.b", target_column="y", model_name="m")
+    first = context(task)
+    retry = context(task)
+    retry["ti"].try_number = 2
+    cleared = context(task)
+    cleared["ti"].max_tries = 1
+    assert Run.of(first).version() == Run.of(retry).version() != Run.of(cleared).version()
+    assert Run.of(first).task_attempt_id == "d/r/t/1"
+    assert Run.of(retry).record_id() == Run.of(first).record_id()
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "a\nb", " a", "a*", "x" * 201, "None"])
+def test_a_failed_training_leaves_its_dict(dag: DAG, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    given = "{{ none }}" if name == "None" else name
+    task = AutoMLTrainOperator(task_id="t", dag=dag, input_table="a.b", target_column="y", model_name=given)
+    run = context(task)
+    task.render_template_fields(run)  # type: ignore[arg-type]
+    with pytest.raises(AirflowFailException, match="model_name"):
+        task.execute(run)  # type: ignore[arg-type]
+    left = run["ti"].pushed["return_value"]
+    assert tuple(left) == TRAINING_KEYS
+    assert left["state"] == run["ti"].pushed["state"] == "failed"
+    assert "model_name" in left["error"]
+    assert not (tmp_path / "automl").exists()
+
+
+def test_tracking_runs_whatever_became_of_the_training(dag: DAG) -> None:
+    assert AutoMLTrackExperimentOperator(task_id="t", dag=dag, experiment={}).trigger_rule == "all_done"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "names no model"),
+        ({"model_name": "m", "shared_model": "u"}, "more than one model"),
+        ({"model": "m"}, "give the dict"),
+    ],
+)
+def test_predict_wants_one_model(dag: DAG, arguments: dict[str, Any], message: str) -> None:
+    task = AutoMLPredictOperator(task_id="p", dag=dag, input_table="a.b", output_table="a.c", **arguments)
+    with pytest.raises(InputError, match=message):
+        task._named()
+
+
+def test_evaluate_says_what_is_missing(dag: DAG) -> None:
+    task = AutoMLEvaluateOperator(task_id="e", dag=dag, table="a.b")
+    with pytest.raises(AirflowFailException, match="knows no target_column, positive_class"):
+        task.execute(context(task))  # type: ignore[arg-type]
+
+
+def branching(dag: DAG, **more: Any) -> AutoMLDriftBranchOperator:
+    from airflow.providers.standard.operators.empty import EmptyOperator
+
+    arguments: dict[str, Any] = {
+        "evaluation": {"auroc": 0.9},
+        "policy": below("{{ params.t }}"),
+        "if_drifted": "act",
+        "if_stable": "rest",
+        **more,
+    }
+    task = AutoMLDriftBranchOperator(task_id="drift", dag=dag, **arguments)
+    task >> [EmptyOperator(task_id="act", dag=dag), EmptyOperator(task_id="rest", dag=dag)]
+    return task
+
+
+@pytest.mark.parametrize(("threshold", "branch"), [(0.93, "act"), (0.9, "rest"), ("0.5", "rest")])
+def test_branches_by_the_rendered_policy(dag: DAG, threshold: Any, branch: str) -> None:
+    task = branching(dag)
+    run = context(task, params={"t": threshold})
+    task.render_template_fields(run)  # type: ignore[arg-type]
+    assert str(task.policy) == f"below({threshold})"
+    assert task.choose_branch(run) == branch  # type: ignore[arg-type]
+    assert run["ti"].pushed["drifted"] is (branch == "act")
+    assert "AUC 0.9000" in run["ti"].pushed["detail"]
+
+
+def test_checks_both_branches_before_it_decides(dag: DAG) -> None:
+    task = branching(dag, if_drifted="akt", policy=below(0.5))
+    with pytest.raises(AirflowFailException, match="if_drifted of task 'drift' is 'akt', .*: downstream is act, rest"):
+        task.choose_branch(context(task))  # type: ignore[arg-type]
+
+
+def test_a_wrong_threshold_is_not_retried(dag: DAG) -> None:
+    task = branching(dag, policy=below("high"))
+    with pytest.raises(AirflowFailException, match="threshold is 'high'"):
+        task.choose_branch(context(task))  # type: ignore[arg-type]
