@@ -1,0 +1,230 @@
+"""Bad input, each through the operator: one clear sentence, no retry, and nothing is written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator
+from airflow_provider_automl.operators.predict import AutoMLPredictOperator
+from airflow_provider_automl.operators.train import AutoMLTrainOperator
+from airflow_provider_automl.warehouse.base import Warehouse
+from tests.operators.conftest import QUICK, Load, rows, run
+
+
+def refused(operator: type, message: str, **arguments: Any) -> None:
+    with pytest.raises(AirflowFailException) as failure:
+        run(operator, **arguments)
+    text = str(failure.value)
+    assert re.search(message, text), text
+    assert isinstance(failure.value.__cause__, InputError)
+    assert "Traceback" not in text
+    assert len(text) < 600
+
+
+@pytest.fixture
+def untouched(warehouse: Warehouse, model: dict[str, Any], home: Path) -> Any:
+    """What there is before and after: tables, and files of the model store and of staging."""
+
+    def everything() -> tuple[Any, ...]:
+        tables = warehouse.hook.get_records(
+            "SELECT table_schema, table_name FROM information_schema.tables ORDER BY ALL"
+        )
+        files = sorted(str(path) for part in ("models", "staging") for path in (home / "automl" / part).rglob("*"))
+        return tables, files, warehouse.rows("automl_test.automl_models")
+
+    before = everything()
+    yield
+    assert everything() == before
+
+
+TRAIN: dict[str, Any] = {
+    "input_table": "ml.train",
+    "target_column": "y",
+    "model_name": "refused",
+    "hyperparameters": QUICK,
+    "time_limit": 60,
+}
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"input_table": "ml.trains"}, r"trains.*ml\.train"),
+        ({"input_table": None}, "was given neither of input_table and sql"),
+        ({"sql": "SELECT 1"}, "was given both of input_table and sql"),
+        ({"input_table": None, "sql": "DROP TABLE ml.train"}, "must be a SELECT"),
+        ({"input_table": None, "sql": "SELECT * FROM ml.train; SELECT 1"}, "exactly one"),
+        ({"target_column": "why"}, r"no target column 'why'.*its columns are id, x, color, time, y"),
+        ({"target_column": "Y"}, r"'Y' \(did you mean 'y'\?\)"),
+        ({"ignore_columns": ["ids", "x"]}, r"no column to ignore 'ids' \(did you mean 'id'\?\)"),
+        ({"sample_weight": "w"}, "no weight column 'w'"),
+        ({"eval_metric": "roc_auk"}, "roc_auk.*roc_auc"),
+        ({"presets": "medium_qality"}, "medium_qality.*medium_quality"),
+        ({"problem_type": "binari"}, "binari.*binary"),
+        ({"positive_class": "yes"}, r"'yes'.*' yes'"),
+        ({"time_limit": 0}, "time_limit is 0: give seconds above 0"),
+        ({"time_limit": "-60"}, "time_limit is '-60'"),
+        ({"time_limit": "an hour"}, "time_limit is 'an hour'"),
+        ({"timeout": "0"}, "timeout is '0'"),
+        ({"memory_limit": "lots"}, "lots"),
+        ({"model_name": ""}, "model_name"),
+        ({"model_name": "a/b"}, "'/'"),
+        ({"model_name": "../b"}, r"'\.\.'"),
+        ({"model_name": "a\x07"}, r"\\x07"),
+        ({"hyperparameters": {"GBMM": {}}}, "GBMM.*GBM"),
+        ({"sampling_threshold": 0}, "sampling_threshold is 0"),
+        ({"oversampling_threshold": 2}, "oversampling_threshold is 2"),
+        ({"share_model": "perhaps"}, "share_model is 'perhaps': give True or False"),
+        ({"python": "/nowhere/python"}, "/nowhere/python"),
+        ({"automl_conn_id": "nowhere"}, "connection 'nowhere' is not defined"),
+        ({"warehouse_conn_id": "nowhere"}, "warehouse connection 'nowhere' is not defined"),
+    ],
+)
+def test_training(change: dict[str, Any], message: str) -> None:
+    refused(AutoMLTrainOperator, message, **{**TRAIN, **change})
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("y", [None] * 60, "'y' is NULL in all 60 rows"),
+        ("y", ["only"] * 60, "only"),
+        ("y", [], "no rows"),
+    ],
+)
+def test_training_on_a_target_that_teaches_nothing(load: Load, column: str, values: list[Any], message: str) -> None:
+    import pyarrow as pa
+
+    table = load("ml.nothing", {"x": pa.array(range(len(values)), pa.int64()), column: pa.array(values, pa.string())})
+    refused(AutoMLTrainOperator, message, **{**TRAIN, "input_table": table})
+
+
+def test_rows_without_a_label_are_dropped_and_counted(load: Load) -> None:
+    data = rows()
+    data["y"][:7] = [None] * 7
+    result = run(
+        AutoMLTrainOperator, **{**TRAIN, "input_table": load("ml.unlabelled", data), "model_name": "unlabelled"}
+    )
+    assert (result["train_rows"], result["rows_dropped"]) == (193, 7)
+
+
+NOTHING = {"model_name": "{{ params.none }}", "params": {"none": None}}
+NULL_ID = {"input_table": None, "sql": "SELECT * REPLACE (NULLIF(id, 3) AS id) FROM ml.train", "rowid_column": "id"}
+EXISTING = {"output_table": "ml.train", "input_table": None, "sql": "SELECT 1 AS a", "output_mode": "error"}
+PREDICT: dict[str, Any] = {"model_name": "small", "input_table": "ml.train", "output_table": "out.refused"}
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_name": "large"}, "No model 'large' in automl_test.automl_models: there are: small"),
+        ({"model_version": "1"}, "Model 'small' has no version '1'"),
+        ({"model_name": None, "shared_model": "0"}, "No model is shared under '0'"),
+        ({"model_name": None}, "names no model"),
+        (NOTHING, "model_name of task 'task' rendered to nothing"),
+        ({"input_table": "ml.trian"}, r"ml\.train"),
+        ({"output_table": "ml.train"}, "is the input table"),
+        ({"output_table": 'ML."train"'}, "is the input table"),
+        (EXISTING, "exists and output_mode is 'error'"),
+        ({"output_mode": "append"}, "output_mode is 'append': give 'overwrite' or 'error'"),
+        ({"rowid_column": "idd"}, r"no row id column 'idd' \(did you mean 'id'\?\)"),
+        ({"rowid_column": "color"}, "color"),
+        (NULL_ID, "NULL"),
+        ({"ignore_columns": ["z"]}, "no column to ignore 'z'"),
+        ({"ignore_columns": ["x", "color"]}, "'color'.*'x'|'x'.*'color'"),
+        ({"input_table": None, "sql": "SELECT * REPLACE ('a' || x AS x) FROM ml.train"}, "'x'.*text.*number|'x'"),
+        ({"input_table": None, "sql": "SELECT *, 1 AS predicted_y FROM ml.train"}, "already has 'predicted_y'"),
+        ({"timeout": "soon"}, "timeout is 'soon'"),
+    ],
+)  # fmt: skip
+def test_prediction(change: dict[str, Any], message: str) -> None:
+    refused(AutoMLPredictOperator, message, **{**PREDICT, **change})
+
+
+def test_a_refused_prediction_leaves_the_output_table(load: Load, warehouse: Warehouse, model: dict[str, Any]) -> None:
+    load("out.kept", {"x": [1, 2]})
+    refused(AutoMLPredictOperator, "'color'", **{**PREDICT, "output_table": "out.kept", "ignore_columns": ["color"]})
+    assert warehouse.rows("out.kept") == [{"x": 1}, {"x": 2}]
+
+
+def test_empty_input_gives_an_empty_output(warehouse: Warehouse, model: dict[str, Any]) -> None:
+    result = run(
+        AutoMLPredictOperator, model=model, sql="SELECT * FROM ml.train WHERE FALSE", output_table="out.nothing"
+    )
+    assert result["rows"] == 0
+    columns = ["id", "x", "color", "time", "y", "predicted_y", "predicted_proba", "predicted_probabilities"]
+    assert list(warehouse.columns("out.nothing")) == columns
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "added", "manifest", "gone"])
+def test_a_model_that_is_not_the_registered_one(model: dict[str, Any], damage: str, home: Path) -> None:
+    place = Path(model["model_uri"].removeprefix("file://")) / "model"
+    pickle = place / "predictor" / "predictor.pkl"
+    marker = home / "loaded"
+    evil = b"cos\nsystem\n(S'touch " + str(marker).encode() + b"'\ntR."
+    target = {"manifest": place / "manifest.json", "added": place / "predictor" / "more.pkl"}.get(damage, pickle)
+    kept = target.read_bytes() if target.exists() else None
+    moved = place.with_name("elsewhere")
+    if damage == "missing":
+        target.unlink()
+    elif damage == "gone":
+        place.rename(moved)
+    else:
+        target.write_bytes(evil)
+    try:
+        refused(AutoMLPredictOperator, "restore (the model's files|them), or train again", **PREDICT)
+    finally:
+        if damage == "gone":
+            moved.rename(place)
+        elif kept is None:
+            target.unlink()
+        else:
+            target.write_bytes(kept)
+    assert not marker.exists()
+    assert run(AutoMLPredictOperator, **PREDICT)["rows"] == 200
+
+
+def test_a_model_of_another_autogluon(model: dict[str, Any], warehouse: Warehouse) -> None:
+    import hashlib
+    import json
+
+    manifest = Path(model["model_uri"].removeprefix("file://")) / "model" / "manifest.json"
+    kept = manifest.read_bytes()
+    manifest.write_text(json.dumps(json.loads(kept) | {"autogluon_version": "1.5.0"}))
+    digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    row = warehouse.rows("automl_test.automl_models", where={"model_name": "small"})[0]
+    warehouse.record("automl_test.automl_models", row | {"model_digest": digest})
+    try:
+        refused(
+            AutoMLPredictOperator,
+            r"trained with AutoGluon 1\.5\.0.*pip install 'autogluon.tabular\[.*\]==1\.5\.0'",
+            **PREDICT,
+        )
+    finally:
+        manifest.write_bytes(kept)
+        warehouse.record("automl_test.automl_models", row)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"table": "out.predictionz"}, r"out\.predictions"),
+        ({"score_column": "score"}, "no score column 'score'"),
+        ({"score_column": "y"}, "'y' is the label itself"),
+        ({"score_column": "color"}, "not a number"),
+        ({"target_column": "z"}, "no label column 'z'"),
+        ({"positive_class": "yes"}, "' no'.*' yes'|' yes'.*' no'"),
+    ],
+)
+def test_evaluation(model: dict[str, Any], change: dict[str, Any], message: str) -> None:
+    run(AutoMLPredictOperator, model=model, input_table="ml.train", output_table="out.predictions")
+    arguments = {"table": "out.predictions", "target_column": "y", "positive_class": " yes", **change}
+    refused(AutoMLEvaluateOperator, message, **arguments)

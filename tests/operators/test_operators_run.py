@@ -1,0 +1,114 @@
+"""What the operators give, on small tables and real fits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator
+from airflow_provider_automl.operators.experiments import AutoMLTrackExperimentOperator
+from airflow_provider_automl.operators.predict import AutoMLPredictOperator
+from airflow_provider_automl.operators.tables import AutoMLCreateTablesOperator
+from airflow_provider_automl.operators.train import TRAINING_KEYS, AutoMLTrainOperator
+from airflow_provider_automl.warehouse.base import Warehouse
+from tests.operators.conftest import QUICK, Load, rows, run
+
+
+def strict(result: dict[str, Any]) -> dict[str, Any]:
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    return result
+
+
+def test_create_twice_changes_nothing(warehouse: Warehouse) -> None:
+    first = strict(run(AutoMLCreateTablesOperator, schema="made"))
+    before = {table: warehouse.columns(table) for table in first["tables"]}
+    assert run(AutoMLCreateTablesOperator, schema="made") == first
+    assert {table: warehouse.columns(table) for table in first["tables"]} == before
+
+
+def test_a_training_gives_every_documented_key(model: dict[str, Any]) -> None:
+    assert set(strict(model)) == set(TRAINING_KEYS)
+    assert model["state"] == "complete"
+    assert model["error"] is None
+    assert model["user_id"] == "ann"
+    assert model["positive_class"] == " yes"
+    assert model["train_rows"] == 200
+    assert model["session_time"] == "2026-11-24T07:00:00+00:00"
+    assert model["shared_model"]
+    notebook = json.loads(Path(model["notebook_url"].removeprefix("file://")).read_text())
+    executed = [cell["execution_count"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert executed
+    assert all(executed)
+
+
+def test_a_retry_of_a_registered_training_does_not_train_again(load: Load, warehouse: Warehouse) -> None:
+    arguments = {
+        "run_id": "same", "input_table": load("ml.again", rows()), "target_column": "y", "model_name": "again",
+        "hyperparameters": QUICK, "export_leaderboard": "out.leaderboard", "share_model": True,
+    }  # fmt: skip
+    first = run(AutoMLTrainOperator, **arguments)
+    second = run(AutoMLTrainOperator, **arguments)
+    assert {**second, "task_attempt_id": None} == {**first, "task_attempt_id": None}
+    assert len(warehouse.rows("automl_test.automl_models", where={"model_name": "again"})) == 1
+    leaderboard = warehouse.rows("out.leaderboard")
+    assert {row["model_version"] for row in leaderboard} == {first["model_version"]}
+    assert len({row["model"] for row in leaderboard}) == len(leaderboard)
+
+
+def test_predict_evaluate_record(model: dict[str, Any], warehouse: Warehouse) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    prediction = strict(run(AutoMLPredictOperator, model=model, input_table="ml.train", output_table="out.p"))
+    assert prediction["rows"] == 200
+    assert prediction["positive_class"] == " yes"
+    predicted = warehouse.rows("out.p")
+    assert list(predicted[0]) == [*rows(1), "predicted_y", "predicted_proba", "predicted_probabilities"]
+    assert {row["predicted_y"] for row in predicted} <= {" yes", " no"}
+    assert json.loads(str(predicted[0]["predicted_probabilities"])).keys() == {" yes", " no"}
+    evaluation = strict(run(AutoMLEvaluateOperator, prediction=prediction))
+    expected = roc_auc_score([row["y"] == " yes" for row in predicted], [row["predicted_proba"] for row in predicted])
+    assert evaluation["auroc"] == pytest.approx(expected, abs=1e-12)
+    assert evaluation["test_table"] == "ml.train"
+    for attempt in ("inserted", "unchanged"):
+        recorded = strict(run(AutoMLRecordEvaluationOperator, run_id="r", evaluation=evaluation))
+        assert recorded["recorded"] == attempt
+    tracked = strict(run(AutoMLTrackExperimentOperator, experiment=model))
+    assert tracked["recorded"] == "inserted"
+
+
+def test_row_id_and_predictions_only(model: dict[str, Any], warehouse: Warehouse) -> None:
+    arguments = {"input_table": "ml.train", "output_table": "out.ids", "rowid_column": "id"}
+    assert run(AutoMLPredictOperator, shared_model=model["shared_model"], **arguments)["rows"] == 200
+    assert list(warehouse.columns("out.ids")) == ["id", "predicted_y", "predicted_proba", "predicted_probabilities"]
+    assert sorted(int(str(row["id"])) for row in warehouse.rows("out.ids")) == list(range(200))
+
+
+def test_sampling_draws_at_most_so_many_rows(model: dict[str, Any]) -> None:
+    result = run(
+        AutoMLTrainOperator, input_table="ml.train", target_column="y", model_name="sampled", hyperparameters=QUICK,
+        sampling_threshold=150,
+    )  # fmt: skip
+    assert result["train_rows"] == 150
+
+
+@pytest.mark.parametrize(
+    ("target", "problem_type", "predicted"),
+    [
+        ("color", "multiclass", ["predicted_color", "predicted_proba", "predicted_probabilities"]),
+        ("amount", "regression", ["predicted_amount"]),
+    ],
+)
+def test_other_problems(load: Load, warehouse: Warehouse, target: str, problem_type: str, predicted: list[str]) -> None:
+    data = {**rows(300), "amount": [i % 17 * 1.5 + i % 3 for i in range(300)], "hue": [i % 3 for i in range(300)]}
+    table = load(f"ml.{problem_type}", data)
+    model = run(
+        AutoMLTrainOperator, input_table=table, target_column=target, model_name=problem_type, hyperparameters=QUICK
+    )
+    assert model["problem_type"] == problem_type
+    assert model["positive_class"] is None
+    output = f"out.{problem_type}"
+    run(AutoMLPredictOperator, model=model, input_table=table, output_table=output)
+    assert list(warehouse.columns(output))[len(data) :] == predicted
