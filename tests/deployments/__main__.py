@@ -1,0 +1,171 @@
+"""Install the wheel into deployments that exist already, and run the example DAG there: ``make deployments``.
+
+Each case makes an environment as a team has it, notes what is installed, installs the wheel, and shows that nothing
+that was there has moved, that ``pip check`` is content, that Airflow knows the connection form, and that the whole
+DAG is green, with AutoGluon in an environment of its own. Takes minutes and downloads; not part of ``make test``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+WORK = REPO / ".test" / "deployments"
+UV = str(Path(sys.executable).parent / "uv")
+DAG = "automl_experiment"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One deployment.
+
+    :param packages: what it has; ``as_of``: nothing newer than that day.
+    :param extras: of this provider, as its team would ask for.
+    :param may_move: what the floors of this provider have to raise there.
+    """
+
+    name: str
+    packages: Sequence[str]
+    extras: str = "duckdb"
+    as_of: str | None = None
+    may_move: frozenset[str] = frozenset()
+    lowest: bool = False
+
+
+CASES = (
+    Case("airflow-3.3.2-hive-pandas-3", ("apache-airflow==3.3.2", "apache-airflow-providers-apache-hive", "pandas>=3")),
+    Case(
+        "airflow-2.11.2",
+        (
+            "apache-airflow==2.11.2",
+            "apache-airflow-providers-apache-hive",
+            "apache-airflow-providers-common-compat",
+            "apache-airflow-providers-smtp",
+            "apache-airflow-providers-standard",
+            "apache-airflow-providers-trino",
+        ),
+    ),
+    Case(
+        "airflow-2.11.0-of-its-day",
+        ("apache-airflow==2.11.0", "apache-airflow-providers-apache-hive", "apache-airflow-providers-trino"),
+        as_of="2025-06-15",
+        may_move=frozenset({"apache-airflow-providers-common-compat", "apache-airflow-providers-common-sql"}),
+    ),
+    Case("lowest-direct-versions", ("apache-airflow==2.11.0",), as_of="2025-06-15", lowest=True,
+         may_move=frozenset({"apache-airflow-providers-common-compat", "apache-airflow-providers-common-sql"})),
+)  # fmt: skip
+
+
+def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
+    """Run a command; returns its output, or ends everything with it."""
+    done = subprocess.run(
+        [str(part) for part in command], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, command))}\n{done.stdout[-6000:]}")
+    return done.stdout
+
+
+def install(python: Path, *packages: str, options: Sequence[str] = ()) -> None:
+    run(UV, "pip", "install", "--system-certs", "--python", python, *options, *packages)
+
+
+def freeze(python: Path) -> dict[str, str]:
+    listed = json.loads(run(UV, "pip", "list", "--python", python, "--format", "json").splitlines()[-1])
+    return {package["name"]: package["version"] for package in listed}
+
+
+def environment(name: str) -> Path:
+    """A new virtual environment's interpreter."""
+    directory = WORK / name
+    shutil.rmtree(directory, ignore_errors=True)
+    run(UV, "venv", "--python", sys.executable, directory)
+    return directory / "bin" / "python"
+
+
+def try_case(case: Case, wheel: Path, autogluon: Path, time_limit: str) -> None:
+    """Install, compare, check, run; says each result in a line."""
+    started = time.monotonic()
+    python = environment(case.name)
+    dated = ["--exclude-newer", case.as_of] if case.as_of else []
+    install(python, *case.packages, options=dated)
+    before = freeze(python)
+    install(python, f"airflow-provider-automl[{case.extras}] @ {wheel.as_uri()}",
+            options=["--resolution", "lowest-direct"] if case.lowest else [])  # fmt: skip
+    after = freeze(python)
+    moved = {name: (version, after.get(name)) for name, version in before.items() if after.get(name) != version}
+    print(f"{case.name}: {len(before)} packages were there, {len(after) - len(before)} were added, {len(moved)} moved")
+    for name, (old, new) in moved.items():
+        print(f"    {name} {old} -> {new}" + ("" if name in case.may_move else "   NOT ALLOWED"))
+    if set(moved) - case.may_move:
+        sys.exit(f"{case.name}: the installation moved what it must not")
+    run(UV, "pip", "check", "--python", python)
+    home = WORK / f"{case.name}-home"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    connection = {"conn_type": "automl", "extra": {"interpreters": json.dumps({"default": str(autogluon)})}}
+    env = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")},
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW_CONN_AUTOML_DEFAULT": json.dumps(connection),
+        "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    run(python, "-m", "airflow_provider_automl", "dags", "copy", home / "dags", env=env)
+    run(python.parent / "airflow", "db", "migrate", env=env)
+    fields = run(python, "-c", _FORM, env=env).splitlines()[-1]
+    print(f"    connection form: {fields}")
+    conf = {"fit_time_limit": time_limit, "drift_auc_threshold": 0.5}
+    log = run(python.parent / "airflow", "dags", "test", DAG, "-c", json.dumps(conf), env=env)
+    (home / "run.log").write_text(log)
+    tables = run(python, "-c", _TABLES, env=env).splitlines()[-1]
+    print(f"    {DAG} is green: {tables}; pip check is content; {time.monotonic() - started:.0f} s in all", flush=True)
+
+
+_FORM = """
+from airflow.providers_manager import ProvidersManager
+manager = ProvidersManager()
+assert "automl" in manager.hooks, manager.hooks.keys()
+fields = sorted(name.removeprefix("extra__automl__") for name in manager.connection_form_widgets if "automl" in name)
+hidden = manager.field_behaviours["automl"]["hidden_fields"]
+assert len(fields) == 7, fields
+print(*fields, "| hidden:", *hidden)
+"""
+_TABLES = """
+import pandas
+from airflow_provider_automl.hooks.automl import AutoMLHook
+w = AutoMLHook().warehouse
+(e,), (r,) = w.rows("automl_test.automl_experiments"), w.rows("automl_test.automl_eval_results")
+assert e["state"] == "complete" and e["model_version"] == r["model_version"] and r["auroc"] > 0.9
+print(f"AUC {r['auroc']:.4f} [{r['auroc_low']:.4f}, {r['auroc_high']:.4f}], AutoGluon {e['autogluon_version']},",
+      f"pandas here {pandas.__version__}")
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", help=f"of {', '.join(case.name for case in CASES)}; default: all")
+    parser.add_argument("--time-limit", default="20", help="seconds of training in each")
+    arguments = parser.parse_args()
+    WORK.mkdir(parents=True, exist_ok=True)
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", WORK / "dist", REPO)
+    wheel = max((WORK / "dist").glob("*.whl"), key=lambda path: path.stat().st_mtime)
+    autogluon = environment("autogluon")
+    install(autogluon, "autogluon.tabular[lightgbm,catboost,xgboost]>=1.6,<1.7", "papermill", "nbconvert", "ipykernel")
+    for case in CASES:
+        if not arguments.cases or case.name in arguments.cases:
+            try_case(case, wheel, autogluon, arguments.time_limit)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""The census tables for tests: the real data of the directory in ``AUTOML_TEST_DATA``, else synthetic ones."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def tables() -> tuple[pa.Table, pa.Table]:
+    """Rows to train and to test on."""
+    from airflow_provider_automl import datasets
+
+    if directory := os.environ.get("AUTOML_TEST_DATA"):
+        return datasets.adult_from(Path(directory) / "adult")
+    return datasets.census(32_561), datasets.census(20_000, seed=1)
+
+
+def load() -> None:
+    """Load them as ``ml_datasets.gluon_train`` and ``gluon_test`` into the warehouse of ``automl_default``."""
+    import pyarrow.parquet as pq
+
+    from airflow_provider_automl.hooks.automl import AutoMLHook
+
+    warehouse = AutoMLHook().warehouse
+    for name, table in zip(("gluon_train", "gluon_test"), tables(), strict=True):
+        with tempfile.TemporaryDirectory() as directory:
+            pq.write_table(table, Path(directory) / "part.parquet")
+            warehouse.load(Path(directory), f"ml_datasets.{name}")

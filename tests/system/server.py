@@ -1,0 +1,198 @@
+"""A real Airflow on 127.0.0.1 for tests: ``airflow standalone`` in a home of its own, driven through its REST API."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+REPO = Path(__file__).resolve().parents[2]
+FINISHED = {"success", "failed", "skipped", "upstream_failed", "removed"}
+
+
+def free_port(wanted: int = 0) -> int:
+    """``wanted`` if nobody has it, else a free port."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", wanted))
+        except OSError:
+            return free_port()
+        return int(sock.getsockname()[1])
+
+
+def environment(home: Path, dags: Path) -> dict[str, str]:
+    """Airflow's environment: nothing of the user's own Airflow, everything below ``home``."""
+    return {
+        **{key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW_", "PYTHON"))},
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "PYTHONUNBUFFERED": "1",
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+    }
+
+
+class AirflowServer:
+    """Scheduler, API server and DAG processor with the LocalExecutor and everyone as admin, on loopback only."""
+
+    def __init__(self, home: Path, dags: Path, env: dict[str, str] | None = None, *, port: int = 0) -> None:
+        self.home = home
+        self.port = free_port(port)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.env = {
+            **environment(home, dags),
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(self.port),
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
+            "AIRFLOW__TRIGGERER__DEFAULT_CAPACITY": "1",
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "3600",
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+            **(env or {}),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, timeout: float = 180) -> None:
+        """Start it and wait until it is healthy.
+
+        :raises RuntimeError: it is not, with the end of its output.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        with (self.home / "standalone.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                ["airflow", "standalone"], env=self.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                cwd=self.home,
+            )  # fmt: skip
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                break
+            with contextlib.suppress(OSError, KeyError, ValueError):
+                health = self.get("/api/v2/monitor/health")
+                if all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor")):
+                    return
+            time.sleep(0.5)
+        raise RuntimeError(f"Airflow is not healthy after {timeout:.0f} s:\n{self.log()[-3000:]}")
+
+    def ended(self) -> bool:
+        """Whether it has stopped by itself."""
+        return self._process is None or self._process.poll() is not None
+
+    def stop(self) -> None:
+        """End it and everything that it started."""
+        if self._process is None:
+            return
+        group = self._process.pid
+        for sig in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, sig)
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:
+                self._process.poll()
+                try:
+                    os.killpg(group, 0)
+                except ProcessLookupError:
+                    break
+                time.sleep(0.1)
+        self._process = None
+
+    def log(self) -> str:
+        return (self.home / "standalone.log").read_text(errors="replace")
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        request = urllib.request.Request(self.url + path, method=method)
+        request.add_header("Content-Type", "application/json")
+        if path != "/auth/token":
+            request.add_header("Authorization", f"Bearer {self._token()}")
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            with urllib.request.urlopen(request, data, timeout=60) as response:
+                return json.loads(response.read() or b"null")
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(f"{method} {path}: {error.code} {error.read().decode()[:2000]}") from error
+
+    def _token(self) -> str:
+        if not hasattr(self, "_cached_token"):
+            with urllib.request.urlopen(f"{self.url}/auth/token", timeout=60) as response:
+                self._cached_token: str = json.loads(response.read())["access_token"]
+        return self._cached_token
+
+    def get(self, path: str) -> Any:
+        return self.call("GET", path)
+
+    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None, logical_date: str | None = None) -> str:
+        """Start a run; without a logical date, as an asset-triggered run has none."""
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                self.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+                run = self.call(
+                    "POST", f"/api/v2/dags/{dag_id}/dagRuns", {"conf": conf or {}, "logical_date": logical_date}
+                )
+                return str(run["dag_run_id"])
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        return str(self.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
+        found = self.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        return {ti["task_id"]: ti for ti in found}
+
+    def states(self, dag_id: str, run_id: str) -> dict[str, str]:
+        return {task_id: ti["state"] for task_id, ti in self.tasks(dag_id, run_id).items()}
+
+    def wait(self, dag_id: str, run_id: str, timeout: float = 420) -> str:
+        """Wait until the run ends; returns its state."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if (state := self.run_state(dag_id, run_id)) in ("success", "failed"):
+                return state
+            time.sleep(0.5)
+        raise TimeoutError(f"{dag_id} {run_id} is {self.states(dag_id, run_id)} after {timeout:.0f} s")
+
+    def wait_for_task(self, dag_id: str, run_id: str, task_id: str, states: set[str], timeout: float = 240) -> str:
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            state = self.states(dag_id, run_id).get(task_id)
+            if state in states:
+                return state
+            time.sleep(0.3)
+        raise TimeoutError(f"{task_id} of {run_id} is {state} after {timeout:.0f} s, not {states}")
+
+    def clear(self, dag_id: str, run_id: str, task_ids: list[str], *, downstream: bool = True) -> None:
+        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": task_ids, "only_failed": False,
+                "include_downstream": downstream, "reset_dag_runs": True}  # fmt: skip
+        self.call("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", body)
+
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        self.call("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", {"new_state": state})
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true"
+        return self.get(path)["value"]
+
+    def task_log(self, dag_id: str, run_id: str, task_id: str) -> str:
+        """The task's whole log, all tries, from the files."""
+        paths = self.home.glob(f"logs/dag_id={dag_id}/run_id={run_id}/task_id={task_id}/**/*.log")
+        return "\n".join(path.read_text(errors="replace") for path in sorted(paths))

@@ -1,0 +1,243 @@
+"""DESIGN's failure table, row by row, as runs of a real Airflow; and the faults that a retry must heal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.conftest import automl_processes, python, rows
+from tests.system.mail import RECIPIENTS, Mailbox
+from tests.system.server import AirflowServer
+
+AFTER_TRAINING = ("predict", "evaluation", "record_evaluation", "drift")
+HOOK = "from airflow_provider_automl.hooks.automl import AutoMLHook; w = AutoMLHook().warehouse; "
+
+
+#: Runs that nobody has to act on while they go on: all are started at once.
+LEFT_ALONE = (
+    "bad_input", "over_memory", "failing_prediction", "null_metric", "mail_down", "mail_unset", "undisturbed",
+    "killed_recording", "killed_registering", "killed_publishing",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def started(airflow: AirflowServer) -> dict[str, str]:
+    """The runs of these DAGs, started."""
+    python(airflow, HOOK + "w.create_table('failing_prediction.predicted', {'x': 'BIGINT'})")
+    return {dag_id: airflow.trigger(dag_id) for dag_id in LEFT_ALONE}
+
+
+def ended(airflow: AirflowServer, started: dict[str, str], dag_id: str) -> tuple[str, str, dict[str, str]]:
+    """Wait for one of them; returns its id, its state, and its tasks' states."""
+    run_id = started[dag_id]
+    state = airflow.wait(dag_id, run_id, timeout=600)
+    return run_id, state, airflow.states(dag_id, run_id)
+
+
+def start_fitting(airflow: AirflowServer, dag_id: str) -> tuple[str, list[int]]:
+    """Trigger, wait until the job is fitting, return the run and the job's processes."""
+    run_id = airflow.trigger(dag_id)
+    staging = airflow.home / "automl" / "staging" / "train-"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if "Fitting model" in airflow.task_log(dag_id, run_id, "train"):
+            return run_id, automl_processes(staging)
+        time.sleep(0.3)
+    raise TimeoutError(airflow.task_log(dag_id, run_id, "train")[-3000:])
+
+
+def gone(pids: list[int], within: float = 10) -> bool:
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if not any(_alive(pid) for pid in pids):
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def assert_not_after_training(states: dict[str, str]) -> None:
+    assert states["train"] == "failed"
+    assert states["track_experiment"] == "failed"
+    assert {states[task] for task in AFTER_TRAINING} == {"upstream_failed"}
+
+
+def the_experiment(airflow: AirflowServer, dag_id: str) -> dict[str, Any]:
+    found = rows(airflow, f"{dag_id}.automl_experiments")
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_bad_input_is_recorded_and_not_retried(airflow: AirflowServer, started: dict[str, str]) -> None:
+    run_id, state, states = ended(airflow, started, "bad_input")
+    assert state == "failed"
+    assert_not_after_training(states)
+    assert airflow.tasks("bad_input", run_id)["train"]["try_number"] == 1
+    row = the_experiment(airflow, "bad_input")
+    assert row["state"] == "failed"
+    assert "'clas' (did you mean 'class'?)" in row["error"]
+    assert airflow.xcom("bad_input", run_id, "train")["state"] == "failed"
+    assert rows(airflow, "automl_test.automl_models") == [
+        row for row in rows(airflow, "automl_test.automl_models") if row["model_name"] != "bad_input"
+    ]
+
+
+def test_memory_limit_is_recorded(airflow: AirflowServer, started: dict[str, str]) -> None:
+    _, state, states = ended(airflow, started, "over_memory")
+    assert state == "failed"
+    assert_not_after_training(states)
+    row = the_experiment(airflow, "over_memory")
+    assert row["state"] == "failed"
+    assert "exceeded memory_limit 150m: reached " in row["error"]
+    assert "raise memory_limit or lower sampling_threshold" in row["error"]
+
+
+def test_training_killed_without_a_word(airflow: AirflowServer) -> None:
+    run_id, pids = start_fitting(airflow, "killed_training")
+    supervisor = next(pid for pid in pids if parent(pid) not in pids)
+    os.kill(parent(supervisor), signal.SIGKILL)  # the task's own process
+    assert gone(pids)
+    assert airflow.wait("killed_training", run_id) == "failed"
+    assert_not_after_training(airflow.states("killed_training", run_id))
+    row = the_experiment(airflow, "killed_training")
+    assert row["state"] == "killed"
+    assert row["model_name"] == "killed_training"
+    assert row["train_table"] == "ml_datasets.gluon_train"
+
+
+def test_marked_failed_in_airflow(airflow: AirflowServer) -> None:
+    run_id, pids = start_fitting(airflow, "mark_failed")
+    airflow.mark("mark_failed", run_id, "train", "failed")
+    assert gone(pids, within=30)  # Airflow tells a task by its heartbeat, every few seconds
+    assert airflow.wait("mark_failed", run_id) == "failed"
+    assert the_experiment(airflow, "mark_failed")["state"] in ("killed", "failed")
+
+
+def test_failing_prediction_leaves_the_table_and_notifies(
+    airflow: AirflowServer, started: dict[str, str], mailbox: Mailbox
+) -> None:
+    _, state, states = ended(airflow, started, "failing_prediction")
+    assert state == "failed"
+    assert states["track_experiment"] == "success"
+    assert states["predict"] == "failed"
+    assert {states[task] for task in ("evaluation", "record_evaluation", "drift")} == {"upstream_failed"}
+    columns = python(airflow, HOOK + "print('COLUMNS', w.columns('failing_prediction.predicted'))")
+    assert "COLUMNS {'x': 'BIGINT'}" in columns
+    assert rows(airflow, "failing_prediction.automl_eval_results") == []
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not any(m["Subject"] == "failing_prediction failed" for m in mailbox.mails()):
+        time.sleep(0.5)
+    assert [m[RECIPIENTS] for m in mailbox.mails() if m["Subject"] == "failing_prediction failed"] == [
+        "ops@example.com"
+    ]
+
+
+def test_missing_metric_counts_as_drift(airflow: AirflowServer, started: dict[str, str]) -> None:
+    run_id, state, states = ended(airflow, started, "null_metric")
+    assert state == "success"
+    assert states["alert"] == "success"
+    assert states["no_drift"] == "skipped"
+    assert "the evaluation was empty" in airflow.xcom("null_metric", run_id, "drift", "detail")
+    assert len(rows(airflow, "null_metric.automl_eval_results")) == 1
+
+
+def test_failing_mail_loses_nothing(airflow: AirflowServer, started: dict[str, str]) -> None:
+    run_id, state, states = ended(airflow, started, "mail_down")
+    assert state == "failed"
+    assert states["alert"] == "failed"
+    assert airflow.tasks("mail_down", run_id)["alert"]["try_number"] == 2
+    assert states["retrain"] == "success"
+    assert len(rows(airflow, "mail_down.automl_eval_results")) == 1
+    assert airflow.xcom("mail_down", run_id, "drift", "drifted") is True
+
+
+def test_missing_smtp_connection_says_what_to_set(airflow: AirflowServer, started: dict[str, str]) -> None:
+    run_id, state, states = ended(airflow, started, "mail_unset")
+    assert state == "failed"
+    assert states["retrain"] == "success"
+    assert airflow.tasks("mail_unset", run_id)["alert"]["try_number"] == 1
+    assert "AIRFLOW_CONN_SMTP_UNSET=" in airflow.task_log("mail_unset", run_id, "alert")
+    assert len(rows(airflow, "mail_unset.automl_eval_results")) == 1
+
+
+def healed(airflow: AirflowServer, started: dict[str, str], dag_id: str, retried: set[str]) -> None:
+    """The run is green, those tasks needed a second try, and what is left is what an undisturbed run leaves."""
+    run_id, state, states = ended(airflow, started, dag_id)
+    assert state == "success", airflow.states(dag_id, run_id)
+    tasks = airflow.tasks(dag_id, run_id)
+    assert {task for task, ti in tasks.items() if ti["try_number"] == 2} == retried
+    assert states["no_drift"] == "success"
+    experiment = the_experiment(airflow, dag_id)
+    assert experiment["state"] == "complete"
+    evaluations = rows(airflow, f"{dag_id}.automl_eval_results")
+    assert [row["model_version"] for row in evaluations] == [experiment["model_version"]]
+    models = [row for row in rows(airflow, "automl_test.automl_models") if row["model_name"] == dag_id]
+    assert [row["model_version"] for row in models] == [experiment["model_version"]]
+    assert [path.name for path in (airflow.home / "automl" / "models" / dag_id).iterdir()] == [
+        experiment["model_version"]
+    ]
+    test_rows = json.loads(json.dumps(evaluations[0]["rows_evaluated"]))
+    assert test_rows == evaluations[0]["positives"] + evaluations[0]["negatives"]
+    assert len(rows(airflow, f"{dag_id}.predicted")) == test_rows
+    tables = _tables(airflow, dag_id)
+    assert tables == {"automl_drift_results", "automl_eval_results", "automl_experiments", "predicted"}
+    assert [path.name for path in (airflow.home / "automl" / "staging").iterdir() if dag_id in path.name] == []
+
+
+def _tables(airflow: AirflowServer, schema: str) -> set[str]:
+    code = HOOK + (
+        f"print('TABLES', [r[0] for r in w.hook.get_records(\"SELECT table_name FROM "
+        f"information_schema.tables WHERE table_schema = '{schema}'\")])"
+    )
+    line = next(line for line in python(airflow, code).splitlines() if line.startswith("TABLES "))
+    return set(json.loads(line[7:].replace("'", '"')))
+
+
+def test_undisturbed(airflow: AirflowServer, started: dict[str, str]) -> None:
+    healed(airflow, started, "undisturbed", set())
+
+
+def test_killed_between_row_and_success(airflow: AirflowServer, started: dict[str, str]) -> None:
+    healed(airflow, started, "killed_recording", {"track_experiment", "record_evaluation"})
+
+
+def test_killed_between_files_and_registry_row(airflow: AirflowServer, started: dict[str, str]) -> None:
+    healed(airflow, started, "killed_registering", {"train"})
+
+
+def test_killed_between_load_and_publish(airflow: AirflowServer, started: dict[str, str]) -> None:
+    healed(airflow, started, "killed_publishing", {"predict"})
+
+
+def test_cleared_training_makes_a_new_version(airflow: AirflowServer) -> None:
+    run_id = airflow.trigger("cleared")
+    assert airflow.wait("cleared", run_id) == "success"
+    airflow.clear("cleared", run_id, ["train"])
+    time.sleep(1)
+    assert airflow.wait("cleared", run_id) == "success"
+    models = [
+        row["model_version"] for row in rows(airflow, "automl_test.automl_models") if row["model_name"] == "cleared"
+    ]
+    assert len(set(models)) == 2
+    airflow.clear("cleared", run_id, ["track_experiment"])
+    time.sleep(1)
+    assert airflow.wait("cleared", run_id) == "success"
+    experiments = rows(airflow, "cleared.automl_experiments")
+    assert {row["model_version"] for row in experiments} == set(models)
+    assert len(experiments) == 2

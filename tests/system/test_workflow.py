@@ -1,0 +1,122 @@
+"""The example DAGs, run by a real Airflow on the census data."""
+
+from __future__ import annotations
+
+import os
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.system.conftest import rows
+from tests.system.mail import RECIPIENTS, Mailbox, body
+from tests.system.server import AirflowServer
+
+CONF = {
+    "fit_time_limit": "60 * 2",
+    "output_database": "workflow",
+    "mail_to": "a@example.com, b@example.com",
+    "mail_bcc": "c@example.com",
+}
+DOCUMENTED = {
+    "automl_experiments": (
+        "task_attempt_id", "session_time", "user_id", "user_email", "model_name", "shared_model", "notebook_url",
+    ),
+    "automl_eval_results": ("session_time", "model_name", "test_table", "auroc"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def experiment(airflow: AirflowServer, mailbox: Mailbox) -> str:
+    """One run of the whole workflow, without a logical date, as an asset-triggered run has none."""
+    run_id = airflow.trigger("automl_experiment", CONF)
+    state = airflow.wait("automl_experiment", run_id, timeout=600)
+    assert state == "success", airflow.states("automl_experiment", run_id)
+    return run_id
+
+
+def test_documented_columns_are_filled(airflow: AirflowServer, experiment: str) -> None:
+    for table, columns in DOCUMENTED.items():
+        (row,) = rows(airflow, f"workflow.{table}")
+        assert tuple(row)[: len(columns)] == columns
+        assert all(row[column] is not None for column in columns), row
+    (tracked,) = rows(airflow, "workflow.automl_experiments")
+    (evaluated,) = rows(airflow, "workflow.automl_eval_results")
+    assert (tracked["model_name"], tracked["model_version"]) == (evaluated["model_name"], evaluated["model_version"])
+    assert evaluated["test_table"] == "ml_datasets.gluon_test"
+    with urllib.request.urlopen(tracked["notebook_url"]) as notebook:
+        assert b'"execution_count"' in notebook.read()
+
+
+def test_auc_is_scikit_learns(airflow: AirflowServer, experiment: str) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    (evaluated,) = rows(airflow, "workflow.automl_eval_results")
+    predicted = rows(airflow, evaluated["predictions_table"])
+    labels = [row["class"] == " >50K" for row in predicted]
+    scores = [row["predicted_proba"] for row in predicted]
+    assert evaluated["auroc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    assert evaluated["auroc"] >= 0.925
+    assert 0.003 <= (evaluated["auroc_high"] - evaluated["auroc_low"]) / 2 <= 0.006
+
+
+def test_drift_is_mailed_and_says_why(airflow: AirflowServer, mailbox: Mailbox, experiment: str) -> None:
+    (evaluated,) = rows(airflow, "workflow.automl_eval_results")
+    states = airflow.states("automl_experiment", experiment)
+    drifted = evaluated["auroc"] < 0.93
+    if "AUTOML_TEST_DATA" in os.environ:
+        assert drifted  # a healthy model of today scores 0.929 on the real data
+    assert states["alert_if_drift_detected"] == ("success" if drifted else "skipped")
+    assert states["no_drift"] == ("skipped" if drifted else "success")
+    mails = mailbox.about(experiment)
+    assert len(mails) == (1 if drifted else 0)
+    if drifted:
+        assert mails[0]["Subject"] == "Drift detected"
+        assert set(mails[0][RECIPIENTS].split(", ")) == {"a@example.com", "b@example.com", "c@example.com"}
+        text = body(mails[0])
+        assert f"Detect drift in model performance. AUC was {evaluated['auroc']}." in text
+        assert "is below the threshold 0.93." in text
+
+
+def test_exports_tell_the_version(airflow: AirflowServer, experiment: str) -> None:
+    (tracked,) = rows(airflow, "workflow.automl_experiments")
+    for table in ("leaderboard_gluon_train", "feature_importance_gluon_train"):
+        exported = rows(airflow, f"workflow.{table}")
+        assert exported
+        assert {row["model_version"] for row in exported} == {tracked["model_version"]}
+
+
+def test_drift_check_scores_the_existing_model_and_retrains(
+    airflow: AirflowServer, mailbox: Mailbox, experiment: str
+) -> None:
+    (tracked,) = rows(airflow, "workflow.automl_experiments")
+    conf = {
+        "output_database": "daily",
+        "fit_time_limit": "20",
+        "drift_auc_threshold": 0.999,
+        "model_name": tracked["model_name"],
+    }
+    run_id = airflow.trigger("automl_drift_check", conf)
+    assert airflow.wait("automl_drift_check", run_id) == "success"
+    (evaluated,) = rows(airflow, "daily.automl_eval_results")
+    assert (evaluated["model_name"], evaluated["model_version"]) == (tracked["model_name"], tracked["model_version"])
+    assert rows(airflow, "daily.automl_experiments") == []
+    assert [mail["Subject"] for mail in mailbox.about(run_id)] == ["Drift detected"]
+    retraining = airflow.xcom("automl_drift_check", run_id, "retrain", "trigger_run_id")
+    assert airflow.wait("automl_experiment", retraining) == "success"
+    (retrained,) = rows(airflow, "daily.automl_experiments")
+    assert retrained["run_id"] == retraining
+
+
+def test_airflow_lists_the_connection_form(airflow: AirflowServer) -> None:
+    form = next(meta for meta in airflow.get("/ui/connections/hook_meta") if meta["connection_type"] == "automl")
+    fields = {"warehouse_conn_id", "tracking_schema", "model_store", "staging", "interpreters", "user_email"}
+    assert fields <= set(form["extra_fields"])
+
+
+def test_no_import_errors(airflow: AirflowServer) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and airflow.get("/api/v2/dags?limit=100")["total_entries"] < 15:
+        time.sleep(1)
+    assert airflow.get("/api/v2/importErrors")["import_errors"] == []
