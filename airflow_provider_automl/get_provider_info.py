@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_automl import __version__
-
-_HOMEPAGE = "https://pypi.org/project/airflow-provider-automl/"
-
 
 def _text(label: str, description: str) -> dict[str, Any]:
     return {"label": label, "schema": {"type": ["string", "null"]}, "description": description}
@@ -20,8 +16,9 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "airflow-provider-automl",
         "name": "AutoML",
         "description": "Machine learning experiments as DAG tasks: AutoGluon trains, the warehouse counts.",
-        "versions": [__version__],
-        "integrations": [{"integration-name": "AutoML", "external-doc-url": _HOMEPAGE, "tags": ["service"]}],
+        "integrations": [
+            {"integration-name": "AutoML", "external-doc-url": "https://auto.gluon.ai/", "tags": ["service"]}
+        ],
         "operators": [
             {
                 "integration-name": "AutoML",

@@ -3,7 +3,7 @@
 The other side is the best that Python does: DuckDB through Arrow, scikit-learn's ``roc_auc_score``, and DeLong's
 variance by sorted NumPy arrays. Both sides start from the same file and open a connection of their own.
 
-    python benchmarks/auc.py [--rows 1000000 10000000 50000000]
+    python -m benchmarks.auc [--rows 1000000 10000000 50000000]
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks._measure import Results, compare, peak_rss, scratch
 
@@ -89,7 +87,7 @@ def main() -> None:
             if options.once:
                 print(ours(path, shape))
             elif rows >= MEMORY_ONLY:
-                peak = peak_rss([sys.executable, __file__, "--rows", str(rows), "--once", shape]) / 2**30
+                peak = peak_rss([sys.executable, "-m", "benchmarks.auc", "--rows", str(rows), "--once", shape]) / 2**30
                 results.line(f"{name}: peak GiB", peak, MEMORY_GIB)
             else:
                 got, expected = ours(path, shape), theirs(path, shape)

@@ -2,18 +2,14 @@
 
 ``insert_rows`` inserts about a thousand rows a second, so it is given fewer: its rate does not depend on how many.
 
-    python benchmarks/load.py [--rows 1000000] [--their-rows 3000]
+    python -m benchmarks.load [--rows 1000000] [--their-rows 3000]
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks._measure import Results, compare, scratch
 

@@ -52,7 +52,7 @@ def statement(name: str, dialect: str, /, **params: object) -> exp.Expression:
     """As :func:`render`, but the parsed statement, for a caller that adds to it (an order, a limit)."""
     from sqlglot import exp
 
-    from . import macros
+    from airflow_provider_automl.sql import macros
 
     tree = _parsed(name, dialect).copy()
     used: set[str] = set()
@@ -151,7 +151,7 @@ def _fill(node: exp.Expression, value: Any, dialect: str) -> None:
     """Put a value where a placeholder stands."""
     from sqlglot import exp
 
-    from .names import parse_table
+    from airflow_provider_automl.sql.names import parse_table
 
     parent = node.parent
     if isinstance(node, exp.Placeholder):

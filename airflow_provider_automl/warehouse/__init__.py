@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .base import Query, Warehouse
+from airflow_provider_automl.warehouse.base import Query, Warehouse
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -23,11 +23,11 @@ def open_warehouse(hook: DbApiHook, *, lock_timeout: float = 600.0) -> Warehouse
     :raises InputError: the hook's engine has no SQL dialect that sqlglot knows.
     """
     if hook.conn_type == "duckdb":
-        from .duckdb import DuckDBWarehouse
+        from airflow_provider_automl.warehouse.duckdb import DuckDBWarehouse
 
         return DuckDBWarehouse(hook, dialect="duckdb", lock_timeout=lock_timeout)
     if hook.conn_type == "postgres":
-        from .postgres import PostgresWarehouse
+        from airflow_provider_automl.warehouse.postgres import PostgresWarehouse
 
         return PostgresWarehouse(hook, dialect="postgres", lock_timeout=lock_timeout)
     return Warehouse(hook, dialect=_dialect(hook), lock_timeout=lock_timeout)

@@ -324,7 +324,7 @@ class Warehouse:
 
     def _describe(self, cursor: Any, source: exp.Expression) -> list[tuple[str, str]]:
         """Return the columns of a table or query with their neutral types, duplicates included."""
-        from .types import neutral_type
+        from airflow_provider_automl.warehouse.types import neutral_type
 
         view = f"automl_{uuid.uuid4().hex}"
         self._run(cursor, "create_view", view=table_of(view), source=source)
@@ -351,7 +351,7 @@ class Warehouse:
         """Write a query's rows to a Parquet file."""
         import pyarrow.parquet as pq
 
-        from .types import arrow_schema, record_batch
+        from airflow_provider_automl.warehouse.types import arrow_schema, record_batch
 
         schema = arrow_schema(columns)
         rows = 0
@@ -370,7 +370,7 @@ class Warehouse:
     def _load(
         self, files: list[Path], target: exp.Table, *, mode: Mode, key: str, delete_where: dict[str, object]
     ) -> int:
-        from .types import neutral_columns
+        from airflow_provider_automl.warehouse.types import neutral_columns
 
         schema = parquet_schema(files)
         columns = neutral_columns(schema)
@@ -420,7 +420,7 @@ class Warehouse:
         """Insert Arrow batches, by statements of many rows with bound values, and return the number of rows."""
         from sqlglot import exp
 
-        from .types import driver_rows
+        from airflow_provider_automl.warehouse.types import driver_rows
 
         mark = self.hook.placeholder
         one_row = "(" + ", ".join([mark] * len(columns)) + ")"

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_provider_automl import sql
 from airflow_provider_automl.errors import BusyError, InputError
 from airflow_provider_automl.sql.names import table_of
-
-from .base import Mode, Warehouse
+from airflow_provider_automl.warehouse.base import Mode, Warehouse
 
 if TYPE_CHECKING:
     from airflow.providers.duckdb.hooks.duckdb import DuckDBHook
@@ -183,7 +182,7 @@ class DuckDBWarehouse(Warehouse):
         return self._described(self._fetch(cursor, "describe", source=source))
 
     def _described(self, found: list[dict[str, object]]) -> list[tuple[str, str]]:
-        from .types import neutral_type
+        from airflow_provider_automl.warehouse.types import neutral_type
 
         return [(str(row["column_name"]), neutral_type(str(row["column_type"]), self.dialect)) for row in found]
 

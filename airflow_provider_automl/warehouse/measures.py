@@ -10,8 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl.errors import InputError
-
-from .base import Query, Warehouse
+from airflow_provider_automl.warehouse.base import Query, Warehouse
 
 if TYPE_CHECKING:
     from sqlglot import exp

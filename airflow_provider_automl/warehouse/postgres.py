@@ -7,8 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl import sql
-
-from .base import Warehouse
+from airflow_provider_automl.warehouse.base import Warehouse
 
 if TYPE_CHECKING:
     import pyarrow as pa
