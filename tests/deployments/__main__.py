@@ -10,18 +10,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-REPO = Path(__file__).resolve().parents[2]
+from tests.system.mail import Mailbox
+from tests.system.server import REPO
+
 WORK = REPO / ".test" / "deployments"
 UV = str(Path(sys.executable).parent / "uv")
-DAG = "automl_experiment"
+DAG, CHECK = "automl_experiment", "automl_drift_check"
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,13 @@ CASES = (
     ),
     Case(
         "airflow-2.11.0-of-its-day",
-        ("apache-airflow==2.11.0", "apache-airflow-providers-apache-hive", "apache-airflow-providers-trino"),
+        (
+            "apache-airflow==2.11.0",
+            "apache-airflow-providers-apache-hive",
+            "apache-airflow-providers-smtp",
+            "apache-airflow-providers-standard",
+            "apache-airflow-providers-trino",
+        ),
         as_of="2025-06-15",
         may_move=frozenset({"apache-airflow-providers-common-compat", "apache-airflow-providers-common-sql"}),
     ),
@@ -75,7 +86,7 @@ def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
     return done.stdout
 
 
-def install(python: Path, *packages: str, options: Sequence[str] = ()) -> None:
+def install(python: Path, *packages: str, options: Sequence[str | Path] = ()) -> None:
     run(UV, "pip", "install", "--system-certs", "--python", python, *options, *packages)
 
 
@@ -99,11 +110,21 @@ def try_case(case: Case, wheel: Path, autogluon: Path, time_limit: str) -> None:
     dated = ["--exclude-newer", case.as_of] if case.as_of else []
     install(python, *case.packages, options=dated)
     before = freeze(python)
-    install(python, f"airflow-provider-automl[{case.extras}] @ {wheel.as_uri()}",
-            options=["--resolution", "lowest-direct"] if case.lowest else [])  # fmt: skip
+    # As docs/existing-deployment.md says: nothing that is installed may move but what the floors raise.
+    kept = WORK / f"{case.name}-installed.txt"
+    kept.write_text("\n".join(f"{name}=={version}" for name, version in before.items() if name not in case.may_move))
+    wanted, options = [f"airflow-provider-automl[{case.extras}] @ {wheel.as_uri()}"], ["--constraint", kept]
+    if case.lowest:  # what pyproject.toml asks for, asked for directly
+        project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+        wanted += [*project["dependencies"], *project["optional-dependencies"][case.extras]]
+        options += ["--resolution", "lowest-direct"]
+    install(python, *wanted, options=options)
     after = freeze(python)
     moved = {name: (version, after.get(name)) for name, version in before.items() if after.get(name) != version}
     print(f"{case.name}: {len(before)} packages were there, {len(after) - len(before)} were added, {len(moved)} moved")
+    if case.lowest:
+        floors = {name: version for name, version in after.items() if any(re.match(rf"{name}\b", w) for w in wanted)}
+        print("    floors: " + ", ".join(f"{name} {version}" for name, version in floors.items()))
     for name, (old, new) in moved.items():
         print(f"    {name} {old} -> {new}" + ("" if name in case.may_move else "   NOT ALLOWED"))
     if set(moved) - case.may_move:
@@ -123,13 +144,25 @@ def try_case(case: Case, wheel: Path, autogluon: Path, time_limit: str) -> None:
     }
     run(python, "-m", "airflow_provider_automl", "dags", "copy", home / "dags", env=env)
     run(python.parent / "airflow", "db", "migrate", env=env)
+    run(python.parent / "airflow", "dags", "reserialize", env=env)  # as the DAG processor does: one triggers the other
     fields = run(python, "-c", _FORM, env=env).splitlines()[-1]
     print(f"    connection form: {fields}")
     conf = {"fit_time_limit": time_limit, "drift_auc_threshold": 0.5}
-    log = run(python.parent / "airflow", "dags", "test", DAG, "-c", json.dumps(conf), env=env)
-    (home / "run.log").write_text(log)
+    test_dag(python, DAG, conf, env)
+    with Mailbox(home / "mails") as mailbox:
+        env["AIRFLOW_CONN_SMTP_DEFAULT"] = mailbox.connection()
+        test_dag(python, CHECK, {"drift_auc_threshold": 1}, env)
+        (mail,) = mailbox.mails()
     tables = run(python, "-c", _TABLES, env=env).splitlines()[-1]
-    print(f"    {DAG} is green: {tables}; pip check is content; {time.monotonic() - started:.0f} s in all", flush=True)
+    print(f"    {DAG} is green: {tables}")
+    print(f"    {CHECK} is green: the second evaluation is recorded, {mail['Subject']!r} went to {mail['To']}")
+    print(f"    pip check is content; {time.monotonic() - started:.0f} s in all", flush=True)
+
+
+def test_dag(python: Path, dag_id: str, conf: dict[str, Any], env: dict[str, str]) -> None:
+    """Run a DAG once, whole, by that deployment's Airflow."""
+    log = run(python.parent / "airflow", "dags", "test", dag_id, "-c", json.dumps(conf), env=env)
+    (Path(env["AIRFLOW_HOME"]) / f"{dag_id}.log").write_text(log)
 
 
 _FORM = """
@@ -142,13 +175,14 @@ assert len(fields) == 7, fields
 print(*fields, "| hidden:", *hidden)
 """
 _TABLES = """
-import pandas
+from importlib import metadata
 from airflow_provider_automl.hooks.automl import AutoMLHook
 w = AutoMLHook().warehouse
-(e,), (r,) = w.rows("automl_test.automl_experiments"), w.rows("automl_test.automl_eval_results")
+(e,), (r, again) = w.rows("automl_test.automl_experiments"), w.rows("automl_test.automl_eval_results")
+assert (again["model_version"], again["auroc"]) == (r["model_version"], r["auroc"])
 assert e["state"] == "complete" and e["model_version"] == r["model_version"] and r["auroc"] > 0.9
 print(f"AUC {r['auroc']:.4f} [{r['auroc_low']:.4f}, {r['auroc_high']:.4f}], AutoGluon {e['autogluon_version']},",
-      f"pandas here {pandas.__version__}")
+      "pandas here", *[d.version for d in metadata.distributions() if d.metadata["Name"] == "pandas"] or ["none"])
 """
 
 

@@ -257,7 +257,7 @@ def test_a_crash_has_the_tracebacks_last_line_and_the_traceback_is_in_the_log(py
 def test_memory_is_counted_once_where_it_is_shared(tmp_path):
     program = (
         "import os, time; kept = bytearray(os.urandom(1)) * 2**27; [os.fork() for _ in range(2)];"
-        "print(os.getpid(), flush=True); time.sleep(60)"
+        "os.write(1, b'%d\\n' % os.getpid()); time.sleep(60)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True

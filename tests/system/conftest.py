@@ -34,6 +34,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Itera
         {
             "AIRFLOW_CONN_SMTP_DEFAULT": mailbox.connection(),
             "AIRFLOW_CONN_SMTP_DOWN": mailbox.connection(free_port()),
+            # A DAG that is unpaused would be run for its last 07:00 too.
+            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
             "PYTHONPATH": str(REPO),
         },
     )
