@@ -284,17 +284,19 @@ def test_no_oversampling_where_the_minority_is_large_enough_or_it_is_switched_of
         assert read_manifest(directory / "model", result["model_digest"])["oversampling"] is None
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_no_manifest(tmp_path, monkeypatch):
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("airflow_provider_automl.jobs.train.write_manifest", full)
-    path = tmp_path / "job.json"
-    path.write_text(json.dumps(job(tmp_path, rows(60))))
-    assert worker.work(path) == 2
+@pytest.mark.parametrize("full", ["predictor/learner.pkl", "predictor/predictor.pkl"])
+def test_a_full_disk_is_one_sentence_and_leaves_no_manifest(tmp_path, full):
+    """The kernel's own device that is always full, where a file is to be written."""
+    path = tmp_path / "model" / full
+    path.parent.mkdir(parents=True)
+    path.symlink_to("/dev/full")
+    job_file = tmp_path / "job.json"
+    job_file.write_text(json.dumps(job(tmp_path, rows(60))))
+    assert worker.work(job_file) == 2
     failure = json.loads((tmp_path / "failure.json").read_text())
     assert failure["message"].startswith("The disk is full")
     assert not (tmp_path / "result.json").exists()
+    assert not (tmp_path / "model" / "manifest.json").exists()
 
 
 def test_not_one_model_within_the_time_limit(tmp_path):
