@@ -40,7 +40,7 @@ with DAG(
         "fit_time_limit": Param("60 * 3", type="string", description="Seconds for a retraining, or arithmetic"),
         "drift_auc_threshold": Param(0.93, type="number", minimum=0, maximum=1, description="Drift below this AUC"),
         "mail_to": Param("ml-team@example.com", type="string", description="Who is told of drift; several by commas"),
-        "mail_bcc": Param("", type="string", description="Blind copies; several by commas"),
+        "mail_bcc": Param(None, type=["null", "string"], description="Blind copies; several by commas"),
     },
 ) as dag:
     create = AutoMLCreateTablesOperator(task_id="create_db_tbl_if_not_exists", schema="{{ params.output_database }}")
@@ -70,7 +70,7 @@ with DAG(
         task_id="alert_if_drift_detected",
         pre_execute=require_smtp,
         to="{{ params.mail_to }}",
-        bcc="{{ params.mail_bcc }}",
+        bcc="{{ params.mail_bcc or '' }}",
         subject="Drift detected",
         html_content="""
             <p>Detect drift in model performance. AUC was {{ ti.xcom_pull(task_ids='evaluation', key='auroc') }}.</p>
@@ -93,7 +93,7 @@ with DAG(
             "positive_class": "{{ params.positive_class }}",
             "fit_time_limit": "{{ params.fit_time_limit }}",
             "mail_to": "{{ params.mail_to }}",
-            "mail_bcc": "{{ params.mail_bcc }}",
+            "mail_bcc": "{{ params.mail_bcc or '' }}",
         },
     )
     no_drift = EmptyOperator(task_id="no_drift")

@@ -43,7 +43,7 @@ with DAG(
         "memory_limit": Param("8g", type="string", description="Memory at which the training is stopped"),
         "drift_auc_threshold": Param(0.93, type="number", minimum=0, maximum=1, description="Mail below this AUC"),
         "mail_to": Param("ml-team@example.com", type="string", description="Who is told of drift; several by commas"),
-        "mail_bcc": Param("", type="string", description="Blind copies; several by commas"),
+        "mail_bcc": Param(None, type=["null", "string"], description="Blind copies; several by commas"),
         "user_email": Param("ml-team@example.com", type="string", description="Recorded with the experiment"),
     },
 ) as dag:
@@ -99,7 +99,7 @@ with DAG(
         task_id="alert_if_drift_detected",
         pre_execute=require_smtp,
         to="{{ params.mail_to }}",
-        bcc="{{ params.mail_bcc }}",
+        bcc="{{ params.mail_bcc or '' }}",
         subject="Drift detected",
         html_content="""
             <p>Detect drift in model performance. AUC was {{ ti.xcom_pull(task_ids='evaluation', key='auroc') }}.</p>

@@ -49,8 +49,14 @@ def main() -> None:
                 if name == "trigger-form":
                     page.get_by_role("button", name="Trigger").first.click()
                     settle(page)
+                    if not page.get_by_role("button", name="Trigger").last.is_enabled():
+                        sys.exit("The trigger form cannot be sent as it is.")
                 if name == "connection-form":
                     page.get_by_role("button", name="Add Connection").first.click()
+                    settle(page)
+                    page.get_by_role("combobox").last.click()
+                    page.keyboard.type("AutoML")
+                    page.keyboard.press("Enter")
                     settle(page)
                 page.screenshot(path=directory / f"{name}.png")
                 print(directory / f"{name}.png")

@@ -1,0 +1,46 @@
+"""The example DAGs as a user finds them in Airflow."""
+
+from __future__ import annotations
+
+import itertools
+import runpy
+from typing import Any
+
+import pytest
+
+from tests.system.server import REPO
+
+WORKFLOW = [
+    "create_db_tbl_if_not_exists", "train", "track_experiment", "predict", "evaluation", "record_evaluation", "drift",
+]  # fmt: skip
+
+
+def dag(name: str) -> Any:
+    return runpy.run_path(str(REPO / "dags" / f"{name}.py"))["dag"]
+
+
+@pytest.mark.parametrize("name", ["automl_experiment", "automl_drift_check"])
+def test_the_trigger_form_can_be_sent_as_it_is(name):
+    """Airflow's form takes an empty text for a missing value, and refuses it unless the type allows null."""
+    made = dag(name)
+    assert (made.catchup, made.max_active_runs) == (False, 1)
+    for key in made.params:
+        param = made.params.get_param(key)
+        assert param.description, key
+        assert param.value not in (None, "") or "null" in param.schema["type"], key
+
+
+def test_the_experiment_is_the_documented_workflow():
+    made = dag("automl_experiment")
+    for before, after in itertools.pairwise(WORKFLOW):
+        assert after in made.get_task(before).downstream_task_ids
+    assert made.get_task("drift").downstream_task_ids == {"alert_if_drift_detected", "no_drift"}
+    assert made.schedule is None
+
+
+def test_the_drift_check_is_daily_at_seven_in_los_angeles_and_does_not_train():
+    made = dag("automl_drift_check")
+    assert "train" not in made.task_ids
+    assert made.get_task("drift").downstream_task_ids == {"alert_if_drift_detected", "retrain", "no_drift"}
+    assert made.schedule == "0 7 * * *"
+    assert str(made.timezone) == "America/Los_Angeles"
