@@ -57,6 +57,7 @@ def main() -> None:
                     page.get_by_role("combobox").last.click()
                     page.keyboard.type("AutoML")
                     page.keyboard.press("Enter")
+                    page.get_by_text("Extra Fields", exact=True).click()
                     settle(page)
                 page.screenshot(path=directory / f"{name}.png")
                 print(directory / f"{name}.png")
