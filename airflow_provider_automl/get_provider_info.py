@@ -39,7 +39,7 @@ def get_provider_info() -> dict[str, Any]:
                     "hidden-fields": ["host", "schema", "login", "password", "port", "extra"],
                     "relabeling": {},
                     "placeholders": {
-                        "warehouse_conn_id": "trino_default",
+                        "warehouse_conn_id": "postgres_default",
                         "tracking_schema": "automl_test",
                         "model_store": "s3://bucket/models",
                         "staging": "/mnt/shared/staging",

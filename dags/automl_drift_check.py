@@ -10,6 +10,7 @@ import datetime
 from zoneinfo import ZoneInfo
 
 from airflow.providers.common.compat.sdk import DAG, Param
+from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.providers.smtp.operators.smtp import EmailOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
@@ -29,6 +30,11 @@ with DAG(
     max_active_runs=1,
     tags=["automl"],
     doc_md=__doc__,
+    on_failure_callback=SmtpNotifier(
+        to="{{ params.mail_to }}",
+        subject="{{ dag.dag_id }} failed",
+        html_content="<p>Run {{ run_id }} of {{ dag.dag_id }} failed: see the logs of its failed tasks.</p>",
+    ),
     params={
         "input_database": Param("ml_datasets", type="string", description="Schema of the fresh data"),
         "output_database": Param("automl_test", type="string", description="Schema of the results; made if missing"),

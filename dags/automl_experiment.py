@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 
 from airflow.providers.common.compat.sdk import DAG, Param
+from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.providers.smtp.operators.smtp import EmailOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 
@@ -29,6 +30,11 @@ with DAG(
     max_active_runs=1,
     tags=["automl"],
     doc_md=__doc__,
+    on_failure_callback=SmtpNotifier(
+        to="{{ params.mail_to }}",
+        subject="{{ dag.dag_id }} failed",
+        html_content="<p>Run {{ run_id }} of {{ dag.dag_id }} failed: see the logs of its failed tasks.</p>",
+    ),
     params={
         "input_database": Param("ml_datasets", type="string", description="Schema of the tables to train and test on"),
         "output_database": Param("automl_test", type="string", description="Schema of the results; made if missing"),
@@ -44,7 +50,7 @@ with DAG(
         "drift_auc_threshold": Param(0.93, type="number", minimum=0, maximum=1, description="Mail below this AUC"),
         "mail_to": Param("ml-team@example.com", type="string", description="Who is told of drift; several by commas"),
         "mail_bcc": Param(None, type=["null", "string"], description="Blind copies; several by commas"),
-        "user_email": Param("ml-team@example.com", type="string", description="Recorded with the experiment"),
+        "user_email": Param(None, type=["null", "string"], description="Recorded; empty: the connection's"),
     },
 ) as dag:
     train_table = "{{ params.input_database }}.{{ params.train_data_table }}"
@@ -68,7 +74,7 @@ with DAG(
         share_model=True,
         export_leaderboard="{{ params.output_database }}.leaderboard_{{ params.train_data_table }}",
         export_feature_importance="{{ params.output_database }}.feature_importance_{{ params.train_data_table }}",
-        user_email="{{ params.user_email }}",
+        user_email="{{ params.user_email or '' }}",
     )
     track = AutoMLTrackExperimentOperator(
         task_id="track_experiment", experiment=train.output, schema="{{ params.output_database }}"

@@ -68,6 +68,8 @@ class Below:
             known = ", ".join(sorted(name for name, value in measures.items() if isinstance(value, float)))
             raise ValueError(f"The evaluation has no measure {self.metric!r}: it has {known or 'none'}.")
         value = measures[self.metric]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise ValueError(f"{self.metric!r} of the evaluation is {value!r}, not a number: name a measure.")
         label = "AUC" if self.metric == "auroc" else self.metric
         if value is None or not math.isfinite(value):
             why = evaluation.get(f"{self.metric}_reason") or "the evaluation gave no value"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, conf
 
 from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.models.store import ModelStore, local_path
+from airflow_provider_automl.models.store import ModelStore, check_store, local_path, require_writable
 from airflow_provider_automl.tracking.store import TrackingTables
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class AutoMLHook(BaseHook):
             staging=extra.get("staging") or str(home / "staging"),
             interpreters=self._interpreters(extra.get("interpreters")),
             user_email=extra.get("user_email") or None,
-            lock_timeout=float(extra.get("lock_timeout") or 600),
+            lock_timeout=self._seconds(extra.get("lock_timeout") or 600),
             embedded=None if extra.get("warehouse_conn_id") else home / "warehouse.duckdb",
         )
         local_parts = [
@@ -137,10 +137,18 @@ class AutoMLHook(BaseHook):
             raise InputError(
                 f"{' and '.join(local_parts).capitalize()} would be a separate one on every worker of {executor}: set "
                 f"""the connection, for example AIRFLOW_CONN_{self.automl_conn_id.upper()}='{{"conn_type": "automl", """
-                """"extra": {"warehouse_conn_id": "trino_default", "model_store": "s3://bucket/models"}}', """
+                """"extra": {"warehouse_conn_id": "postgres_default", "model_store": "s3://bucket/models"}}', """
                 "or path_is_shared in it when all workers share that directory."
             )
         return settings
+
+    def _seconds(self, value: Any) -> float:
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"lock_timeout of the connection {self.automl_conn_id!r} is {value!r}: give seconds, such as 600."
+            ) from None
 
     def _interpreters(self, value: Any) -> dict[str, str]:
         if not value:
@@ -179,6 +187,7 @@ class AutoMLHook(BaseHook):
             path.parent.mkdir(parents=True, exist_ok=True)
             hook = DuckDBHook(database=str(path))
             hook.airflow_connection = None  # the file is no connection's; otherwise it would look for duckdb_default
+            _require_pyarrow("The embedded warehouse", "duckdb")
             return open_warehouse(hook, lock_timeout=lock_timeout)
         try:
             connection = self.get_connection(conn_id)
@@ -201,10 +210,7 @@ class AutoMLHook(BaseHook):
                 f"The warehouse connection {conn_id!r} is of type {connection.conn_type!r}, which is no SQL database: "
                 "name a connection of a common-sql provider, such as trino, hiveserver2, duckdb or postgres."
             )
-        if extra != "duckdb" and find_spec("pyarrow") is None:  # DuckDB reads and writes Parquet by itself
-            raise _missing_extra(
-                f"The warehouse connection {conn_id!r}", extra or "automl", "No module named 'pyarrow'"
-            )
+        _require_pyarrow(f"The warehouse connection {conn_id!r}", extra or "automl")
         return open_warehouse(hook, lock_timeout=lock_timeout)
 
     def tracking(self, schema: str | None = None) -> TrackingTables:
@@ -244,8 +250,15 @@ class AutoMLHook(BaseHook):
         """
         from airflow_provider_automl.launchers.process import ProcessLauncher
 
+        named = self.settings.interpreters
+        if python is not None and python not in named and os.sep not in python:
+            known = f"it has {', '.join(named)}" if named else "it has none"
+            raise InputError(
+                f"The connection {self.automl_conn_id!r} has no interpreter {python!r}: {known}. Name one of them, "
+                "or give a path such as /opt/automl/bin/python."
+            )
         return ProcessLauncher(
-            self.settings.interpreters.get(python or "default", python),
+            named.get(python or "default", python),
             memory_limit=memory_limit,
             timeout=timeout,
             log=log,
@@ -268,12 +281,9 @@ class AutoMLHook(BaseHook):
             except Exception as error:
                 problems.append(f"{what}: {error}")
 
-        def writable(path: Path | None, text: str) -> str:
-            if path is not None:
-                path.mkdir(parents=True, exist_ok=True)
-                if not os.access(path, os.W_OK):
-                    raise PermissionError(f"{path} is not writable")
-            return text
+        def staging() -> str:
+            require_writable(self.staging("."), "staging directory")
+            return self.settings.staging
 
         try:
             settings = self.settings
@@ -281,8 +291,8 @@ class AutoMLHook(BaseHook):
             return False, str(error)
         where = settings.warehouse_conn_id or str(settings.embedded)
         attempt("warehouse", lambda: self._reach(where))
-        attempt("model store", lambda: writable(local_path(self.models.base), self.models.base))
-        attempt("staging", lambda: writable(self.staging("."), settings.staging))
+        attempt("model store", lambda: check_store(settings.model_store))
+        attempt("staging", staging)
         interpreters = settings.interpreters or {"this Python": sys.executable}
         for name, path in interpreters.items():
             attempt(f"interpreter {name}", lambda path=path: _versions(describe_interpreter(path)))  # type: ignore[misc]
@@ -291,6 +301,11 @@ class AutoMLHook(BaseHook):
 
 def _versions(found: dict[str, Any]) -> str:
     return f"Python {found['python']}, AutoGluon {found['autogluon'] or 'not installed'}"
+
+
+def _require_pyarrow(what: str, extra: str) -> None:
+    if find_spec("pyarrow") is None:
+        raise _missing_extra(what, extra, "No module named 'pyarrow'")
 
 
 def _missing_extra(what: str, extra: str | None, error: Exception | str) -> InputError:

@@ -14,6 +14,7 @@ Files come first; the registry row is the commit. A version without a row is a l
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import uuid
 from datetime import UTC, datetime
@@ -84,8 +85,12 @@ class ModelStore:
             local.parent.mkdir(parents=True, exist_ok=True)
             partial = local.with_name(f".{local.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
-            shutil.move(directory, partial)  # a rename on one file system, else a copy
-            partial.rename(local)
+            try:
+                shutil.move(directory, partial)  # a rename on one file system, else a copy
+                partial.rename(local)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
         else:
             self._upload(directory, uri)
         return uri
@@ -208,6 +213,43 @@ def local_path(uri: str) -> Path | None:
     """The path of a ``file://`` URI, None for any other."""
     parts = urlsplit(uri)
     return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
+
+
+def check_store(base: str) -> str:
+    """Check that files can be put into the model store at ``base``, a directory or a URI; returns ``base``.
+
+    :raises InputError: the directory cannot be made or written, or the URI's file system is not installed.
+    """
+    local = local_path(base) if "://" in base else Path(base)
+    if local is not None:
+        require_writable(local, "model store")
+        return base
+    probe = f"{base.rstrip('/')}/.check-{uuid.uuid4().hex}"
+    try:
+        target = _object(probe)
+        target.fs.pipe_file(target.path, b"")
+        target.fs.rm_file(target.path)
+    except (ImportError, ValueError) as error:
+        raise InputError(
+            f"The model store {base} cannot be reached, for its file system is not installed: {error} "
+            "(for s3://: pip install 'apache-airflow-providers-amazon[s3fs]')."
+        ) from error
+    except FileNotFoundError as error:
+        raise InputError(f"The model store {base} does not exist: make it ({error}).") from error
+    return base
+
+
+def require_writable(directory: Path, what: str) -> None:
+    """Make a directory if it is missing, and check that files can be made in it.
+
+    :raises InputError: it cannot be made, or not be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The {what} {directory} cannot be made: {error}.") from error
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise InputError(f"The {what} {directory} is not writable for this user: change its mode, or name another.")
 
 
 def _object(uri: str) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import json
 import re
 import shutil
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +21,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.hooks.automl import AutoMLHook
+from airflow_provider_automl.models.store import check_store
 from airflow_provider_automl.tracking.store import record_id
 
 if TYPE_CHECKING:
@@ -26,6 +30,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_automl.launchers.process import ProcessLauncher
     from airflow_provider_automl.warehouse.base import Query
+
+
+#: In a task's work directory: names the machine, and is locked while the task lives.
+_OWNER = ".owner"
 
 
 @dataclass(frozen=True)
@@ -131,6 +139,8 @@ class AutoMLOperator(AutoMLMixin):
 
     template_fields: Sequence[str] = ("automl_conn_id", "warehouse_conn_id")
     ui_color = "#e8f0fe"
+    #: Whether the task brings models to the model store.
+    saves_models: ClassVar[bool] = False
 
     def __init__(
         self, *, automl_conn_id: str = AutoMLHook.default_conn_name, warehouse_conn_id: str | None = None, **kwargs: Any
@@ -162,9 +172,10 @@ class AutoMLOperator(AutoMLMixin):
             self._launcher.kill()
 
     def preflight(self) -> None:
-        """Check that what this task needs is installed: the warehouse's driver, and what the job's interpreter needs.
+        """Check that what this task needs is there: the warehouse's driver, what the job's interpreter needs, and the
+        model store if models go there.
 
-        :raises InputError: names everything that is missing, each with the line that installs it.
+        :raises InputError: names everything that is missing, each with the line that mends it.
         """
         problems = []
         try:
@@ -176,17 +187,30 @@ class AutoMLOperator(AutoMLMixin):
                 self._launcher.preflight()
         except InputError as error:
             problems.append(str(error))
+        try:
+            if self.saves_models:
+                check_store(self.hook.settings.model_store)
+        except InputError as error:
+            problems.append(str(error))
         if problems:
             raise InputError(" ".join(problems))
 
     @contextmanager
     def work_directory(self, run: Run) -> Iterator[Path]:
-        """An empty directory in staging that belongs to this task instance, removed afterwards."""
+        """An empty directory in staging that belongs to this task instance, removed afterwards.
+
+        What tasks of this machine left there when they were killed is removed as well.
+        """
         directory = self.hook.staging(f"{run.task_id[:60]}-{run.key}")
+        _sweep(directory.parent)
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         try:
-            yield directory
+            with (directory / _OWNER).open("w") as owner:
+                owner.write(socket.gethostname())
+                owner.flush()
+                fcntl.flock(owner, fcntl.LOCK_EX)
+                yield directory
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
@@ -231,6 +255,63 @@ def parse_seconds(value: float | str | None, name: str) -> float | None:
     return seconds
 
 
+def parse_flag(value: bool | str, name: str) -> bool:
+    """True or False, from either or its text.
+
+    :raises InputError: anything else.
+    """
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if (flag := known.get(str(value).strip().lower())) is None:
+        raise InputError(f"{name} is {value!r}: give True or False.")
+    return flag
+
+
+def parse_whole(value: int | str, name: str, *, least: int = 1) -> int:
+    """A whole number from itself or its text.
+
+    :raises InputError: no whole number, or below ``least``.
+    """
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = least - 1
+    if number < least:
+        raise InputError(f"{name} is {value!r}: give a whole number, {least} or above.")
+    return number
+
+
+def parse_ratio(value: float | str, name: str) -> float:
+    """A ratio from 0 to 1, from a number or its text.
+
+    :raises InputError: anything else.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise InputError(f"{name} is {value!r}: give a ratio from 0 to 1.")
+    return number
+
+
+def parse_names(value: Sequence[str] | str | None, name: str) -> list[str] | None:
+    """Column names: a list of them, its JSON, or one name.
+
+    :raises InputError: JSON that is no list of text.
+    """
+    if value is None:
+        return None
+    names: Any = value
+    if isinstance(value, str):
+        try:
+            names = json.loads(value) if value.lstrip().startswith("[") else [value]
+        except ValueError:
+            names = None
+    if not isinstance(names, (list, tuple)) or not all(isinstance(item, str) for item in names):
+        raise InputError(f'{name} is {value!r}: give a list of columns, such as ["id", "time"].')
+    return list(names)
+
+
 def _arithmetic(text: str) -> float | None:
     import ast
     import operator
@@ -252,6 +333,18 @@ def _arithmetic(text: str) -> float | None:
         return value(ast.parse(text.strip(), mode="eval").body)
     except (ValueError, SyntaxError, ArithmeticError, RecursionError, MemoryError):
         return None
+
+
+def _sweep(staging: Path) -> None:
+    """Remove the work directories of this machine's tasks that are dead: the kernel has released their locks."""
+    for owner in staging.glob(f"*/{_OWNER}"):
+        try:
+            with owner.open() as file:
+                if file.read() == socket.gethostname():
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(owner.parent, ignore_errors=True)
+        except OSError:
+            continue  # it lives, or is gone already
 
 
 def _with_times(context: Context) -> Context:

@@ -91,7 +91,9 @@ class AutoMLDriftBranchOperator(AutoMLMixin, BranchPythonOperator):
         for name in ("if_drifted", "if_stable"):
             branch = getattr(self, name)
             for task_id in [branch] if isinstance(branch, str) else branch:
-                if task_id not in self.downstream_task_ids and task_id not in groups:
+                group = groups.get(task_id)
+                first = {task_id} if group is None else {task.node_id for task in group.get_roots()}
+                if not first <= self.downstream_task_ids:
                     downstream = ", ".join(sorted(self.downstream_task_ids)) or "nothing"
                     raise InputError(
                         f"{name} of task {self.task_id!r} is {task_id!r}, which is not directly downstream of it: "

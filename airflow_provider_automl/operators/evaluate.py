@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 _SKIPPED = ("null_labels", "nan_labels", "null_scores", "nan_scores")
 
 
+#: The column that a prediction writes: of a binary target the probability of the positive class.
+DEFAULT_SCORE = "predicted_proba"
+
+
 class AutoMLEvaluateOperator(AutoMLOperator):
     """Measure the AUC and its 95 % interval exactly, in one query on the warehouse; no row leaves it.
 
@@ -49,7 +53,7 @@ class AutoMLEvaluateOperator(AutoMLOperator):
         test_table: str | None = None,
         target_column: str | None = None,
         positive_class: str | float | bool | None = None,
-        score_column: str = "predicted_proba",
+        score_column: str = DEFAULT_SCORE,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -73,6 +77,8 @@ class AutoMLEvaluateOperator(AutoMLOperator):
         table = self.table or given.get("output_table")
         label = self.target_column or given.get("target_column")
         positive = self.positive_class if self.positive_class is not None else given.get("positive_class")
+        if self.score_column == DEFAULT_SCORE:
+            _check_scores(given, positive)
         missing = [
             name
             for name, value in (("table", table), ("target_column", label), ("positive_class", positive))
@@ -102,6 +108,34 @@ class AutoMLEvaluateOperator(AutoMLOperator):
             **{key: measured[key] for key in ("positives", "negatives", "rows_evaluated", "rows_skipped")},
             "metrics": {key: measured[key] for key in ("auroc_se", *_SKIPPED)},
         }
+
+
+def _check_scores(prediction: Mapping[str, Any], positive_class: Any) -> None:
+    """Check that the prediction's scores are of that class: of any other one the AUC would be upside down.
+
+    :raises InputError: they are not, or there are more than two classes, or none.
+    """
+    problem, scored = prediction.get("problem_type"), prediction.get("positive_class")
+    if problem not in (None, "binary"):
+        raise InputError(
+            f"The predictions of {prediction.get('model_name')!r} are {problem}: an AUC compares two classes. Name a "
+            "score_column of your own and its positive_class, or measure them otherwise."
+        )
+    if scored is not None and not _same_class(scored, positive_class):
+        raise InputError(
+            f"positive_class is {positive_class!r}, but {DEFAULT_SCORE!r} is the probability of {scored!r}: evaluate "
+            f"with positive_class={scored!r}, or train with positive_class={positive_class!r}."
+        )
+
+
+def _same_class(a: Any, b: Any) -> bool:
+    """Whether two spellings mean the same class: 1, 1.0 and "1" do, True and "true" do; blanks count."""
+    if str(a).lower() == str(b).lower() and (str(a) == str(b) or bool in (type(a), type(b))):
+        return True
+    try:
+        return float(a) == float(b)
+    except (TypeError, ValueError):
+        return False
 
 
 class AutoMLRecordEvaluationOperator(AutoMLOperator):

@@ -6,10 +6,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_seconds, require_columns
+from airflow_provider_automl.operators._base import (
+    AutoMLOperator,
+    Run,
+    parse_names,
+    parse_seconds,
+    parse_whole,
+    require_columns,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_automl.warehouse.base import Query
 
 
 class AutoMLPredictOperator(AutoMLOperator):
@@ -40,7 +49,7 @@ class AutoMLPredictOperator(AutoMLOperator):
     template_fields: Sequence[str] = (
         *AutoMLOperator.template_fields,
         "model", "model_name", "model_version", "shared_model", "input_table", "sql", "output_table", "output_mode",
-        "rowid_column", "ignore_columns", "memory_limit", "timeout", "python",
+        "rowid_column", "ignore_columns", "memory_limit", "timeout", "batch_rows", "python",
     )  # fmt: skip
     template_fields_renderers = {"sql": "sql", "model": "json"}
 
@@ -56,10 +65,10 @@ class AutoMLPredictOperator(AutoMLOperator):
         output_table: str,
         output_mode: Literal["overwrite", "error"] = "overwrite",
         rowid_column: str | None = None,
-        ignore_columns: list[str] | None = None,
+        ignore_columns: list[str] | str | None = None,
         memory_limit: str | None = None,
         timeout: float | str | None = None,
-        batch_rows: int = 50_000,
+        batch_rows: int | str = 50_000,
         python: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -84,18 +93,22 @@ class AutoMLPredictOperator(AutoMLOperator):
         """Unload, predict, publish."""
         run = Run.of(context)
         timeout = parse_seconds(self.timeout, "timeout")
+        batch_rows = parse_whole(self.batch_rows, "batch_rows")
+        ignored = parse_names(self.ignore_columns, "ignore_columns")
         source = self.source(self.input_table, self.sql)
         what = self.input_table or "The query"
         self._launcher = self.hook.launcher(
             self.python, memory_limit=self.memory_limit, timeout=timeout, log=self.log.info
         )
         self.preflight()
-        self._check_output(source)
+        publishing = self.hook.staging(f"{run.task_id[:60]}-{run.key}-{run.generation}.publishing")
+        retried = run.try_number > 1 and publishing.exists()
+        self._check_output(source, retried)
         row = self.hook.models.find(**self._named())
         self.log.info("Predicting with model %s version %s", row["model_name"], row["model_version"])
         warehouse = self.hook.warehouse
         columns = warehouse.columns(source)
-        require_columns(columns, self.ignore_columns or [], what="column to ignore", source=what)
+        require_columns(columns, ignored or [], what="column to ignore", source=what)
         if self.rowid_column is not None:
             require_columns(columns, [self.rowid_column], what="row id column", source=what)
         with self.work_directory(run) as work:
@@ -114,11 +127,14 @@ class AutoMLPredictOperator(AutoMLOperator):
                 "model_dir": str(model),
                 "model_digest": row["model_digest"],
                 "rowid_column": self.rowid_column,
-                "ignore_columns": self.ignore_columns,
-                "batch_rows": self.batch_rows,
+                "ignore_columns": ignored,
+                "batch_rows": batch_rows,
             }
             result = self._launcher.run(job, work)
-            rows = warehouse.load(work / "output", self.output_table, mode=self.output_mode, key=run.key)
+            if self.output_mode == "error":
+                publishing.touch()  # a retry of a task that is killed after this finds a table that is its own
+            mode: Literal["overwrite", "error"] = "overwrite" if retried else self.output_mode
+            rows = warehouse.load(work / "output", self.output_table, mode=mode, key=run.key)
         self.log.info("%d predictions are in %s", rows, self.output_table)
         return {
             "output_table": self.output_table,
@@ -145,15 +161,21 @@ class AutoMLPredictOperator(AutoMLOperator):
                 f"Task {self.task_id!r} names {'no' if not any(ways) else 'more than one'} model: "
                 "give exactly one of model, model_name (with model_version) and shared_model."
             )
+        if self.model_version is not None and self.model_name is None:
+            raise InputError(
+                f"Task {self.task_id!r} was given model_version {self.model_version!r} beside a model that has "
+                "its own: leave it out, or give model_name with it."
+            )
         return named
 
-    def _check_output(self, source: Any) -> None:
+    def _check_output(self, source: str | Query, retried: bool) -> None:
+        """Refuse an output that would destroy what is there; an interrupted try's own output is written again."""
         warehouse = self.hook.warehouse
         if self.output_mode not in ("overwrite", "error"):
             raise InputError(f"output_mode is {self.output_mode!r}: give 'overwrite' or 'error'.")
-        if isinstance(source, str) and warehouse.same_table(source, self.output_table):
+        if warehouse.reads(source, self.output_table):
             raise InputError(f"output_table {self.output_table!r} is the input table: give it another name.")
-        if self.output_mode == "error" and warehouse.exists(self.output_table):
+        if self.output_mode == "error" and not retried and warehouse.exists(self.output_table):
             raise InputError(
                 f"output_table {self.output_table!r} exists and output_mode is 'error': "
                 "drop it, name another one, or use output_mode='overwrite'."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.operators._base import AutoMLOperator, Run
+from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_ratio
 from airflow_provider_automl.tracking.tables import REGISTRY_TABLES, RESULT_TABLES
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class AutoMLCreateTablesOperator(AutoMLOperator):
 class AutoMLCensusTablesOperator(AutoMLOperator):
     """Load synthetic census-like tables where they are missing, so that the example DAGs run as they are.
 
-    A table that exists is left alone, whatever is in it.
+    A table that exists is left alone, whatever is in it. Beside a table of the user's own, which has other columns, a
+    missing one is an error: it is a name that was mistyped.
 
     :param train_table: the table to train on.
     :param test_table: the table to predict and measure on.
@@ -79,20 +80,20 @@ class AutoMLCensusTablesOperator(AutoMLOperator):
 
     def perform(self, context: Context) -> dict[str, Any]:
         """Load what is missing."""
-        created = []
-        wanted = [(self.test_table, self.test_rows, float(self.drift), self.seed + 1)]
+        wanted = [(self.test_table, self.test_rows, parse_ratio(self.drift, "drift"), self.seed + 1)]
         if self.train_table is not None:
             wanted.insert(0, (self.train_table, self.train_rows, 0.0, self.seed))
-        for table, rows, drift, seed in wanted:
-            if self.hook.warehouse.exists(table):
-                self.log.info("%s exists and is left alone", table)
-                continue
-            self._load(Run.of(context), table, rows, drift, seed)
+        present = [table for table, *_ in wanted if self.hook.warehouse.exists(table)]
+        for table in present:
+            self.log.info("%s exists and is left alone", table)
+        missing = [of_table for of_table in wanted if of_table[0] not in present]
+        for table, rows, drift, seed in missing:
+            self._load(Run.of(context), table, rows, drift, seed, beside=present)
             self.log.info("%s was missing: loaded %d synthetic rows, drift %g", table, rows, drift)
-            created.append(table)
+        created = [table for table, *_ in missing]
         return {"train_table": self.train_table, "test_table": self.test_table, "created": created}
 
-    def _load(self, run: Run, table: str, rows: int, drift: float, seed: int) -> None:
+    def _load(self, run: Run, table: str, rows: int, drift: float, seed: int, *, beside: list[str]) -> None:
         try:
             import numpy  # noqa: F401  (datasets needs it)
             import pyarrow.parquet as pq
@@ -104,6 +105,10 @@ class AutoMLCensusTablesOperator(AutoMLOperator):
 
         from airflow_provider_automl.datasets import census
 
+        data = census(rows, drift=drift, seed=seed)
+        for other in beside:
+            if not set(data.column_names) <= set(self.hook.warehouse.columns(other)):
+                self.hook.warehouse.columns(table)  # the user's own data: a missing table beside it is a mistake
         with self.work_directory(run) as work:
-            pq.write_table(census(rows, drift=drift, seed=seed), work / "census.parquet")  # type: ignore[no-untyped-call]
+            pq.write_table(data, work / "census.parquet")  # type: ignore[no-untyped-call]
             self.hook.warehouse.load(work, table, key=run.key)

@@ -8,8 +8,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl.errors import InputError, JobError
+from airflow_provider_automl.jobs.worker import disk_full
 from airflow_provider_automl.models.store import check_model_name, new_share
-from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_seconds, require_columns
+from airflow_provider_automl.operators._base import (
+    AutoMLOperator,
+    Run,
+    parse_flag,
+    parse_names,
+    parse_ratio,
+    parse_seconds,
+    parse_whole,
+    require_columns,
+)
 from airflow_provider_automl.operators.links import NotebookLink
 from airflow_provider_automl.tracking.state import ExperimentState
 
@@ -17,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_automl.warehouse.base import Query
 
 #: Every key of the dict that a training returns, and that stays behind in XCom when it fails.
 TRAINING_KEYS = (
@@ -80,10 +92,13 @@ class AutoMLTrainOperator(AutoMLOperator):
         "input_table", "sql", "target_column", "model_name", "problem_type", "positive_class", "eval_metric",
         "presets", "hyperparameters", "ignore_columns", "time_limit", "timeout", "memory_limit", "fi_time_limit",
         "oversampling_threshold", "proba_calibration", "sampling_threshold", "sample_weight", "random_seed",
-        "share_model", "export_leaderboard", "export_feature_importance", "user_email", "python",
+        "share_model", "export_leaderboard", "export_feature_importance", "hide_table_contents",
+        "user_email", "python",
     )  # fmt: skip
     template_fields_renderers = {"sql": "sql", "hyperparameters": "json"}
     operator_extra_links = (NotebookLink(),)
+    saves_models = True
+    optional_when_rendered = frozenset({"user_email"})
 
     def __init__(
         self,
@@ -97,7 +112,7 @@ class AutoMLTrainOperator(AutoMLOperator):
         eval_metric: str = "auto",
         presets: str | list[str] | None = None,
         hyperparameters: dict[str, Any] | str | None = None,
-        ignore_columns: list[str] | None = None,
+        ignore_columns: list[str] | str | None = None,
         time_limit: float | str = 60 * 60,
         timeout: float | str | None = None,
         memory_limit: str | None = None,
@@ -110,7 +125,7 @@ class AutoMLTrainOperator(AutoMLOperator):
         share_model: bool | str = False,
         export_leaderboard: str | None = None,
         export_feature_importance: str | None = None,
-        hide_table_contents: bool = False,
+        hide_table_contents: bool | str = False,
         user_email: str | None = None,
         python: str | None = None,
         **kwargs: Any,
@@ -192,9 +207,13 @@ class AutoMLTrainOperator(AutoMLOperator):
             self.log.info("An earlier try of this task had trained %s version %s already", name, version)
         else:
             registered = self._train_new(run, name, version)
-        with self.work_directory(run) as work:
-            self._export(registered, work, run)
         report = self.hook.models.training(registered)
+        try:
+            with self.work_directory(run) as work:
+                self._export(registered, work, run)
+        except InputError as error:  # the model is there whatever becomes of tables about it
+            report["warnings"] = [*report["warnings"], f"The export failed: {error}"]
+            self.log.warning(report["warnings"][-1])
         experiment |= {key: value for key, value in report.items() if key in TRAINING_KEYS}
         experiment |= {
             "model_version": version,
@@ -212,8 +231,8 @@ class AutoMLTrainOperator(AutoMLOperator):
     def _train_new(self, run: Run, name: str, version: str) -> dict[str, Any]:
         """Unload, train, save, register; returns the registry row."""
         timeout = parse_seconds(self.timeout, "timeout")
-        threshold = _whole(self.sampling_threshold, "sampling_threshold")
-        share = new_share() if _flag(self.share_model, "share_model") else None
+        threshold = parse_whole(self.sampling_threshold, "sampling_threshold")
+        share = new_share() if parse_flag(self.share_model, "share_model") else None
         job = self._job(name, version)
         source = self.source(self.input_table, self.sql)
         what = self.input_table or "The query"
@@ -221,9 +240,10 @@ class AutoMLTrainOperator(AutoMLOperator):
             self.python, memory_limit=self.memory_limit, timeout=timeout, log=self.log.info
         )
         self.preflight()
+        self._check_exports(source)
         columns = self.hook.warehouse.columns(source)
         require_columns(columns, [self.target_column], what="target column", source=what)
-        require_columns(columns, self.ignore_columns or [], what="column to ignore", source=what)
+        require_columns(columns, job["ignore_columns"] or [], what="column to ignore", source=what)
         if self.sample_weight is not None:
             require_columns(columns, [self.sample_weight], what="weight column", source=what)
         with self.work_directory(run) as work:
@@ -233,10 +253,15 @@ class AutoMLTrainOperator(AutoMLOperator):
             out.mkdir()
             result = self._launcher.run({**job, "input": str(work / "input"), "model_dir": str(out / "model")}, work)
             report = _collect(result, out)
-            (out / "training.json").write_text(json.dumps(report, allow_nan=False, indent=1))
             try:
+                (out / "training.json").write_text(json.dumps(report, allow_nan=False, indent=1))
                 uri = self.hook.models.save(out, name, version)
             except OSError as error:
+                if disk_full(error):
+                    raise InputError(
+                        f"The trained model could not be saved, for the disk of {self.hook.models.base} or of the "
+                        "staging directory is full: free some and clear the task."
+                    ) from error
                 raise JobError(f"The trained model could not be saved to {self.hook.models.base}: {error}.") from error
         row = self.hook.models.register(
             model_name=name,
@@ -263,18 +288,30 @@ class AutoMLTrainOperator(AutoMLOperator):
             "eval_metric": self.eval_metric,
             "presets": self.presets,
             "hyperparameters": _json(self.hyperparameters),
-            "ignore_columns": self.ignore_columns,
+            "ignore_columns": parse_names(self.ignore_columns, "ignore_columns"),
             "time_limit": parse_seconds(self.time_limit, "time_limit"),
             "fi_time_limit": parse_seconds(self.fi_time_limit, "fi_time_limit"),
-            "oversampling_threshold": _ratio(self.oversampling_threshold, "oversampling_threshold"),
-            "proba_calibration": _flag(self.proba_calibration, "proba_calibration"),
+            "oversampling_threshold": parse_ratio(self.oversampling_threshold, "oversampling_threshold"),
+            "proba_calibration": parse_flag(self.proba_calibration, "proba_calibration"),
             "sample_weight": self.sample_weight,
-            "random_seed": _whole(self.random_seed, "random_seed", least=0),
-            "hide_table_contents": self.hide_table_contents,
+            "random_seed": parse_whole(self.random_seed, "random_seed", least=0),
+            "hide_table_contents": parse_flag(self.hide_table_contents, "hide_table_contents"),
             "export_leaderboard": self.export_leaderboard is not None,
             "export_feature_importance": self.export_feature_importance is not None,
             "report": True,
         }
+
+    def _check_exports(self, source: str | Query) -> None:
+        """Refuse, before anything is fitted, tables that an export must not be written to."""
+        warehouse = self.hook.warehouse
+        exports = [table for table in (self.export_leaderboard, self.export_feature_importance) if table is not None]
+        for table in exports:
+            if warehouse.reads(source, table):
+                raise InputError(f"The export table {table!r} is the input table: give it another name.")
+        if len(exports) == 2 and warehouse.same_table(*exports):
+            raise InputError(
+                f"export_leaderboard and export_feature_importance are both {exports[0]!r}: give them two tables."
+            )
 
     def _export(self, registered: dict[str, Any], work: Path, run: Run) -> None:
         """Load the leaderboard and the feature importance into their tables; a repetition replaces its own rows."""
@@ -319,30 +356,3 @@ def _json(value: Any) -> Any:
         return json.loads(value)
     except ValueError as error:
         raise InputError(f"hyperparameters is {value!r}, which is not JSON: {error}.") from error
-
-
-def _flag(value: bool | str, name: str) -> bool:
-    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if (flag := known.get(str(value).strip().lower())) is None:
-        raise InputError(f"{name} is {value!r}: give True or False.")
-    return flag
-
-
-def _whole(value: int | str, name: str, *, least: int = 1) -> int:
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = least - 1
-    if number < least:
-        raise InputError(f"{name} is {value!r}: give a whole number, {least} or above.")
-    return number
-
-
-def _ratio(value: float | str, name: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise InputError(f"{name} is {value!r}: give a ratio from 0 to 1.")
-    return number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.warehouse.base import Query, Warehouse
 
 if TYPE_CHECKING:
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["Query", "Warehouse", "open_warehouse"]
 
 # sqlglot's names of dialects, where they are not the connection type's.
-_DIALECTS = {"hiveserver2": "hive", "hive_cli": "hive", "mssql": "tsql", "gcpbigquery": "bigquery"}
+_DIALECTS = {"hiveserver2": "hive", "mssql": "tsql", "gcpbigquery": "bigquery"}
+
+# They have neither transactions over several statements nor temporary views, which the generic warehouse uses.
+_NOT_YET = {"trino", "presto", "hive", "spark", "databricks"}
 
 
 def open_warehouse(hook: DbApiHook, *, lock_timeout: float = 600.0) -> Warehouse:
@@ -20,7 +24,7 @@ def open_warehouse(hook: DbApiHook, *, lock_timeout: float = 600.0) -> Warehouse
 
     :param hook: a hook of the common-sql provider, as ``BaseHook.get_hook(conn_id)`` returns it.
     :param lock_timeout: seconds to wait for what another process holds, such as DuckDB's file.
-    :raises InputError: the hook's engine has no SQL dialect that sqlglot knows.
+    :raises InputError: the hook's engine has no SQL dialect that sqlglot knows, or cannot be a warehouse yet.
     """
     if hook.conn_type == "duckdb":
         from airflow_provider_automl.warehouse.duckdb import DuckDBWarehouse
@@ -30,13 +34,17 @@ def open_warehouse(hook: DbApiHook, *, lock_timeout: float = 600.0) -> Warehouse
         from airflow_provider_automl.warehouse.postgres import PostgresWarehouse
 
         return PostgresWarehouse(hook, dialect="postgres", lock_timeout=lock_timeout)
-    return Warehouse(hook, dialect=_dialect(hook), lock_timeout=lock_timeout)
+    dialect = _dialect(hook)
+    if dialect in _NOT_YET:
+        raise InputError(
+            f"The connection {hook.get_conn_id()} is of type {hook.conn_type}, which cannot be the warehouse yet: "
+            "name a duckdb or postgres connection."
+        )
+    return Warehouse(hook, dialect=dialect, lock_timeout=lock_timeout)
 
 
 def _dialect(hook: DbApiHook) -> str:
     from sqlglot.dialects.dialect import Dialect
-
-    from airflow_provider_automl.errors import InputError
 
     name = _DIALECTS.get(hook.conn_type or "", hook.conn_type or "")
     if Dialect.get(name) is None:

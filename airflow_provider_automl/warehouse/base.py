@@ -36,6 +36,9 @@ Mode = Literal["overwrite", "error", "append"]
 # SQLSTATEs of what another session's simultaneous work causes: after it, the same work succeeds or is already done.
 _CONFLICTS = frozenset({"40001", "40P01", "42P06", "42P07", "42701"})
 
+# SQLSTATE of dropping what a view or another table depends on.
+_DEPENDENTS_EXIST = "2BP01"
+
 # Seconds for which work that crossed another session's is tried again. A lock is waited for longer, by lock_timeout.
 _CONFLICT_TIMEOUT = 30.0
 
@@ -109,6 +112,22 @@ class Warehouse:
     def same_table(self, a: str, b: str) -> bool:
         """Return whether two names, as people write them, mean the same table."""
         return self._same(self._qualified(a), self._qualified(b))
+
+    def reads(self, source: str | Query, table: str) -> bool:
+        """Return whether a source is this table, or a query that names it."""
+        from sqlglot import exp
+        from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
+
+        if isinstance(source, str):
+            return self.same_table(source, table)
+        tree = normalize_identifiers(source.parse(self.dialect), dialect=self.dialect)
+        shadows = {cte.alias for cte in tree.find_all(exp.CTE)}
+        wanted = self._qualified(table)
+        return any(
+            self._same(self._complete(found), wanted)
+            for found in tree.find_all(exp.Table)
+            if isinstance(found.this, exp.Identifier) and (found.db or found.name not in shadows)
+        )
 
     def count(self, source: str | Query) -> int:
         """Return the number of rows of a table or query.
@@ -259,7 +278,7 @@ class Warehouse:
         except AutoMLError:
             raise
         except Exception as error:
-            if _is_users_fault(error):
+            if _is_users_fault(error) or _sqlstate(error) == _DEPENDENTS_EXIST:
                 raise InputError(f"The table {table} cannot be written: {first_line(error)}") from error
             raise
 
@@ -343,7 +362,7 @@ class Warehouse:
 
     def _is_conflict(self, error: Exception) -> bool:
         """Return whether an error came from another session's simultaneous work."""
-        return (getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)) in _CONFLICTS
+        return _sqlstate(error) in _CONFLICTS
 
     def _unload(
         self, cursor: Any, query: exp.Expression, columns: Mapping[str, str], path: Path, batch_rows: int
@@ -639,6 +658,10 @@ def parquet_batches(files: Sequence[Path], batch_rows: int = 8192) -> Iterator[p
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _sqlstate(error: Exception) -> str | None:
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
 
 
 def _is_users_fault(error: Exception) -> bool:

@@ -27,13 +27,14 @@ class Ti(SimpleNamespace):
         self.pushed[key] = value
 
 
-def run(operator: type, *, run_id: str | None = None, **arguments: Any) -> dict[str, Any]:
+def run(operator: type, *, run_id: str | None = None, try_number: int = 1, **arguments: Any) -> dict[str, Any]:
     """Render and execute an operator as a task of its own run; returns its dict."""
     dag = DAG("d", schedule=None, start_date=NOW, params=arguments.pop("params", {}))
     task = operator(task_id=arguments.pop("task_id", "task"), dag=dag, **arguments)
     ti = Ti(
-        dag_id="d", run_id=run_id or uuid.uuid4().hex, task_id=task.task_id, map_index=-1, try_number=1, max_tries=0
-    )
+        dag_id="d", run_id=run_id or uuid.uuid4().hex, task_id=task.task_id, map_index=-1, try_number=try_number,
+        max_tries=0,
+    )  # fmt: skip
     ti.pushed = {}
     dag_run = SimpleNamespace(logical_date=None, run_after=NOW, triggering_user_name="ann")
     context = {"ti": ti, "dag_run": dag_run, "task": task, "params": dag.params, "run_id": ti.run_id}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.hooks.automl import AutoMLHook
 from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator
 from airflow_provider_automl.operators.predict import AutoMLPredictOperator
+from airflow_provider_automl.operators.tables import AutoMLCensusTablesOperator
 from airflow_provider_automl.operators.train import AutoMLTrainOperator
 from airflow_provider_automl.warehouse.base import Warehouse
 from tests.operators.conftest import QUICK, Load, rows, run
@@ -83,6 +86,13 @@ TRAIN: dict[str, Any] = {
         ({"oversampling_threshold": 2}, "oversampling_threshold is 2"),
         ({"share_model": "perhaps"}, "share_model is 'perhaps': give True or False"),
         ({"python": "/nowhere/python"}, "/nowhere/python"),
+        ({"python": "automl"}, "has no interpreter 'automl': it has none"),
+        ({"hide_table_contents": "perhaps"}, "hide_table_contents is 'perhaps': give True or False"),
+        ({"ignore_columns": "ids"}, r"no column to ignore 'ids' \(did you mean 'id'\?\)"),
+        ({"ignore_columns": "[1"}, "ignore_columns is '\\[1': give a list"),
+        ({"export_leaderboard": "no good name"}, "'no good name' is not a table name"),
+        ({"export_leaderboard": "ml.TRAIN"}, "'ml.TRAIN' is the input table"),
+        ({"export_leaderboard": "ml.a", "export_feature_importance": "ml.a"}, "both 'ml.a': give them two tables"),
         ({"automl_conn_id": "nowhere"}, "connection 'nowhere' is not defined"),
         ({"warehouse_conn_id": "nowhere"}, "warehouse connection 'nowhere' is not defined"),
     ],
@@ -133,6 +143,10 @@ PREDICT: dict[str, Any] = {"model_name": "small", "input_table": "ml.train", "ou
         ({"input_table": "ml.trian"}, r"ml\.train"),
         ({"output_table": "ml.train"}, "is the input table"),
         ({"output_table": 'ML."train"'}, "is the input table"),
+        ({"input_table": None, "sql": "WITH a AS (SELECT * FROM ML.train) SELECT * FROM a", "output_table": "ml.train"},
+         "is the input table"),
+        ({"model_name": None, "model": {"model_name": "small"}, "model_version": "1"}, "model_version '1' beside a "),
+        ({"batch_rows": 0}, "batch_rows is 0: give a whole number, 1 or above"),
         (EXISTING, "exists and output_mode is 'error'"),
         ({"output_mode": "append"}, "output_mode is 'append': give 'overwrite' or 'error'"),
         ({"rowid_column": "idd"}, r"no row id column 'idd' \(did you mean 'id'\?\)"),
@@ -222,9 +236,49 @@ def test_a_model_of_another_autogluon(model: dict[str, Any], warehouse: Warehous
         ({"score_column": "color"}, "not a number"),
         ({"target_column": "z"}, "no label column 'z'"),
         ({"positive_class": "yes"}, "' no'.*' yes'|' yes'.*' no'"),
+        ({"prediction": {"problem_type": "multiclass", "model_name": "m"}}, "'m' are multiclass: an AUC compares two"),
+        ({"prediction": {"positive_class": " no"}}, "is the probability of ' no': evaluate with positive_class=' no'"),
     ],
 )
 def test_evaluation(model: dict[str, Any], change: dict[str, Any], message: str) -> None:
     run(AutoMLPredictOperator, model=model, input_table="ml.train", output_table="out.predictions")
     arguments = {"table": "out.predictions", "target_column": "y", "positive_class": " yes", **change}
     refused(AutoMLEvaluateOperator, message, **arguments)
+
+
+def test_a_model_store_that_cannot_be_reached_is_found_before_the_fit(
+    model: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import json
+
+    (tmp_path / "file").touch()
+    for store, message in (
+        ("nosuch://bucket/models", "model store nosuch://bucket/models cannot be reached"),
+        (str(tmp_path / "file" / "models"), "model store .*/file/models cannot be made"),
+    ):
+        extra = {"model_store": store, "path_is_shared": True}
+        monkeypatch.setenv("AIRFLOW_CONN_ELSEWHERE", json.dumps({"conn_type": "automl", "extra": extra}))
+        refused(AutoMLTrainOperator, message, **{**TRAIN, "automl_conn_id": "elsewhere"})
+        reached, said = AutoMLHook("elsewhere").test_connection()
+        assert not reached
+        assert re.search(message, said)
+
+
+def test_a_full_disk_of_the_model_store(
+    model: dict[str, Any], monkeypatch: pytest.MonkeyPatch, home: Path, warehouse: Warehouse
+) -> None:
+    def full(source: Path, target: Path) -> None:
+        (target / "model").mkdir(parents=True)
+        raise shutil.Error([(str(source), str(target), "[Errno 28] No space left on device")])
+
+    monkeypatch.setattr("airflow_provider_automl.models.store.shutil.move", full)
+    refused(AutoMLTrainOperator, "could not be saved, for the disk of .* is full: free some", **TRAIN)
+    assert list((home / "automl" / "models" / "refused").iterdir()) == []
+    assert warehouse.rows("automl_test.automl_models", where={"model_name": "refused"}) == []
+
+
+def test_no_census_beside_tables_of_ones_own(model: dict[str, Any], warehouse: Warehouse) -> None:
+    arguments = {"train_table": "ml.train", "test_table": "ml.tarin"}
+    refused(AutoMLCensusTablesOperator, r"no table ml\.tarin .* is ml\.train\.", **arguments)
+    refused(AutoMLCensusTablesOperator, "drift is 'abc': give a ratio from 0 to 1", test_table="ml.t", drift="abc")
+    assert not warehouse.exists("ml.tarin")

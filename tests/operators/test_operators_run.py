@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator
 from airflow_provider_automl.operators.experiments import AutoMLTrackExperimentOperator
 from airflow_provider_automl.operators.predict import AutoMLPredictOperator
-from airflow_provider_automl.operators.tables import AutoMLCreateTablesOperator
+from airflow_provider_automl.operators.tables import AutoMLCensusTablesOperator, AutoMLCreateTablesOperator
 from airflow_provider_automl.operators.train import TRAINING_KEYS, AutoMLTrainOperator
 from airflow_provider_automl.warehouse.base import Warehouse
 from tests.operators.conftest import QUICK, Load, rows, run
@@ -112,3 +115,34 @@ def test_other_problems(load: Load, warehouse: Warehouse, target: str, problem_t
     output = f"out.{problem_type}"
     run(AutoMLPredictOperator, model=model, input_table=table, output_table=output)
     assert list(warehouse.columns(output))[len(data) :] == predicted
+
+
+def test_a_retry_writes_its_own_output_again_where_none_may_exist(model: dict[str, Any], warehouse: Warehouse) -> None:
+    """As after a SIGKILL between publishing and success."""
+    arguments = {
+        "model": model, "input_table": "ml.train", "output_table": "out.once", "output_mode": "error", "run_id": "once",
+    }  # fmt: skip
+    assert run(AutoMLPredictOperator, **arguments)["rows"] == 200
+    assert run(AutoMLPredictOperator, **arguments, try_number=2)["rows"] == 200
+    assert warehouse.count("out.once") == 200
+    with pytest.raises(AirflowFailException, match="exists and output_mode is 'error'"):
+        run(AutoMLPredictOperator, **{**arguments, "run_id": "another"}, try_number=2)
+
+
+def test_what_killed_tasks_left_in_staging_is_removed(model: dict[str, Any], home: Path) -> None:
+    staging = home / "automl" / "staging"
+    for name, machine in (("dead-1", socket.gethostname()), ("living-1", socket.gethostname()), ("far-1", "elsewhere")):
+        (staging / name).mkdir(parents=True)
+        (staging / name / ".owner").write_text(machine)
+    with (staging / "living-1" / ".owner").open() as living:
+        fcntl.flock(living, fcntl.LOCK_EX)
+        run(AutoMLPredictOperator, model=model, input_table="ml.train", output_table="out.swept")
+        assert {path.name for path in staging.iterdir() if path.is_dir()} == {"living-1", "far-1"}
+
+
+def test_the_census_is_loaded_once(warehouse: Warehouse) -> None:
+    arguments = {"train_table": "census.train", "test_table": "census.test", "train_rows": 300, "test_rows": 200}
+    assert run(AutoMLCensusTablesOperator, **arguments)["created"] == ["census.train", "census.test"]
+    assert run(AutoMLCensusTablesOperator, **arguments)["created"] == []
+    assert run(AutoMLCensusTablesOperator, **{**arguments, "test_table": "census.other"})["created"] == ["census.other"]
+    assert [warehouse.count(f"census.{name}") for name in ("train", "test", "other")] == [300, 200, 200]

@@ -109,6 +109,19 @@ def test_drift_check_scores_the_existing_model_and_retrains(
     assert retrained["run_id"] == retraining
 
 
+def test_a_failed_drift_check_is_mailed(airflow: AirflowServer, mailbox: Mailbox) -> None:
+    conf = {"model_name": "never trained", "mail_to": "ops@example.com, team@example.com"}
+    run_id = airflow.trigger("automl_drift_check", conf)
+    assert airflow.wait("automl_drift_check", run_id) == "failed"
+    assert airflow.states("automl_drift_check", run_id)["predict"] == "failed"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not mailbox.about(run_id):
+        time.sleep(0.5)
+    (mail,) = mailbox.about(run_id)
+    assert mail["Subject"] == "automl_drift_check failed"
+    assert set(mail[RECIPIENTS].split(", ")) == {"ops@example.com", "team@example.com"}
+
+
 def test_airflow_lists_the_connection_form(airflow: AirflowServer) -> None:
     form = next(meta for meta in airflow.get("/ui/connections/hook_meta") if meta["connection_type"] == "automl")
     fields = {"warehouse_conn_id", "tracking_schema", "model_store", "staging", "interpreters", "user_email"}

@@ -47,3 +47,8 @@ def test_other_measures() -> None:
 def test_refuses_a_threshold_that_is_no_number(threshold: str) -> None:
     with pytest.raises(ValueError, match="give a number, such as 0.93"):
         below(threshold).check({"auroc": 0.9})
+
+
+def test_what_is_no_measure_is_refused() -> None:
+    with pytest.raises(ValueError, match="'model_name' of the evaluation is 'm', not a number"):
+        below(0.5, "model_name").check({"model_name": "m"})
