@@ -42,6 +42,14 @@ class TestPostgres(Conformance, Concurrency):
         with pytest.raises(InputError, match="alike"):
             warehouse.columns('"S"."T"')
 
+    def test_a_table_that_a_view_reads_is_not_overwritten(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        put(warehouse, "s.t", numbers(3), tmp_path)
+        with warehouse._session(write=True) as cursor:
+            cursor.execute("CREATE VIEW s.v AS SELECT id FROM s.t")
+        with pytest.raises(InputError, match=r"s\.t cannot be written: cannot drop table s\.t"):
+            put(warehouse, "s.t", numbers(5), tmp_path)
+        assert warehouse.count("s.v") == 3
+
     def test_types_without_a_place_in_arrow(self, warehouse: Warehouse, tmp_path: Path) -> None:
         query = Query(
             "SELECT CAST('{\"a\": [1]}' AS JSONB) AS j, ARRAY[1, 2] AS l, CAST('1.50' AS NUMERIC) AS n, "
