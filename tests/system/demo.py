@@ -31,6 +31,7 @@ CONF = {
     "drift_auc_threshold": 0.93,
     "mail_to": "ml-team@example.com",
     "mail_bcc": "head-of-data@example.com",
+    "user_email": "ml-team@example.com",
 }
 RUNS = {
     "healthy": {"test_data_table": "gluon_test", "test_data_drift": 0.0},

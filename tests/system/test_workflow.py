@@ -18,6 +18,7 @@ CONF = {
     "output_database": "workflow",
     "mail_to": "a@example.com, b@example.com",
     "mail_bcc": "c@example.com",
+    "user_email": "ann@example.com",
 }
 DOCUMENTED = {
     "automl_experiments": (
