@@ -199,7 +199,7 @@ def test_a_model_that_is_not_the_registered_one_is_not_loaded(trained, tmp_path,
     learner = tmp_path / "model" / "predictor" / "learner.pkl"
     manifest = tmp_path / "model" / "manifest.json"
     if harm == "changed":
-        learner.write_bytes(b"cos\nsystem\n(S'touch /tmp/harm'\ntR.")
+        learner.write_bytes(f"cos\nsystem\n(S'touch {tmp_path}/harmed'\ntR.".encode())
     elif harm == "missing":
         learner.unlink()
     elif harm == "added":
@@ -215,6 +215,7 @@ def test_a_model_that_is_not_the_registered_one_is_not_loaded(trained, tmp_path,
     message = refused((tmp_path, trained[1]), good(), tmp_path)
     assert what in message
     assert "restore the model's files, or train again" in message
+    assert not (tmp_path / "harmed").exists()
 
 
 def test_a_model_of_another_version_is_refused_with_the_line_that_installs_it(trained, tmp_path, monkeypatch):
