@@ -41,7 +41,7 @@ deployments: $(INSTALLED)  ## install the wheel into existing deployments and ru
 install: $(INSTALLED)  ## .venv with everything, if pyproject.toml or constraints.txt changed
 
 clean:  ## remove .venv, the demo, and everything else that was made here
-	rm -rf $(VENV) .demo .test .benchmarks build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .demo .engines .test .benchmarks build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find airflow_provider_automl benchmarks dags tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A name on the path is not yet a working Python (pyenv's shims may only print an error), so each one is run.

@@ -37,6 +37,7 @@ class AutoMLSettings:
     :param tracking_schema: the schema that holds this provider's tables.
     :param model_store: directory or URI of the models' files.
     :param staging: directory for Parquet on its way between the warehouse and a job.
+    :param shared_staging: the same, where the connection says it: a place that the warehouse's servers reach as well.
     :param interpreters: names for Python interpreters that have AutoGluon, for an operator's ``python=``; the one
         named ``default`` runs the jobs of operators that name none.
     :param user_email: recorded with every experiment whose task names none.
@@ -51,6 +52,7 @@ class AutoMLSettings:
     user_email: str | None = None
     lock_timeout: float = 600.0
     embedded: Path | None = None
+    shared_staging: str | None = None
 
 
 class AutoMLHook(BaseHook):
@@ -123,6 +125,7 @@ class AutoMLHook(BaseHook):
             interpreters=self._interpreters(extra.get("interpreters")),
             user_email=extra.get("user_email") or None,
             lock_timeout=self._seconds(extra.get("lock_timeout") or 600),
+            shared_staging=extra.get("staging") or None,
             embedded=None if extra.get("warehouse_conn_id") else home / "warehouse.duckdb",
         )
         local_parts = [
@@ -211,7 +214,7 @@ class AutoMLHook(BaseHook):
                 "name a connection of a common-sql provider, such as trino, hiveserver2, duckdb or postgres."
             )
         _require_pyarrow(f"The warehouse connection {conn_id!r}", extra or "automl")
-        return open_warehouse(hook, lock_timeout=lock_timeout)
+        return open_warehouse(hook, lock_timeout=lock_timeout, staging=self.settings.shared_staging)
 
     def tracking(self, schema: str | None = None) -> TrackingTables:
         """The result tables, on :attr:`warehouse`, in ``schema`` or the connection's tracking schema."""

@@ -110,7 +110,9 @@ def literal(value: object) -> exp.Expression:
     if isinstance(value, int):
         return exp.Literal.number(value)
     if isinstance(value, float):
-        return exp.cast(exp.Literal.string(repr(value)), "DOUBLE")
+        # As every engine reads them: Hive takes other spellings of NaN and the infinities for NULL.
+        text = repr(value).replace("inf", "Infinity").replace("nan", "NaN")
+        return exp.cast(exp.Literal.string(text), "DOUBLE")
     if isinstance(value, Decimal):
         scale = value.as_tuple().exponent
         if not isinstance(scale, int):
@@ -120,7 +122,8 @@ def literal(value: object) -> exp.Expression:
         return exp.Literal.string(value)
     if isinstance(value, datetime):
         naive = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
-        return exp.cast(exp.Literal.string(naive.isoformat(sep=" ")), "TIMESTAMP", dialect="duckdb")
+        # Trino's TIMESTAMP without a precision would round to milliseconds.
+        return exp.cast(exp.Literal.string(naive.isoformat(sep=" ")), "TIMESTAMP(6)", dialect="duckdb")
     if isinstance(value, date):
         return exp.cast(exp.Literal.string(value.isoformat()), "DATE")
     raise ValueError(f"a value of type {type(value).__name__} cannot be written as a literal: {value!r}")

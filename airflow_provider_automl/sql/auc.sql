@@ -10,7 +10,7 @@ WITH judged AS (
     CASE WHEN :label IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN automl_is_nan(:label_number) THEN 1 ELSE 0 END AS nan_label,
     CASE WHEN :label = :positive THEN 1 ELSE 0 END AS positive,
-    CAST("{score}" AS DOUBLE) AS score
+    automl_double("{score}") AS score
   FROM "{source}"
 ),
 grouped AS (

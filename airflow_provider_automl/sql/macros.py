@@ -21,6 +21,11 @@ MACROS: dict[str, dict[str, str]] = {
         "spark": "ISNAN(a0)",
         "hive": "CAST(a0 AS STRING) = 'NaN'",
     },
+    # A number as DOUBLE. Hive groups 0.0 and -0.0 apart, which are one score: their sum is 0.0.
+    "automl_double": {
+        "default": "CAST(a0 AS DOUBLE PRECISION)",
+        "hive": "CAST(a0 AS DOUBLE) + CAST(0 AS DOUBLE)",
+    },
     # A key that orders rows as if at random: a function of the seed (first) and the row's values only.
     "automl_shuffle_key": {
         "default": "MD5(CONCAT_WS('|', texts))",

@@ -15,16 +15,15 @@ __all__ = ["Query", "Warehouse", "open_warehouse"]
 # sqlglot's names of dialects, where they are not the connection type's.
 _DIALECTS = {"hiveserver2": "hive", "mssql": "tsql", "gcpbigquery": "bigquery"}
 
-# They have neither transactions over several statements nor temporary views, which the generic warehouse uses.
-_NOT_YET = {"trino", "presto", "hive", "spark", "databricks"}
 
-
-def open_warehouse(hook: DbApiHook, *, lock_timeout: float = 600.0) -> Warehouse:
+def open_warehouse(hook: DbApiHook, *, lock_timeout: float = 600.0, staging: str | None = None) -> Warehouse:
     """Return the warehouse that a hook reaches. This is the one place that tells engines apart.
 
     :param hook: a hook of the common-sql provider, as ``BaseHook.get_hook(conn_id)`` returns it.
     :param lock_timeout: seconds to wait for what another process holds, such as DuckDB's file.
-    :raises InputError: the hook's engine has no SQL dialect that sqlglot knows, or cannot be a warehouse yet.
+    :param staging: a URI or directory that the engine's servers and this process both reach, for rows to go as files;
+        None: they go through the cursor. DuckDB and Postgres have no need of it.
+    :raises InputError: the hook's engine has no SQL dialect that sqlglot knows.
     """
     if hook.conn_type == "duckdb":
         from airflow_provider_automl.warehouse.duckdb import DuckDBWarehouse
@@ -34,13 +33,15 @@ def open_warehouse(hook: DbApiHook, *, lock_timeout: float = 600.0) -> Warehouse
         from airflow_provider_automl.warehouse.postgres import PostgresWarehouse
 
         return PostgresWarehouse(hook, dialect="postgres", lock_timeout=lock_timeout)
-    dialect = _dialect(hook)
-    if dialect in _NOT_YET:
-        raise InputError(
-            f"The connection {hook.get_conn_id()} is of type {hook.conn_type}, which cannot be the warehouse yet: "
-            "name a duckdb or postgres connection."
-        )
-    return Warehouse(hook, dialect=dialect, lock_timeout=lock_timeout)
+    if hook.conn_type == "trino":
+        from airflow_provider_automl.warehouse.trino import TrinoWarehouse
+
+        return TrinoWarehouse(hook, lock_timeout=lock_timeout, staging=staging)
+    if hook.conn_type == "hiveserver2":
+        from airflow_provider_automl.warehouse.hive import open_hive
+
+        return open_hive(hook, lock_timeout=lock_timeout, staging=staging)
+    return Warehouse(hook, dialect=_dialect(hook), lock_timeout=lock_timeout)
 
 
 def _dialect(hook: DbApiHook) -> str:

@@ -160,12 +160,12 @@ class Warehouse:
             query = sql.statement("select", self.dialect, columns=columns, source=source, condition=dict(where or {}))
             assert isinstance(query, exp.Select)
             if order_by:
-                keys = [
-                    exp.Ordered(
-                        this=exp.column(exp.to_identifier(name, quoted=True)), desc=descending, nulls_first=False
-                    )
-                    for name in order_by
-                ]
+                keys = []
+                for name in order_by:
+                    column = exp.column(exp.to_identifier(name, quoted=True))
+                    # Said by a key of its own: sqlglot leaves NULLS LAST out where it takes it for the default.
+                    absent = exp.case().when(column.copy().is_(exp.null()), "1").else_("0")
+                    keys += [exp.Ordered(this=absent), exp.Ordered(this=column, desc=descending, nulls_first=False)]
                 query = query.order_by(*keys, copy=False)
             if limit is not None:
                 query = query.limit(limit, copy=False)
@@ -195,8 +195,9 @@ class Warehouse:
             raise InputError(str(error).replace("table name", "schema name")) from error
         if len(parts) > 2:
             raise InputError(f"{schema!r} has {len(parts)} parts: a schema's name has at most catalog.schema.")
-        table = self._complete(table_of(*parts, "_"))
-        self._write(lambda cursor: self._create_schema(cursor, table))
+        with self._writing(f"The schema {schema} cannot be made"):
+            table = self._complete(table_of(*parts, "_"))
+            self._write(lambda cursor: self._create_schema(cursor, table))
 
     def create_table(self, table: str, columns: Mapping[str, str]) -> None:
         """Create a table, and its schema, if missing; add the columns that are missing. Nothing is ever dropped.
@@ -204,12 +205,17 @@ class Warehouse:
         :param columns: names and neutral types (see :meth:`columns`).
         """
         target = self._qualified(table)
-        self._write(lambda cursor: self._create_table(cursor, target, columns))
+        with self._writing(f"The table {table} cannot be made"):
+            self._write(lambda cursor: self._create_table(cursor, target, columns))
 
     def drop_table(self, table: str) -> None:
         """Drop a table if it exists."""
         target = self._qualified(table)
-        self._write(lambda cursor: self._run(cursor, "drop_table", table=target))
+        with self._writing(f"The table {table} cannot be dropped"):
+            self._write(lambda cursor: self._run(cursor, "drop_table", table=target))
+
+    def cancel(self) -> None:
+        """End what the engine is doing for this warehouse now, where it can be told to; called from ``on_kill``."""
 
     # ------------------------------------------------------------------------------------------------ rows out
 
@@ -273,14 +279,8 @@ class Warehouse:
         if mode == "error":
             with self._session() as cursor:
                 self._refuse_existing(cursor, target)
-        try:
+        with self._writing(f"The table {table} cannot be written"):
             return self._load(files, target, mode=mode, key=key, delete_where=dict(delete_where or {}))
-        except AutoMLError:
-            raise
-        except Exception as error:
-            if _is_users_fault(error) or _sqlstate(error) == _DEPENDENTS_EXIST:
-                raise InputError(f"The table {table} cannot be written: {first_line(error)}") from error
-            raise
 
     def record(self, table: str, row: Mapping[str, object], *, key: str = "record_id") -> str:
         """Write a row exactly once, however often and by however many it is written.
@@ -485,6 +485,18 @@ class Warehouse:
             yield cursor
 
     @contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        """Explain a failure that the engine blames on the statement, such as a privilege that is missing."""
+        try:
+            yield
+        except AutoMLError:
+            raise
+        except Exception as error:
+            if _is_users_fault(error) or _sqlstate(error) == _DEPENDENTS_EXIST:
+                raise InputError(f"{what}: {first_line(error)}") from error
+            raise
+
+    @contextmanager
     def _explained(self, *sources: str | Query) -> Iterator[None]:
         try:
             yield
@@ -656,8 +668,10 @@ def parquet_batches(files: Sequence[Path], batch_rows: int = 8192) -> Iterator[p
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Return the first line of an error's message: the engine's own, where the driver keeps it apart."""
+    message = getattr(error, "message", None)
+    text = message if isinstance(message, str) else str(error)
+    return (text.strip() or type(error).__name__).splitlines()[0]
 
 
 def _sqlstate(error: Exception) -> str | None:
@@ -668,6 +682,13 @@ def _is_users_fault(error: Exception) -> bool:
     """Return whether the engine objects to the statement (PEP 249: ProgrammingError, DataError and the like)."""
     names = {kind.__name__ for kind in type(error).__mro__}
     return bool(names & {"ProgrammingError", "DataError", "NotSupportedError", "TrinoUserError"})
+
+
+def newest_rows(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Return the rows that were recorded last; all of them where nothing says when."""
+    moments = [{name.lower(): value for name, value in row.items()}.get("recorded_at") for row in rows]
+    last = max((moment for moment in moments if isinstance(moment, datetime)), default=None)
+    return [row for row, moment in zip(rows, moments, strict=True) if moment == last]
 
 
 def _same_row(stored: Mapping[str, object], wanted: Mapping[str, object]) -> bool:

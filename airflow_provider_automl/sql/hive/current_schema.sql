@@ -1,0 +1,1 @@
+SELECT CURRENT_DATABASE() AS current_schema

@@ -1,0 +1,1 @@
+CREATE EXTERNAL TABLE "{table}" ("{columns}" INT) USING PARQUET LOCATION :location

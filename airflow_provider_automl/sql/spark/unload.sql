@@ -1,0 +1,1 @@
+CREATE TABLE "{table}" USING PARQUET LOCATION :location AS SELECT * FROM "{query}"

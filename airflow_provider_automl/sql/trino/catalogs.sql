@@ -1,0 +1,1 @@
+SELECT catalog_name, connector_name FROM system.metadata.catalogs

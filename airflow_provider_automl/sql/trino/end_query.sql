@@ -1,0 +1,1 @@
+CALL system.runtime.kill_query(query_id => ?, message => ?)

@@ -1,0 +1,1 @@
+CREATE TABLE "{table}" ("{columns}" INT) WITH (external_location = :location, format = 'PARQUET')

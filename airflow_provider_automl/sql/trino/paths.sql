@@ -1,0 +1,1 @@
+SELECT DISTINCT "$path" AS path FROM "{table}"

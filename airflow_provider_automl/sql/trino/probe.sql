@@ -1,0 +1,1 @@
+SELECT 1 AS found FROM "{table}" LIMIT 0

@@ -1,0 +1,193 @@
+"""Staging: a place that the engine and this process both reach, for Parquet files on their way between them."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import url2pathname
+
+from airflow_provider_automl.errors import BusyError, InputError
+
+log = logging.getLogger(__name__)
+
+
+class Exchange:
+    """A staging place.
+
+    :param uri: a directory, ``file:///shared/staging``, or a URI of another scheme that Airflow's
+        ``ObjectStoragePath`` reaches, such as ``s3://bucket/staging`` or, by an Airflow connection of that name,
+        ``s3://connection@bucket/staging``.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/") or "/"
+
+    @contextmanager
+    def directory(self, key: str) -> Iterator[Shared]:
+        """Yield an empty directory that belongs to ``key``; it is removed whatever happens.
+
+        What a killed process left under the same key is removed first.
+
+        :raises InputError: the place cannot be written to by this process.
+        :raises BusyError: it is full, or out of reach for now.
+        """
+        name = "automl-" + sha256(key.encode()).hexdigest()[:32]
+        scheme = urlsplit(self.uri).scheme
+        shared: Shared
+        if scheme in ("", "file"):
+            root = Path(url2pathname(urlsplit(self.uri).path)) if scheme else Path(self.uri)
+            shared = _Directory(root.absolute() / name)
+        else:
+            shared = _Prefix(f"{self.uri}/{name}")
+        with _told(self.uri):
+            shared.remove()
+            shared.make()
+        try:
+            yield shared
+        finally:
+            try:
+                shared.remove()
+            except Exception as error:
+                log.warning("The staging directory %s could not be removed: %s", shared.uri, error)
+
+
+class Shared:
+    """One directory of a staging place."""
+
+    #: The directory as the engine is told of it, such as ``file:///shared/staging/automl-1a2b``; no slash at its end.
+    uri: str
+
+    def make(self) -> None:
+        """Make it, empty."""
+        raise NotImplementedError
+
+    def put(self, files: list[Path]) -> None:
+        """Copy local files into it, named ``part-00000.parquet`` and so on; on one disk they are linked instead."""
+        raise NotImplementedError
+
+    def take(self, directory: Path) -> list[Path]:
+        """Move its files to a local directory, as ``part-00000.parquet`` and so on, and return their paths.
+
+        Hidden files, checksums and empty files are left out.
+        """
+        raise NotImplementedError
+
+    def remove(self) -> None:
+        """Remove it with all that is in it; nothing happens if it is missing."""
+        raise NotImplementedError
+
+
+class _Directory(Shared):
+    """On a disk that the engine's servers mount at the same path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.uri = path.as_uri()
+
+    def make(self) -> None:
+        root = self.path.parent
+        root.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir()
+        # The engine writes here as a user of its own: who may write to staging may write to this part of it.
+        with suppress(PermissionError):
+            self.path.chmod(root.stat().st_mode & 0o2777 | 0o700)
+
+    def put(self, files: list[Path]) -> None:
+        with _told(self.uri):
+            for path, name in zip(files, _names(len(files)), strict=True):
+                try:
+                    os.link(path, self.path / name)
+                except OSError:
+                    shutil.copyfile(path, self.path / name)
+
+    def take(self, directory: Path) -> list[Path]:
+        found = sorted(path for path in self.path.rglob("*") if path.is_file() and _is_data(path.name))
+        filled = [path for path in found if path.stat().st_size]
+        targets = [directory / name for name in _names(len(filled))]
+        with _told(self.uri):
+            for path, target in zip(filled, targets, strict=True):
+                shutil.move(path, target)
+        return targets
+
+    def remove(self) -> None:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.path)
+
+
+class _Prefix(Shared):
+    """In an object store, or whatever else fsspec reaches."""
+
+    def __init__(self, uri: str) -> None:
+        parts = urlsplit(uri)
+        self.uri = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        with _told(uri):
+            from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+            path = ObjectStoragePath(uri)
+            try:
+                self.files: Any = path.fs
+            except ValueError as error:
+                raise ImportError(error) from error
+            self.path = str(path.path)
+
+    def make(self) -> None:
+        self.files.makedirs(self.path, exist_ok=True)
+
+    def put(self, files: list[Path]) -> None:
+        with _told(self.uri):
+            for path, name in zip(files, _names(len(files)), strict=True):
+                self.files.put_file(str(path), f"{self.path}/{name}")
+
+    def take(self, directory: Path) -> list[Path]:
+        with _told(self.uri):
+            self.files.invalidate_cache()
+            found = self.files.find(self.path, detail=True)
+            filled = sorted(
+                name for name, entry in found.items() if entry.get("size") and _is_data(name.rpartition("/")[2])
+            )
+            targets = [directory / name for name in _names(len(filled))]
+            for name, target in zip(filled, targets, strict=True):
+                self.files.get_file(name, str(target))
+        return targets
+
+    def remove(self) -> None:
+        self.files.invalidate_cache()
+        if self.files.exists(self.path):
+            self.files.rm(self.path, recursive=True)
+
+
+def _names(count: int) -> list[str]:
+    return [f"part-{number:05}.parquet" for number in range(count)]
+
+
+def _is_data(name: str) -> bool:
+    return not name.startswith((".", "_")) and not name.endswith(".crc")
+
+
+@contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """Say what is wrong with a staging place."""
+    try:
+        yield
+    except (BusyError, InputError):
+        raise
+    except ImportError as error:
+        raise InputError(
+            f"The staging place {uri} needs a file system that is not installed: {error}. For s3:// it comes with "
+            "pip install 'apache-airflow-providers-amazon[s3fs]'."
+        ) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise BusyError(f"The staging place {uri} is full: {error}") from error
+        raise InputError(
+            f"This worker cannot use the staging place {uri}: {type(error).__name__}: {error}. Give a place where both "
+            "the engine's servers and Airflow's workers may make files."
+        ) from error

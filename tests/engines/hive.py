@@ -1,0 +1,107 @@
+"""Hive: a metastore and a HiveServer2, whose queries run inside it (Tez in local mode)."""
+
+from __future__ import annotations
+
+import getpass
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.engines.cache import CONFIG, check, jdk, made, maven
+from tests.engines.server import Facts, Server, free_ports, listens
+
+_CONFIG = CONFIG / "hive"
+
+
+class Hive(Server):
+    """No password is asked for. ``metastore`` is where its metastore answers, ``dir`` where its tables lie."""
+
+    name = "hive"
+
+    @classmethod
+    def install(cls) -> None:
+        """Jars by Maven, the Java runtime by pip, and an empty metastore."""
+        _home()
+
+    def prepare(self) -> Facts:
+        """Ports, and a copy of the empty metastore."""
+        metastore, server = free_ports(2)
+        for name in ("tmp", "hive-jars", "warehouse"):
+            (self.data / name).mkdir()
+        shutil.copytree(_home() / "metastore_db", self.data / "metastore_db")
+        return {
+            "port": server,
+            "metastore": f"thrift://127.0.0.1:{metastore}",
+            "metastore_port": metastore,
+            "dir": str(self.data / "warehouse"),
+            "log": str(self.log("hiveserver2")),
+        }
+
+    def launch(self) -> None:
+        """The metastore, then the server that uses it."""
+        metastore, server = self.facts["metastore_port"], self.facts["port"]
+        java = _java(self.data, f"-Dengine.metastore.port={metastore}", f"-Dengine.hs2.port={server}")
+        env = _environment(_home())
+        self.run(
+            "metastore",
+            [*java, "-Xmx1g", "org.apache.hadoop.hive.metastore.HiveMetaStore", "-p", str(metastore)],
+            lambda: listens(metastore),
+            env=env,
+        )
+        self.run(
+            "hiveserver2",
+            [*java, "-Xmx4g", "org.apache.hive.service.server.HiveServer2"],
+            lambda: listens(server),
+            env=env,
+        )
+
+
+def _home() -> Path:
+    recipe = [(_CONFIG / name).read_text() for name in ("pom.xml", "lib.sha256", "hive-site.xml")]
+    return made("hive-4.0.1", _make, "\0".join(recipe))
+
+
+def _make(directory: Path) -> None:
+    shutil.copy(_CONFIG / "pom.xml", directory)
+    maven("hive", ["package"], directory)
+    lines = [line.split() for line in (_CONFIG / "lib.sha256").read_text().splitlines()]
+    jars = {name: digest for digest, name in lines}
+    found = {path.name for path in (directory / "lib").glob("*.jar")}
+    if found != jars.keys():
+        raise RuntimeError(f"Maven brought other jars than config/hive/lib.sha256 lists: {sorted(found ^ jars.keys())}")
+    for name, digest in jars.items():
+        check(directory / "lib" / name, digest)
+    (scripts,) = (directory / "hms-dist").glob("apache-hive-metastore-*-bin")
+    tool = "org.apache.hadoop.hive.metastore.tools.schematool.MetastoreSchemaTool"
+    (directory / "tmp").mkdir()
+    done = subprocess.run(
+        [*_java(directory, f"-DMETASTORE_HOME={scripts}", home=directory), tool, "-dbType", "derby", "-initSchema"],
+        env=_environment(directory) | {"METASTORE_HOME": str(scripts)}, cwd=directory, capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"Hive's empty metastore was not made:\n{(done.stdout + done.stderr)[-3000:]}")
+
+
+def _java(directory: Path, *properties: str, home: Path | None = None) -> list[str]:
+    """The beginning of a command; ``hive-site.xml`` reads these properties."""
+    return [
+        str(jdk(17) / "bin" / "java"),
+        *(_CONFIG / "jvm.config").read_text().split(),
+        f"-Dengine.dir={directory}",
+        f"-Dderby.stream.error.file={directory}/derby.log",
+        f"-Djava.io.tmpdir={directory}/tmp",
+        f"-Dlog4j2.configurationFile={_CONFIG}/hive-log4j2.properties",
+        f"-Dlog4j.configurationFile={_CONFIG}/hive-log4j2.properties",
+        *properties,
+        "-cp",
+        f"{_CONFIG}:{home or _home()}/lib/*",
+    ]
+
+
+def _environment(home: Path) -> dict[str, str]:
+    return {
+        "HADOOP_USER_NAME": getpass.getuser(),
+        "HIVE_HOME": str(home),
+        "HIVE_CONF_DIR": str(_CONFIG),
+        "METASTORE_CONF_DIR": str(_CONFIG),
+    }

@@ -1,0 +1,99 @@
+"""Trino: one process that coordinates and works."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import urllib.request
+from pathlib import Path
+
+from tests.engines.cache import CONFIG, check, jdk, made, maven
+from tests.engines.server import Facts, Server, free_ports
+
+_VERSION = "476"
+_SHA256 = "cfd5accde17e8ebd251eeeb78aed1f490e77bb3a164d95a0f454bf8a7c1cbd3f"
+_PLUGINS = {"geospatial", "hive", "iceberg", "memory", "postgresql", "tpch"}  # of 60: each costs a second at start
+_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+_CONFIG = CONFIG / "trino"
+#: A catalog that needs another server, and that server.
+BESIDE = {"hive": "hive", "lake": "s3", "postgresql": "postgres"}
+
+
+class Trino(Server):
+    """Its catalogs: files (Hive tables without a metastore server), iceberg, memory, tpch; with Hive beside it hive, on
+    the same metastore; with S3 lake; with Postgres postgresql. ``staging`` is a directory of local files.
+
+    Anybody is let in. The user ``reader`` may only read; ``outsider`` may not even do that.
+    """
+
+    name = "trino"
+
+    @classmethod
+    def install(cls) -> None:
+        """The server's archive by Maven, the Java runtime by pip."""
+        jdk(25)
+        _home()
+
+    def prepare(self) -> Facts:
+        """Its configuration, by what stands beside it."""
+        (port,) = free_ports(1)
+        catalogs = self.data / "catalog"
+        catalogs.mkdir()
+        for file in sorted((_CONFIG / "catalog").glob("*.properties")):
+            if BESIDE.get(file.stem) in (None, *self.beside):
+                shutil.copy(file, catalogs)
+        staging = self.data / "staging"
+        staging.mkdir()
+        (self.data / "tmp").mkdir()
+        return {
+            "port": port,
+            "catalogs": sorted(file.stem for file in catalogs.iterdir()),
+            "staging": staging.as_uri(),
+            "log": str(self.log("trino")),
+        }
+
+    def launch(self) -> None:
+        """As ``bin/launcher run`` does."""
+        port = self.facts["port"]
+        home = _home()
+        options = (_CONFIG / "jvm.config").read_text().split()
+        self.run(
+            "trino",
+            [jdk(25) / "bin" / "java", *options, f"-Djava.io.tmpdir={self.data}/tmp", "-cp", f"{home}/lib/*",
+             f"-Dconfig={_CONFIG / 'config.properties'}", "io.trino.server.TrinoServer"],
+            lambda: _answers(port),
+            env={
+                "TRINO_PORT": str(port),
+                "TRINO_HOME": home,
+                "TRINO_DATA": self.data,
+                "TRINO_CONFIG": _CONFIG,
+                "TRINO_CATALOGS": self.data / "catalog",
+                "METASTORE": str(self.beside.get("hive", {}).get("metastore")),
+                "S3_ENDPOINT": str(self.beside.get("s3", {}).get("endpoint")),
+                "POSTGRES_PORT": str(self.beside.get("postgres", {}).get("port")),
+            },
+        )  # fmt: skip
+
+
+def _home() -> Path:
+    return made(f"trino-{_VERSION}", _unpack, f"{_SHA256} {sorted(_PLUGINS)}")
+
+
+def _unpack(directory: Path) -> None:
+    maven("trino", [_COPY, f"-Dartifact=io.trino:trino-server:{_VERSION}:tar.gz", "-DoutputDirectory=."], directory)
+    archive = directory / f"trino-server-{_VERSION}.tar.gz"
+    check(archive, _SHA256)
+    subprocess.run(["tar", "-xzf", archive, "--strip-components=1"], cwd=directory, check=True)
+    archive.unlink()
+    for plugin in (directory / "plugin").iterdir():
+        if plugin.name not in _PLUGINS:
+            shutil.rmtree(plugin)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/info", timeout=10) as answer:
+            return json.load(answer)["starting"] is False
+    except OSError:
+        return False
