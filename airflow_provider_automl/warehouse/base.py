@@ -86,6 +86,11 @@ class Warehouse:
     :param lock_timeout: seconds to wait for what another process holds.
     """
 
+    #: Where a person watches the newest query that read or wrote rows here; None where the engine has no such page.
+    query_url: str | None = None
+    #: Called with each new ``query_url`` as soon as that query is started.
+    on_query: Callable[[str], None] | None = None
+
     def __init__(self, hook: DbApiHook, *, dialect: str, lock_timeout: float = 600.0) -> None:
         self.hook = hook
         self.dialect = dialect
