@@ -29,7 +29,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [{"integration-name": "AutoML", "python-modules": [f"{package}.hooks.automl"]}],
-        "extra-links": [f"{package}.operators.links.NotebookLink"],
+        "extra-links": [f"{package}.operators.links.{name}" for name in ("NotebookLink", "QueryLink")],
         "connection-types": [
             {
                 "hook-class-name": f"{package}.hooks.automl.AutoMLHook",
@@ -42,7 +42,7 @@ def get_provider_info() -> dict[str, Any]:
                         "warehouse_conn_id": "postgres_default",
                         "tracking_schema": "automl_test",
                         "model_store": "s3://bucket/models",
-                        "staging": "/mnt/shared/staging",
+                        "staging": "s3://bucket/staging",
                         "interpreters": '{"automl": "/opt/automl/bin/python"}',
                         "user_email": "ml-team@example.com",
                     },
@@ -54,7 +54,11 @@ def get_provider_info() -> dict[str, Any]:
                     ),
                     "tracking_schema": _text("Tracking schema", "Schema of the automl_* tables."),
                     "model_store": _text("Model store", "Directory or object storage URI for the models' files."),
-                    "staging": _text("Staging", "Directory for Parquet on its way between warehouse and job."),
+                    "staging": _text(
+                        "Staging",
+                        "Where Parquet lies between warehouse and job: a URI that Trino's or Hive's servers reach too, "
+                        "or a directory of the worker's.",
+                    ),
                     "interpreters": _text("Interpreters", "JSON: names for Python interpreters that have AutoGluon."),
                     "user_email": _text("User e-mail", "Recorded with an experiment whose task names none."),
                     "path_is_shared": {

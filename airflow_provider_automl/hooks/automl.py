@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, conf
@@ -36,8 +37,9 @@ class AutoMLSettings:
     :param warehouse_conn_id: the warehouse's own Airflow connection; None is the embedded DuckDB file.
     :param tracking_schema: the schema that holds this provider's tables.
     :param model_store: directory or URI of the models' files.
-    :param staging: directory for Parquet on its way between the warehouse and a job.
-    :param shared_staging: the same, where the connection says it: a place that the warehouse's servers reach as well.
+    :param staging: a directory of this worker's for Parquet on its way between the warehouse and a job.
+    :param shared_staging: the URI of a place that the warehouse's servers reach as well, for rows to go as files; None:
+        they go through the cursor.
     :param interpreters: names for Python interpreters that have AutoGluon, for an operator's ``python=``; the one
         named ``default`` runs the jobs of operators that name none.
     :param user_email: recorded with every experiment whose task names none.
@@ -65,6 +67,7 @@ class AutoMLHook(BaseHook):
     :param automl_conn_id: the connection; any other than the default one must exist.
     :param warehouse_conn_id: a warehouse to read and write data tables on instead of the connection's own. The
         registry of models stays where the connection says.
+    :param on_query: called with the web page of each query that a warehouse starts, where its engine has such pages.
     :raises InputError: from whatever is reached first, where the connection is missing or wrong.
     """
 
@@ -73,10 +76,17 @@ class AutoMLHook(BaseHook):
     conn_type = "automl"
     hook_name = "AutoML"
 
-    def __init__(self, automl_conn_id: str = default_conn_name, warehouse_conn_id: str | None = None) -> None:
+    def __init__(
+        self,
+        automl_conn_id: str = default_conn_name,
+        warehouse_conn_id: str | None = None,
+        *,
+        on_query: Callable[[str], None] | None = None,
+    ) -> None:
         super().__init__()
         self.automl_conn_id = automl_conn_id
         self.warehouse_conn_id = warehouse_conn_id
+        self.on_query = on_query
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -117,15 +127,16 @@ class AutoMLHook(BaseHook):
                     f"'automl' in Airflow's UI, or leave automl_conn_id out to use {self.default_conn_name!r}."
                 ) from None
         shared = str(extra.get("path_is_shared", "")).lower() in {"true", "1", "yes"}
+        staging, shared_staging = self._staging(extra.get("staging"), home / "staging")
         settings = AutoMLSettings(
             warehouse_conn_id=extra.get("warehouse_conn_id") or None,
             tracking_schema=extra.get("tracking_schema") or DEFAULT_TRACKING_SCHEMA,
             model_store=extra.get("model_store") or str(home / "models"),
-            staging=extra.get("staging") or str(home / "staging"),
+            staging=staging,
             interpreters=self._interpreters(extra.get("interpreters")),
             user_email=extra.get("user_email") or None,
             lock_timeout=self._seconds(extra.get("lock_timeout") or 600),
-            shared_staging=extra.get("staging") or None,
+            shared_staging=shared_staging,
             embedded=None if extra.get("warehouse_conn_id") else home / "warehouse.duckdb",
         )
         local_parts = [
@@ -144,6 +155,23 @@ class AutoMLHook(BaseHook):
                 "or path_is_shared in it when all workers share that directory."
             )
         return settings
+
+    def _staging(self, value: Any, default: Path) -> tuple[str, str | None]:
+        """The directory of this worker's, and what the warehouse's servers are told of, if they reach it as well."""
+        if not value:
+            return str(default), None
+        text = str(value)
+        if "://" not in text and os.path.isabs(text):
+            return text, None
+        if text.startswith("file:///"):
+            return str(local_path(text)), text
+        scheme, _, place = text.partition("://")
+        if scheme not in ("", "file") and place.strip("/"):
+            return str(default), text
+        raise InputError(
+            f"staging of the connection {self.automl_conn_id!r} is {text!r}: give a URI that the warehouse's servers "
+            "reach too, such as file:///shared/staging or s3://bucket/staging, or an absolute path on the worker."
+        )
 
     def _seconds(self, value: Any) -> float:
         try:
@@ -168,7 +196,7 @@ class AutoMLHook(BaseHook):
     @cached_property
     def warehouse(self) -> Warehouse:
         """Where the data tables are: ``warehouse_conn_id`` if given, else the connection's own."""
-        if self.warehouse_conn_id is None:
+        if self.warehouse_conn_id in (None, self.settings.warehouse_conn_id):
             return self._own_warehouse
         return self._open(self.warehouse_conn_id)
 
@@ -176,7 +204,18 @@ class AutoMLHook(BaseHook):
     def _own_warehouse(self) -> Warehouse:
         return self._open(self.settings.warehouse_conn_id)
 
+    @property
+    def opened(self) -> list[Warehouse]:
+        """The warehouses that were reached so far."""
+        found = {id(each): each for name in ("warehouse", "_own_warehouse") if (each := self.__dict__.get(name))}
+        return list(found.values())
+
     def _open(self, conn_id: str | None) -> Warehouse:
+        warehouse = self._opened(conn_id)
+        warehouse.on_query = self.on_query
+        return warehouse
+
+    def _opened(self, conn_id: str | None) -> Warehouse:
         from airflow_provider_automl.warehouse import open_warehouse
 
         lock_timeout = self.settings.lock_timeout
@@ -231,12 +270,8 @@ class AutoMLHook(BaseHook):
         return ModelStore(self.settings.model_store, self.registry)
 
     def staging(self, key: str) -> Path:
-        """A directory of its own for one task instance; not created yet."""
-        base = self.settings.staging
-        path = local_path(base) if "://" in base else Path(base)
-        if path is None:
-            raise InputError(f"staging is {base!r}: give a directory, or a file:// URI, that tasks can write to.")
-        return path / key
+        """A directory of this worker's for one task instance; not created yet."""
+        return Path(self.settings.staging) / key
 
     def launcher(
         self,
@@ -271,6 +306,17 @@ class AutoMLHook(BaseHook):
         self._own_warehouse.run("current_schema")
         return f"{where} ({self._own_warehouse.dialect})"
 
+    def _reach_staging(self, uri: str) -> str:
+        """Have the engine write a row there and fetch it, as an unload does."""
+        from airflow_provider_automl.warehouse.base import Query
+
+        warehouse = self._own_warehouse
+        if not warehouse.by_files:
+            return f"{uri}, of which {warehouse.dialect} makes no use"
+        with TemporaryDirectory(dir=self.staging(".")) as directory:
+            warehouse.unload(Query("SELECT 1 AS one"), Path(directory) / "probe")
+        return f"{uri} ({warehouse.dialect} and this worker)"
+
     def test_connection(self) -> tuple[bool, str]:
         """Reach everything the connection names; says what was reached, or every problem at once."""
         from airflow_provider_automl.launchers.process import describe_interpreter
@@ -296,6 +342,8 @@ class AutoMLHook(BaseHook):
         attempt("warehouse", lambda: self._reach(where))
         attempt("model store", lambda: check_store(settings.model_store))
         attempt("staging", staging)
+        if (uri := settings.shared_staging) is not None:
+            attempt("staging shared with the warehouse", lambda: self._reach_staging(uri))
         interpreters = settings.interpreters or {"this Python": sys.executable}
         for name, path in interpreters.items():
             attempt(f"interpreter {name}", lambda path=path: _versions(describe_interpreter(path)))  # type: ignore[misc]

@@ -8,8 +8,10 @@ import json
 import re
 import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -22,15 +24,19 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.hooks.automl import AutoMLHook
 from airflow_provider_automl.models.store import check_store
+from airflow_provider_automl.operators.links import QueryLink
 from airflow_provider_automl.tracking.store import record_id
 
 if TYPE_CHECKING:
     import jinja2
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
 
     from airflow_provider_automl.launchers.process import ProcessLauncher
-    from airflow_provider_automl.warehouse.base import Query
+    from airflow_provider_automl.warehouse.base import Query, Warehouse
 
+
+#: Seconds in which a task that is told to stop has stopped; Airflow kills it after 5.
+_PATIENCE = 4.5
 
 #: In a task's work directory: names the machine, and is locked while the task lives.
 _OWNER = ".owner"
@@ -138,6 +144,7 @@ class AutoMLOperator(AutoMLMixin):
     """
 
     template_fields: Sequence[str] = ("automl_conn_id", "warehouse_conn_id")
+    operator_extra_links: Collection[BaseOperatorLink] = (QueryLink(),)
     ui_color = "#e8f0fe"
     #: Whether the task brings models to the model store.
     saves_models: ClassVar[bool] = False
@@ -160,16 +167,43 @@ class AutoMLOperator(AutoMLMixin):
         """Check what was rendered, then do the task's work."""
         with self.terminal_input_errors():
             self.check_rendered()
+            self.link_queries(context)
             return self.perform(context)
+
+    def link_queries(self, context: Context) -> None:
+        """Have the link to a query's page be there from its start."""
+
+        def push(url: str) -> None:
+            with suppress(Exception):  # a link is not worth a query
+                context["ti"].xcom_push(key=QueryLink.xcom_key, value=url)
+
+        self.hook.on_query = push
 
     def perform(self, context: Context) -> dict[str, Any]:
         """The task's work; returns its dict, strict JSON with every documented key."""
         raise NotImplementedError
 
     def on_kill(self) -> None:
-        """Kill the job and everything it started."""
-        if self._launcher is not None:
-            self._launcher.kill()
+        """Kill the job and everything it started, and have the warehouses end what they do for this task."""
+        deadline = time.monotonic() + _PATIENCE
+        # In threads: this may be a signal's handler, and the statement that it interrupted may hold a lock of the
+        # driver's for ever, or the server may not answer.
+        warehouses = self.hook.opened if "hook" in self.__dict__ else []
+        threads = [threading.Thread(target=self._cancel, args=(each,), daemon=True) for each in warehouses]
+        for thread in threads:
+            thread.start()
+        try:
+            if self._launcher is not None:
+                self._launcher.kill()
+        finally:
+            for thread in threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _cancel(self, warehouse: Warehouse) -> None:
+        try:
+            warehouse.cancel()
+        except Exception as error:
+            self.log.warning("%s could not be told to end this task's query: %s", warehouse.dialect, error)
 
     def preflight(self) -> None:
         """Check that what this task needs is there: the warehouse's driver, what the job's interpreter needs, and the

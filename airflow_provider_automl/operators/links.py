@@ -18,3 +18,15 @@ class NotebookLink(BaseOperatorLink):
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
         """The notebook's URL, empty while there is none."""
         return str(XCom.get_value(ti_key=ti_key, key="notebook_url") or "")
+
+
+class QueryLink(BaseOperatorLink):
+    """The engine's own page of the task's newest query; there while the task runs."""
+
+    name = "Query"
+    #: Where Airflow looks for this link, and so where the operators keep it from the query's start.
+    xcom_key = "_link_QueryLink"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+        """The page's URL, empty where the engine has none."""
+        return str(XCom.get_value(ti_key=ti_key, key=self.xcom_key) or "")

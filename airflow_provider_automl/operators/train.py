@@ -20,7 +20,7 @@ from airflow_provider_automl.operators._base import (
     parse_whole,
     require_columns,
 )
-from airflow_provider_automl.operators.links import NotebookLink
+from airflow_provider_automl.operators.links import NotebookLink, QueryLink
 from airflow_provider_automl.tracking.state import ExperimentState
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class AutoMLTrainOperator(AutoMLOperator):
         "user_email", "python",
     )  # fmt: skip
     template_fields_renderers = {"sql": "sql", "hyperparameters": "json"}
-    operator_extra_links = (NotebookLink(),)
+    operator_extra_links = (NotebookLink(), QueryLink())
     saves_models = True
     optional_when_rendered = frozenset({"user_email"})
 
@@ -187,6 +187,7 @@ class AutoMLTrainOperator(AutoMLOperator):
         with self.terminal_input_errors():
             try:
                 self.check_rendered()
+                self.link_queries(context)
                 experiment["user_email"] = self.user_email or self.hook.settings.user_email
                 self._push(context, experiment)  # so that a training killed without a word is still told of
                 return self._train(context, experiment)

@@ -52,14 +52,20 @@ class TrackingTables:
         return self.warehouse.record(self.name(table), values)
 
     def read(self, table: str, **where: Any) -> list[dict[str, Any]]:
-        """The newest row of every ``record_id`` whose columns equal ``where``, oldest first.
+        """The rows whose columns equal ``where``, oldest first; empty where the table is missing.
 
-        Empty where the table is missing.
+        Of rows with one ``record_id`` only the newest counts: where the engine has no transactions, it lies beside those
+        that it supersedes. Rows without a ``record_id`` were not written by us, and all count.
         """
-        if not self.warehouse.exists(self.name(table)):
+        name = self.name(table)
+        if not self.warehouse.exists(name):
             return []
-        rows = self.warehouse.rows(self.name(table), where=where, order_by=["recorded_at"])
-        return list({row["record_id"]: row for row in rows}.values())
+        columns = list(self.warehouse.columns(name))
+        found = self.warehouse.run("newest", table=name, columns=columns, condition=where)
+        rows: dict[Any, dict[str, Any]] = {}
+        for row in sorted(found, key=lambda row: str(row["recorded_at"] or "")):
+            rows[row["record_id"] or len(rows)] = row  # two that were recorded at one moment are the same
+        return list(rows.values())
 
 
 def _value(value: Any, type_: str) -> Any:

@@ -90,6 +90,8 @@ class Warehouse:
     query_url: str | None = None
     #: Called with each new ``query_url`` as soon as that query is started.
     on_query: Callable[[str], None] | None = None
+    #: A place that the engine's servers and this process both reach, for rows to go as files; None: by the cursor.
+    staging: str | None = None
 
     def __init__(self, hook: DbApiHook, *, dialect: str, lock_timeout: float = 600.0) -> None:
         self.hook = hook
@@ -218,6 +220,11 @@ class Warehouse:
         target = self._qualified(table)
         with self._writing(f"The table {table} cannot be dropped"):
             self._write(lambda cursor: self._run(cursor, "drop_table", table=target))
+
+    @property
+    def by_files(self) -> bool:
+        """Whether rows go as files by ``staging``."""
+        return self.staging is not None
 
     def cancel(self) -> None:
         """End what the engine is doing for this warehouse now, where it can be told to; called from ``on_kill``."""

@@ -114,6 +114,10 @@ class TrinoWarehouse(Warehouse):
         self.staging = staging
         self._cursors: set[Any] = set()
 
+    @property
+    def by_files(self) -> bool:
+        return self._outside is not None
+
     def cancel(self) -> None:
         """Cancel the queries that run now."""
         for cursor in list(self._cursors):

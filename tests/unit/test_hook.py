@@ -51,6 +51,48 @@ def test_embedded_is_allowed_in_dags_test(monkeypatch: pytest.MonkeyPatch) -> No
     assert AutoMLHook().settings.embedded is not None
 
 
+@pytest.mark.parametrize(
+    ("staging", "own", "shared"),
+    [
+        (None, None, None),
+        ("/mnt/staging", "/mnt/staging", None),
+        ("file:///mnt/my%20staging", "/mnt/my staging", "file:///mnt/my%20staging"),
+        ("s3://bucket/staging", None, "s3://bucket/staging"),
+        ("s3://conn@bucket/staging", None, "s3://conn@bucket/staging"),
+        ("hdfs://namenode:8020/staging", None, "hdfs://namenode:8020/staging"),
+    ],
+)
+def test_staging_by_a_uri_is_shared_with_the_warehouse(
+    monkeypatch: pytest.MonkeyPatch, home: Path, staging: str | None, own: str | None, shared: str | None
+) -> None:
+    for name, kind in (("TRINO_MINE", "trino"), ("TRINO_OTHER", "trino")):
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps({"conn_type": kind, "host": "nowhere.invalid"}))
+    connection(monkeypatch, warehouse_conn_id="trino_mine", staging=staging)
+    assert AutoMLHook().staging("key") == Path(own or home / "automl" / "staging") / "key"
+    assert AutoMLHook().warehouse.staging == shared
+    assert AutoMLHook(warehouse_conn_id="trino_other").warehouse.staging == shared
+
+
+@pytest.mark.parametrize("staging", ["bucket/staging", "s3:bucket", "s3://", "file://shared/staging", "://x"])
+def test_staging_that_is_no_place(monkeypatch: pytest.MonkeyPatch, staging: str) -> None:
+    connection(monkeypatch, staging=staging)
+    with pytest.raises(InputError, match="staging of the connection 'automl_default' is .*: give a URI"):
+        _ = AutoMLHook().settings
+
+
+def test_the_same_connection_is_one_warehouse(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TRINO_MINE", "TRINO_OTHER"):
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps({"conn_type": "trino", "host": "nowhere.invalid"}))
+    connection(monkeypatch, warehouse_conn_id="trino_mine")
+    hook = AutoMLHook(warehouse_conn_id="trino_mine")
+    assert hook.opened == []
+    assert hook.warehouse is hook.registry.warehouse
+    assert hook.opened == [hook.warehouse]
+    hook = AutoMLHook(warehouse_conn_id="trino_other")
+    assert hook.warehouse is not hook.registry.warehouse
+    assert hook.opened == [hook.warehouse, hook.registry.warehouse]
+
+
 def test_a_missing_warehouse_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     connection(monkeypatch, warehouse_conn_id="nowhere")
     with pytest.raises(InputError, match="The warehouse connection 'nowhere' is not defined"):
@@ -83,6 +125,12 @@ def test_connection_test_says_what_it_reached(monkeypatch: pytest.MonkeyPatch, h
     assert reached, message
     assert "duckdb" in message
     assert "AutoGluon 1." in message
+    assert "shared with the warehouse" not in message
+    connection(monkeypatch, staging=(home / "shared").as_uri())
+    reached, message = AutoMLHook().test_connection()
+    assert reached, message
+    assert f"staging: {home / 'shared'}" in message
+    assert f"staging shared with the warehouse: file://{home}/shared, of which duckdb makes no use" in message
     connection(monkeypatch, interpreters='{"broken": "/nowhere/python"}', warehouse_conn_id="nowhere")
     reached, message = AutoMLHook().test_connection()
     assert not reached

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,13 +13,19 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_automl.drift.policies import below
 from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.operators._base import Run, parse_seconds, require_columns
+from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_seconds, require_columns
 from airflow_provider_automl.operators.drift import AutoMLDriftBranchOperator
-from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator
+from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator
 from airflow_provider_automl.operators.experiments import AutoMLTrackExperimentOperator
+from airflow_provider_automl.operators.links import QueryLink
 from airflow_provider_automl.operators.predict import AutoMLPredictOperator
+from airflow_provider_automl.operators.tables import AutoMLCensusTablesOperator, AutoMLCreateTablesOperator
 from airflow_provider_automl.operators.train import TRAINING_KEYS, AutoMLTrainOperator
 
+OPERATORS = [
+    AutoMLCensusTablesOperator, AutoMLCreateTablesOperator, AutoMLTrainOperator, AutoMLTrackExperimentOperator,
+    AutoMLPredictOperator, AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator,
+]  # fmt: skip
 TIME = datetime.datetime(2026, 11, 24, 7, 0, tzinfo=datetime.UTC)
 
 
@@ -124,6 +132,62 @@ def test_predict_wants_one_model(dag: DAG, arguments: dict[str, Any], message: s
     task = AutoMLPredictOperator(task_id="p", dag=dag, input_table="a.b", output_table="a.c", **arguments)
     with pytest.raises(InputError, match=message):
         task._named()
+
+
+class Job:
+    """A launcher with a job that takes so long to kill."""
+
+    killed = False
+
+    def kill(self) -> None:
+        time.sleep(1)
+        self.killed = True
+
+
+@pytest.mark.parametrize("cancel", ["works", "fails", "hangs"])
+def test_on_kill_ends_the_job_and_the_query_within_five_seconds(
+    dag: DAG, cancel: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    task = AutoMLPredictOperator(task_id="p", dag=dag, model_name="m", input_table="a.b", output_table="a.c")
+    task.on_kill()
+    assert not (tmp_path / "automl").exists()  # nothing was opened, so nothing is
+    told = threading.Event()
+
+    def told_to_end() -> None:
+        told.set()
+        if cancel == "fails":
+            raise OSError("no route to host")
+        time.sleep(60 if cancel == "hangs" else 0)
+
+    monkeypatch.setattr(task.hook.warehouse, "cancel", told_to_end)
+    task._launcher = job = Job()  # type: ignore[assignment]
+    begun = time.monotonic()
+    task.on_kill()
+    assert time.monotonic() - begun < 4.8
+    assert told.is_set()
+    assert job.killed
+    assert ("no route to host" in capsys.readouterr().out) == (cancel == "fails")
+
+
+def test_the_page_of_a_query_is_linked_from_its_start(dag: DAG, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    task = AutoMLPredictOperator(task_id="p", dag=dag, model_name="m", input_table="a.b", output_table="a.c")
+    run = context(task)
+    with pytest.raises(AirflowFailException):
+        task.execute(run)  # type: ignore[arg-type]
+    assert run["ti"].pushed == {}  # DuckDB has no such page
+    told = task.hook.warehouse.on_query
+    assert told is not None
+    told("http://trino.example.com/ui/query.html?1")
+    assert run["ti"].pushed == {QueryLink().xcom_key: "http://trino.example.com/ui/query.html?1"}
+    run["ti"].pushed = None
+    told("http://trino.example.com/ui/query.html?2")  # a link that cannot be kept fails no query
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_every_operator_that_runs_sql_links_to_its_query(operator: type[AutoMLOperator]) -> None:
+    assert any(isinstance(link, QueryLink) for link in operator.operator_extra_links)
 
 
 def test_evaluate_says_what_is_missing(dag: DAG) -> None:

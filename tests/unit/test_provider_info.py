@@ -56,7 +56,8 @@ def test_airflow_finds_the_provider() -> None:
 
     manager = ProvidersManager()
     assert "airflow-provider-automl" in manager.providers
-    assert "airflow_provider_automl.operators.links.NotebookLink" in manager.extra_links_class_names
+    links = {f"airflow_provider_automl.operators.links.{name}" for name in ("NotebookLink", "QueryLink")}
+    assert links <= set(manager.extra_links_class_names)
     assert manager.hooks["automl"].hook_name == "AutoML"  # type: ignore[union-attr]
 
 

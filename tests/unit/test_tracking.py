@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_automl.hooks.automl import AutoMLHook
 from airflow_provider_automl.tracking.store import TrackingTables, record_id
-from airflow_provider_automl.tracking.tables import COLUMNS, EVAL_RESULTS, EXPERIMENTS
+from airflow_provider_automl.tracking.tables import COLUMNS, EVAL_RESULTS, EXPERIMENTS, MODELS
 
 EVALUATION = {
     "session_time": "2023-05-18T07:19:18+00:00",
@@ -74,3 +77,24 @@ def test_an_older_table_gets_the_columns_it_lacks(tracking: TrackingTables) -> N
 
 def test_reading_a_missing_table(tracking: TrackingTables) -> None:
     assert tracking.read(EVAL_RESULTS) == []
+
+
+def test_only_the_newest_row_of_a_record_counts(tracking: TrackingTables, tmp_path: Path) -> None:
+    """Where an engine has no transactions, a row that supersedes another lies beside it."""
+    tracking.create([MODELS])
+    moments = [datetime(2026, 11, 25, 7, minute, tzinfo=UTC).replace(tzinfo=None) for minute in range(4)]
+    written = [  # model_version, shared_model, record_id, recorded_at
+        ("2", None, "x", moments[2]),  # no longer shared
+        ("1", "u", "x", moments[1]),
+        ("3", "u", "y", moments[3]),
+        ("3", "u", "y", moments[3]),  # by two at one moment
+        ("theirs", "u", None, None),
+        ("theirs too", "u", None, moments[0]),
+    ]
+    names = ("model_version", "shared_model", "record_id", "recorded_at")
+    pq.write_table(pa.table(dict(zip(names, zip(*written, strict=True), strict=True))), tmp_path / "rows.parquet")
+    tracking.warehouse.load(tmp_path, tracking.name(MODELS), mode="append")
+    assert [row["model_version"] for row in tracking.read(MODELS)] == ["theirs", "theirs too", "2", "3"]
+    found = tracking.read(MODELS, shared_model="u")
+    assert [row["model_version"] for row in found] == ["theirs", "theirs too", "3"]
+    assert list(found[0]) == list(COLUMNS[MODELS])
