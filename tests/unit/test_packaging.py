@@ -24,7 +24,7 @@ import airflow_provider_automl
 REPO = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())
 DAGS = sorted(path.name for path in (REPO / "dags").glob("*.py"))
-EXTRAS = {"automl", "notebooks", "duckdb", "trino", "hive", "postgres", "all", "dev"}
+EXTRAS = {"automl", "notebooks", "duckdb", "trino", "hive", "postgres", "s3", "all", "dev"}
 
 
 @pytest.fixture(scope="module")
