@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo airflow test lint format benchmark deployments clean
+.PHONY: help install demo airflow test lint format benchmark faults deployments clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,9 @@ format: $(INSTALLED)  ## mend what lint can mend
 benchmark: $(INSTALLED)  ## side by side measurements, a ratio a line
 	@status=0; for file in benchmarks/[a-z]*.py; do $(PY) -m benchmarks.$$(basename $$file .py) || status=1; done; \
 		exit $$status
+
+faults: $(INSTALLED)  ## a hundred faults an engine at random moments, on real servers; goes on where it was interrupted
+	@$(PY) -m tests.faults $(ARGS)
 
 deployments: $(INSTALLED)  ## install the wheel into existing deployments and run there (minutes, downloads)
 	@$(PY) -m tests.deployments
