@@ -1,8 +1,8 @@
 """Faults at random moments of a task's work at a warehouse, each followed by a retry: ``python -m tests.faults``.
 
 A case: a task unloads a table, loads its rows over another one, and records a row. At a random moment of one of its
-stages its process is killed, its query is ended, or the server is killed and started again. What then stands must be the
-old rows or the new ones, whole; and after the retry, as Airflow would do it, everything must be as if nothing had
+stages its process is killed, its query is ended, or the server is killed and started again. What then stands must be
+the old rows or the new ones, whole; and after the retry, as Airflow would do it, everything must be as if nothing had
 happened: the new rows, each once, one record, no other table, no file in staging.
 """
 
@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.request import url2pathname
@@ -40,7 +41,7 @@ _PRELOADED = (
     "airflow.providers.postgres.hooks.postgres", "airflow.providers.trino.hooks.trino",
     "airflow.providers.apache.hive.hooks.hive",
 )  # fmt: skip
-#: Kinds of faults: the task's process dies; its query is ended by the server's administrator, or by itself; the server dies.
+#: Kinds of faults: the task's process dies; its query is ended, by an administrator or by itself; the server dies.
 KINDS = ("client", "query", "server")
 
 
@@ -60,6 +61,7 @@ class Result:
 
     def __str__(self) -> str:
         verdict = "ok" if self.problem is None else f"PROBLEM: {self.problem}"
+        outcome = " ".join(self.outcome.split())[:100]
         return (
             f"#{self.case:<4} {self.kind:<7} {self.stage:<8} +{self.after:5.2f} s  hit {self.hit:<8} "
             f"then {self.found:<9} {self.seconds:5.1f} s  {verdict}  [{' '.join(self.outcome.split())[:100]}]"
@@ -414,7 +416,7 @@ class Faults:
             if fault[0] == "server":
                 self._inject("server", process)
         moments = sorted(began.items(), key=lambda item: item[1])
-        took = {name: after - at for (name, at), (_, after) in zip(moments, moments[1:], strict=False)}
+        took = {name: after - at for (name, at), (_, after) in pairwise(moments)}
         return self.Seen(outcome, hit, took)
 
     def _inject(self, kind: str, process: Any) -> None:
