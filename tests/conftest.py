@@ -1,13 +1,22 @@
-"""What every run of the tests does about engines: has them at hand before the first test, says which were proven."""
+"""The engines' servers; what a run of the tests does about them: has them at hand first, says which were proven."""
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 
-from tests.engines import BESIDE, ENGINES, Missing, required
+from tests.engines import BESIDE, ENGINES, Facts, Missing, engine, required
+
+if "AIRFLOW_HOME" not in os.environ:  # before Airflow is imported: it makes files there
+    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="automl-tests-")
+    atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 _ENGINE = "engine"  # a test's property, reported with its outcome
 
@@ -53,6 +62,53 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(f"{name}: {'proven' if proven else 'NOT proven'} ({said})")
     for name in sorted(required() - outcomes.keys()):
         terminalreporter.line(f"{name}: NOT proven (no test of it was run)")
+
+
+def _server(name: str, factory: pytest.TempPathFactory, **beside: Facts) -> Iterator[Facts]:
+    """A server of this run's own, with its logs in pytest's temporary directory.
+
+    Where it cannot be had, the test is skipped, or fails if ``AUTOML_REQUIRE_ENGINES`` names the engine.
+    """
+    try:
+        ENGINES[name].install()
+    except Missing as missing:
+        (pytest.fail if name in required() else pytest.skip)(str(missing))
+    with engine(name, home=factory.mktemp(name), beside=beside) as facts:
+        yield facts
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facts]:
+    """Postgres: port, host, login, schema."""
+    yield from _server("postgres", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facts]:
+    """S3: endpoint, bucket, region, access_key, secret_key."""
+    yield from _server("s3", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def hive_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facts]:
+    """Hive: port, metastore, dir."""
+    yield from _server("hive", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def spark_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facts]:
+    """Spark's Thrift server: port, dir."""
+    yield from _server("spark", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def trino_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facts]:
+    """Trino: port, catalogs, staging. Its catalogs are over the other servers, as far as these can be had."""
+    beside = {}
+    for name in BESIDE.values():
+        with suppress(pytest.skip.Exception):
+            beside[name] = request.getfixturevalue(f"{name}_server")
+    yield from _server("trino", tmp_path_factory, **beside)
 
 
 def _outcomes(terminalreporter: pytest.TerminalReporter) -> dict[str, Counter[str]]:

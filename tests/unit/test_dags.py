@@ -19,7 +19,7 @@ def dag(name: str) -> Any:
     return runpy.run_path(str(REPO / "dags" / f"{name}.py"))["dag"]
 
 
-@pytest.mark.parametrize("name", ["automl_experiment", "automl_drift_check"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in (REPO / "dags").glob("*.py")))
 def test_the_trigger_form_can_be_sent_as_it_is(name):
     """Airflow's form takes an empty text for a missing value, and refuses it unless the type allows null."""
     made = dag(name)
@@ -36,6 +36,14 @@ def test_the_experiment_is_the_documented_workflow():
         assert after in made.get_task(before).downstream_task_ids
     assert made.get_task("drift").downstream_task_ids == {"alert_if_drift_detected", "no_drift"}
     assert made.schedule is None
+
+
+def test_the_evaluation_alone_is_on_another_engine():
+    made = dag("automl_two_engines")
+    for before, after in itertools.pairwise(WORKFLOW[:-1]):
+        assert after in made.get_task(before).downstream_task_ids
+    named = {task.task_id: task.warehouse_conn_id for task in made.tasks if task.warehouse_conn_id is not None}
+    assert named == {"evaluation": "{{ params.evaluation_conn_id }}"}
 
 
 def test_the_drift_check_is_daily_at_seven_in_los_angeles_and_does_not_train():

@@ -1,0 +1,75 @@
+"""The workflow on two engines over the same tables: evaluation on Hive, everything else on Trino.
+
+Expects a connection ``automl_default`` whose warehouse is Trino, with the catalog of a Hive metastore, and a connection
+to a HiveServer2 on that metastore. Any operator's ``warehouse_conn_id`` names another warehouse than the connection's:
+the evaluation's does here. Tables that are missing are loaded with synthetic census data.
+"""
+
+from __future__ import annotations
+
+import datetime
+
+from airflow.providers.common.compat.sdk import DAG, Param
+
+from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator
+from airflow_provider_automl.operators.experiments import AutoMLTrackExperimentOperator
+from airflow_provider_automl.operators.predict import AutoMLPredictOperator
+from airflow_provider_automl.operators.tables import AutoMLCensusTablesOperator, AutoMLCreateTablesOperator
+from airflow_provider_automl.operators.train import AutoMLTrainOperator
+
+with DAG(
+    dag_id="automl_two_engines",
+    description="Train, predict and record on Trino, evaluate on Hive, over one metastore",
+    schedule=None,
+    start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    catchup=False,
+    max_active_runs=1,
+    tags=["automl"],
+    doc_md=__doc__,
+    params={
+        "evaluation_conn_id": Param("hiveserver2_default", type="string", description="Connection that evaluates"),
+        "input_database": Param("ml_datasets", type="string", description="Schema of the tables to train and test on"),
+        "output_database": Param("automl_test", type="string", description="Schema of the results; made if missing"),
+        "train_data_table": Param("gluon_train", type="string", description="Table to train on"),
+        "test_data_table": Param("gluon_test", type="string", description="Table to predict and measure on"),
+        "target_column": Param("class", type="string", description="Column to predict"),
+        "positive_class": Param(" >50K", type="string", description="Its positive class; leading blanks count"),
+        "fit_time_limit": Param("60 * 3", type="string", description="Seconds for the training, or arithmetic"),
+    },
+) as dag:
+    train_table = "{{ params.input_database }}.{{ params.train_data_table }}"
+    test_table = "{{ params.input_database }}.{{ params.test_data_table }}"
+
+    census = AutoMLCensusTablesOperator(
+        task_id="load_census_if_not_exists", train_table=train_table, test_table=test_table
+    )
+    create = AutoMLCreateTablesOperator(task_id="create_db_tbl_if_not_exists", schema="{{ params.output_database }}")
+    train = AutoMLTrainOperator(
+        task_id="train",
+        input_table=train_table,
+        target_column="{{ params.target_column }}",
+        positive_class="{{ params.positive_class }}",
+        model_name="gluon_model_{{ ts_nodash }}",
+        time_limit="{{ params.fit_time_limit }}",
+    )
+    track = AutoMLTrackExperimentOperator(
+        task_id="track_experiment", experiment=train.output, schema="{{ params.output_database }}"
+    )
+    predict = AutoMLPredictOperator(
+        task_id="predict",
+        model=train.output,
+        input_table=test_table,
+        output_table="{{ params.output_database }}.predicted_{{ params.test_data_table }}_{{ ts_nodash }}",
+    )
+    evaluate = AutoMLEvaluateOperator(
+        task_id="evaluation",
+        warehouse_conn_id="{{ params.evaluation_conn_id }}",
+        prediction=predict.output,
+        target_column="{{ params.target_column }}",
+        positive_class="{{ params.positive_class }}",
+    )
+    record = AutoMLRecordEvaluationOperator(
+        task_id="record_evaluation", evaluation=evaluate.output, schema="{{ params.output_database }}"
+    )
+
+    [census, create] >> train >> track >> predict >> evaluate >> record
