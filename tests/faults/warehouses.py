@@ -64,7 +64,7 @@ class Result:
         outcome = " ".join(self.outcome.split())[:100]
         return (
             f"#{self.case:<4} {self.kind:<7} {self.stage:<8} +{self.after:5.2f} s  hit {self.hit:<8} "
-            f"then {self.found:<9} {self.seconds:5.1f} s  {verdict}  [{' '.join(self.outcome.split())[:100]}]"
+            f"then {self.found:<9} {self.seconds:5.1f} s  {verdict}  [{outcome}]"
         )
 
 
