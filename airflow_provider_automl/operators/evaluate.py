@@ -90,8 +90,9 @@ class AutoMLEvaluateOperator(AutoMLOperator):
             self.hook.warehouse, str(table), label=str(label), score=self.score_column, positive_class=positive
         )
         self.log.info(
-            "AUC of %s is %s (95 %% interval %s to %s) on %d rows",
-            table, measured["auroc"], measured["auroc_low"], measured["auroc_high"], measured["rows_evaluated"],
+            "AUC of %s, by %s, is %s (95 %% interval %s to %s) on %d rows",
+            table, self.hook.warehouse.dialect,
+            *(measured[key] for key in ("auroc", "auroc_low", "auroc_high", "rows_evaluated")),
         )  # fmt: skip
         if measured["rows_skipped"]:
             self.log.warning(
@@ -170,5 +171,6 @@ class AutoMLRecordEvaluationOperator(AutoMLOperator):
             "run_id": run.run_id,
         }
         recorded = tracking.record(EVAL_RESULTS, row, record_id=record_id)
-        self.log.info("%s: the evaluation is in %s", recorded, tracking.name(EVAL_RESULTS))
+        where = (tracking.name(EVAL_RESULTS), self.hook.warehouse.dialect)
+        self.log.info("%s: the evaluation is in %s of %s", recorded, *where)
         return {"table": tracking.name(EVAL_RESULTS), "record_id": record_id, "recorded": recorded}

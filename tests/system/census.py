@@ -20,8 +20,8 @@ def tables() -> tuple[pa.Table, pa.Table]:
     return datasets.census(32_561), datasets.census(20_000, seed=1)
 
 
-def load() -> None:
-    """Load them as ``ml_datasets.gluon_train`` and ``gluon_test`` into the warehouse of ``automl_default``."""
+def load(schema: str = "ml_datasets") -> None:
+    """Load them as ``gluon_train`` and ``gluon_test`` into that schema of the warehouse of ``automl_default``."""
     import pyarrow.parquet as pq
 
     from airflow_provider_automl.hooks.automl import AutoMLHook
@@ -30,4 +30,4 @@ def load() -> None:
     for name, table in zip(("gluon_train", "gluon_test"), tables(), strict=True):
         with tempfile.TemporaryDirectory() as directory:
             pq.write_table(table, Path(directory) / "part.parquet")
-            warehouse.load(Path(directory), f"ml_datasets.{name}")
+            warehouse.load(Path(directory), f"{schema}.{name}")

@@ -1,0 +1,17 @@
+"""A training on a query that Trino would never finish."""
+
+from __future__ import annotations
+
+import datetime
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_automl.operators.train import AutoMLTrainOperator
+
+with DAG(dag_id="endless_query", schedule=None, start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)):
+    AutoMLTrainOperator(
+        task_id="train",
+        sql="SELECT l.orderkey, o.orderstatus FROM tpch.sf1000.lineitem l CROSS JOIN tpch.sf1000.orders o",
+        target_column="orderstatus",
+        model_name="endless",
+    )

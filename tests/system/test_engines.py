@@ -1,0 +1,324 @@
+"""The example DAGs on every engine, run by real Airflow on the census data: the same promises, the same numbers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import urllib.request
+import uuid
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from airflow_provider_automl.hooks.automl import AutoMLHook
+from airflow_provider_automl.operators.links import QueryLink
+from airflow_provider_automl.tracking.tables import COLUMNS, EVAL_RESULTS, EXPERIMENTS
+from airflow_provider_automl.warehouse.measures import auc
+from tests.engines import Facts
+from tests.system import census
+from tests.system.server import REPO, AirflowServer, environment
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
+
+DATA, RESULTS = "engines_data", "engines_results"
+#: A fit of a few models; how good the model is, is not asked here.
+CONF = {
+    "input_database": DATA,
+    "output_database": RESULTS,
+    "fit_time_limit": "10",
+    "user_email": "ann@example.com",
+    "drift_auc_threshold": 0.5,
+}
+#: Two are equal to 1e-12 if each is to this.
+EXACT = 5e-13
+
+
+@dataclass
+class Place:
+    """A warehouse by Airflow's connections, as a deployment's environment names them."""
+
+    warehouse: dict[str, Any]
+    staging: str | None = None
+    more: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def env(self, home: Path) -> dict[str, str]:
+        extra = {"warehouse_conn_id": "warehouse", "staging": self.staging, "model_store": str(home / "models")}
+        automl = {"conn_type": "automl", "extra": extra}
+        connections = {"automl_default": automl, "warehouse": self.warehouse, **self.more}
+        return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection) for name, connection in connections.items()}
+
+
+def trino(server: Facts, catalog: str, **more: Any) -> Place:
+    extra = {"catalog": catalog, "protocol": "http"}
+    return Place(
+        {"conn_type": "trino", "host": "127.0.0.1", "port": server["port"], "login": "airflow", "schema": "default",
+         "extra": extra}, **more,
+    )  # fmt: skip
+
+
+def hiveserver2(server: Facts) -> dict[str, Any]:
+    return {"conn_type": "hiveserver2", "host": "127.0.0.1", "port": server["port"], "login": "airflow"}
+
+
+@pytest.fixture(scope="module")
+def predictions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A model's predictions of the test table, as a directory of Parquet, and scikit-learn's AUC of them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import roc_auc_score
+
+    train, test = census.tables()
+    numbers = [name for name in train.column_names if pa.types.is_integer(train.schema.field(name).type)]
+    model = HistGradientBoostingClassifier(max_iter=20).fit(
+        train.select(numbers).to_pandas(), train["class"].to_pandas()
+    )
+    scores = model.predict_proba(test.select(numbers).to_pandas())[:, list(model.classes_).index(" >50K")]
+    directory = tmp_path_factory.mktemp("predictions")
+    pq.write_table(test.append_column("predicted_proba", pa.array(scores)), directory / "part.parquet")
+    return directory, float(roc_auc_score([label == " >50K" for label in test["class"].to_pylist()], scores))
+
+
+def scikit_learns(hook: AutoMLHook, table: str, directory: Path) -> tuple[float, int]:
+    """scikit-learn's AUC of a table of predictions as it is read back, and its number of rows."""
+    import pyarrow.parquet as pq
+    from sklearn.metrics import roc_auc_score
+
+    hook.warehouse.unload(table, directory)
+    read = pq.read_table(directory, columns=["class", "predicted_proba"])
+    labels = [label == " >50K" for label in read["class"].to_pylist()]
+    return float(roc_auc_score(labels, read["predicted_proba"].to_pylist())), read.num_rows
+
+
+def check_tables(hook: AutoMLHook, run_id: str, directory: Path, unfilled: Collection[str] = ()) -> None:
+    """Check the two tables' rows of a run, against each other and against its predictions, read into a directory."""
+    tracking = hook.tracking(RESULTS)
+    row: dict[str, dict[str, Any]] = {}
+    for table in (EXPERIMENTS, EVAL_RESULTS):
+        found = hook.warehouse.rows(tracking.name(table), where={"run_id": run_id})
+        assert len(found) == 1, found
+        (row[table],) = tracking.read(table, run_id=run_id)
+        assert row[table] == found[0]
+        assert list(row[table]) == list(COLUMNS[table])
+        assert {name for name, value in row[table].items() if value is None} <= {"error", *unfilled}, row[table]
+    tracked, evaluated = row[EXPERIMENTS], row[EVAL_RESULTS]
+    assert tracked["state"] == "complete"
+    assert tracked["user_email"] == (None if unfilled else "ann@example.com")
+    assert (tracked["model_name"], tracked["model_version"]) == (evaluated["model_name"], evaluated["model_version"])
+    assert evaluated["test_table"] == f"{DATA}.gluon_test"
+    expected, rows = scikit_learns(hook, evaluated["predictions_table"], directory)
+    assert evaluated["auroc"] == pytest.approx(expected, abs=EXACT)
+    assert evaluated["auroc"] > 0.9
+    assert 0.003 <= (evaluated["auroc_high"] - evaluated["auroc_low"]) / 2 <= 0.006
+    assert evaluated["rows_evaluated"] == rows == evaluated["positives"] + evaluated["negatives"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An Airflow for ``airflow dags test``: no server, one task after the other in one process."""
+    home = tmp_path_factory.mktemp("airflow")
+    subprocess.run(["airflow", "db", "migrate"], env=environment(home, REPO / "dags"), check=True, capture_output=True)
+    return home
+
+
+class OnEngine:
+    """The promises; a subclass says of which engine."""
+
+    #: Whether rows go as files.
+    by_files = True
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def place(cls) -> Place:
+        raise NotImplementedError
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def hook(cls, place: Place, home: Path) -> Iterator[AutoMLHook]:
+        """The warehouse as this process reaches it, with the census tables."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**place.env(home), "AIRFLOW_HOME": str(home)}.items():
+                patch.setenv(name, value)
+            hook = AutoMLHook()
+            census.load(DATA)
+            yield hook
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def run_id(cls, place: Place, home: Path, hook: AutoMLHook) -> str:
+        """One run of ``automl_experiment``, as it is."""
+        env = {**environment(home, REPO / "dags"), **place.env(home), "PYTHONPATH": str(REPO)}
+        begun = time.monotonic()
+        done = subprocess.run(
+            ["airflow", "dags", "test", "automl_experiment", "--conf", json.dumps(CONF)],
+            env=env, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        print(f"{done.stdout[-20000:]}\n{cls.__name__}: {time.monotonic() - begun:.0f} s")
+        (home / f"{cls.__name__}.log").write_text(done.stdout)
+        assert done.returncode == 0
+        newest = max(hook.tracking(RESULTS).read(EVAL_RESULTS), key=lambda row: row["recorded_at"])
+        return str(newest["run_id"])
+
+    def test_the_experiment_is_recorded_with_scikit_learns_auc(
+        self, hook: AutoMLHook, run_id: str, tmp_path: Path
+    ) -> None:
+        check_tables(hook, run_id, tmp_path / "predicted")
+        for table in ("leaderboard_gluon_train", "feature_importance_gluon_train"):
+            exported = hook.warehouse.rows(f"{RESULTS}.{table}")
+            assert len({row["model_version"] for row in exported}) == 1, exported
+
+    def test_the_same_predictions_have_the_same_auc(
+        self, hook: AutoMLHook, predictions: tuple[Path, float], tmp_path: Path
+    ) -> None:
+        directory, expected = predictions
+        table = f"{RESULTS}.same_predictions"
+        hook.warehouse.load(directory, table)
+        measured = auc(hook.warehouse, table, label="class", score="predicted_proba", positive_class=" >50K")
+        assert measured["auroc"] == pytest.approx(expected, abs=EXACT)
+        assert scikit_learns(hook, table, tmp_path / "read")[0] == expected  # nothing was rounded on its way
+
+    def test_the_connection_tells_of_staging(self, place: Place, hook: AutoMLHook) -> None:
+        assert hook.warehouse.by_files == self.by_files
+        reached, message = hook.test_connection()
+        assert reached, message
+        said = f"staging shared with the warehouse: {place.staging} ({hook.warehouse.dialect} and this worker)"
+        assert (said in message) == self.by_files
+
+    def test_a_record_is_superseded_not_doubled(self, hook: AutoMLHook) -> None:
+        tracking, key = hook.tracking(f"{RESULTS}_{uuid.uuid4().hex}"), uuid.uuid4().hex
+        told = [
+            tracking.record(EVAL_RESULTS, {"model_name": "m", "auroc": value}, record_id=key) for value in (0.5, 0.5, 1)
+        ]
+        assert told == ["inserted", "unchanged", "replaced"]
+        assert [row["auroc"] for row in tracking.read(EVAL_RESULTS)] == [1.0]
+        assert tracking.read(EVAL_RESULTS, auroc=0.5) == []
+
+
+class TestPostgres(OnEngine):
+    by_files = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def place(cls, postgres_server: Facts) -> Place:
+        return Place(
+            {"conn_type": "postgres", **{key: postgres_server[key] for key in ("host", "port", "login", "schema")}}
+        )
+
+
+class TestTrinoIceberg(OnEngine):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def place(cls, trino_server: Facts, hive_server: Facts) -> Place:
+        return trino(trino_server, "iceberg", staging=trino_server["staging"])
+
+
+class TestTrinoMemory(OnEngine):
+    by_files = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def place(cls, trino_server: Facts) -> Place:
+        return trino(trino_server, "memory")
+
+
+class TestTrinoS3(OnEngine):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def place(cls, trino_server: Facts, s3_server: Facts) -> Place:
+        keys = {"conn_type": "aws", "login": s3_server["access_key"], "password": s3_server["secret_key"]}
+        keys["extra"] = {"endpoint_url": s3_server["endpoint"], "region_name": s3_server["region"]}
+        staging = f"s3://lake_keys@{s3_server['bucket']}/staging"
+        return trino(trino_server, "lake", staging=staging, more={"lake_keys": keys})
+
+
+class TestHive(OnEngine):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def place(cls, hive_server: Facts, tmp_path_factory: pytest.TempPathFactory) -> Place:
+        return Place(hiveserver2(hive_server), staging=tmp_path_factory.mktemp("staging").as_uri())
+
+
+class TestSpark(OnEngine):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def place(cls, spark_server: Facts, tmp_path_factory: pytest.TempPathFactory) -> Place:
+        return Place(hiveserver2(spark_server), staging=tmp_path_factory.mktemp("staging").as_uri())
+
+
+class TestTrinoHive(OnEngine):
+    """Through the scheduler, in tasks of the LocalExecutor."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def place(cls, trino_server: Facts, hive_server: Facts) -> Place:
+        more = {"hiveserver2_default": hiveserver2(hive_server)}
+        return trino(trino_server, "hive", staging=trino_server["staging"], more=more)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls, place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowServer]:
+        home = tmp_path_factory.mktemp("airflow")
+        dags = home / "dags"
+        dags.mkdir()
+        for directory in (REPO / "dags", REPO / "tests" / "system" / "engine_dags"):
+            (dags / directory.name).symlink_to(directory)
+        server = AirflowServer(home, dags, {**place.env(home), "PYTHONPATH": str(REPO)})
+        server.start()
+        yield server
+        server.stop()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def run_id(cls, server: AirflowServer, hook: AutoMLHook) -> str:
+        begun = time.monotonic()
+        run_id = server.trigger("automl_experiment", CONF)
+        assert server.wait("automl_experiment", run_id) == "success", server.states("automl_experiment", run_id)
+        print(f"\n{cls.__name__}: {time.monotonic() - begun:.0f} s")
+        return run_id
+
+    def test_evaluation_on_hive_and_recording_on_trino(
+        self, server: AirflowServer, hook: AutoMLHook, tmp_path: Path
+    ) -> None:
+        conf = {key: value for key, value in CONF.items() if key not in ("user_email", "drift_auc_threshold")}
+        run_id = server.trigger("automl_two_engines", conf)
+        assert server.wait("automl_two_engines", run_id) == "success", server.states("automl_two_engines", run_id)
+        check_tables(hook, run_id, tmp_path / "predicted", unfilled={"user_email", "shared_model"})
+        assert ", by hive, is " in server.task_log("automl_two_engines", run_id, "evaluation")
+        assert " of trino" in server.task_log("automl_two_engines", run_id, "record_evaluation")
+
+    def test_a_query_is_linked_while_it_runs_and_ends_with_its_task(
+        self, server: AirflowServer, trino_server: Facts
+    ) -> None:
+        def query(url: str) -> dict[str, Any]:
+            page = urlsplit(url)
+            request = urllib.request.Request(f"{page.scheme}://{page.netloc}/v1/query/{page.query}")
+            request.add_header("X-Trino-User", "airflow")
+            with urllib.request.urlopen(request) as answer:
+                found: dict[str, Any] = json.load(answer)
+            return found
+
+        run_id = server.trigger("endless_query")
+        deadline = time.monotonic() + 90
+        url = ""
+        while not url or query(url)["state"] != "RUNNING":
+            assert time.monotonic() < deadline, server.task_log("endless_query", run_id, "train")
+            time.sleep(0.5)
+            with suppress(RuntimeError):
+                url = server.xcom("endless_query", run_id, "train", QueryLink.xcom_key)
+        running = query(url)
+        assert "lineitem" in running["query"]
+        assert "dag:endless_query" in running["session"]["clientTags"]
+        links = f"/api/v2/dags/endless_query/dagRuns/{run_id}/taskInstances/train/links"
+        assert server.get(links)["extra_links"]["Query"] == url
+        server.mark("endless_query", run_id, "train", "failed")
+        deadline = time.monotonic() + 45  # Airflow tells a task by its heartbeat, every few seconds
+        while (ended := query(url))["state"] != "FAILED":
+            assert time.monotonic() < deadline, server.task_log("endless_query", run_id, "train")
+            time.sleep(0.5)
+        assert ended["errorCode"]["name"] == "USER_CANCELED"
