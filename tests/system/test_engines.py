@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import time
 import urllib.request
@@ -295,6 +297,9 @@ class TestTrinoHive(OnEngine):
     def test_a_query_is_linked_while_it_runs_and_ends_with_its_task(
         self, server: AirflowServer, trino_server: Facts
     ) -> None:
+        dag_id = "endless_query"
+        run_id = server.trigger(dag_id)
+
         def query(url: str) -> dict[str, Any]:
             page = urlsplit(url)
             request = urllib.request.Request(f"{page.scheme}://{page.netloc}/v1/query/{page.query}")
@@ -303,22 +308,33 @@ class TestTrinoHive(OnEngine):
                 found: dict[str, Any] = json.load(answer)
             return found
 
-        run_id = server.trigger("endless_query")
-        deadline = time.monotonic() + 90
-        url = ""
-        while not url or query(url)["state"] != "RUNNING":
-            assert time.monotonic() < deadline, server.task_log("endless_query", run_id, "train")
-            time.sleep(0.5)
-            with suppress(RuntimeError):
-                url = server.xcom("endless_query", run_id, "train", QueryLink.xcom_key)
-        running = query(url)
+        def linked(other_than: str = "") -> str:
+            """The page of the query, when it runs."""
+            deadline = time.monotonic() + 120
+            while time.monotonic() < deadline:
+                with suppress(RuntimeError):
+                    url = server.xcom(dag_id, run_id, "train", QueryLink.xcom_key)
+                    if url not in ("", other_than) and query(url)["state"] == "RUNNING":
+                        return str(url)
+                time.sleep(0.5)
+            raise TimeoutError(server.task_log(dag_id, run_id, "train"))
+
+        def ended(url: str) -> str:
+            """Why a query failed, when it has."""
+            deadline = time.monotonic() + 45  # Airflow tells a task by its heartbeat, every few seconds
+            while (found := query(url))["state"] != "FAILED":
+                assert time.monotonic() < deadline, server.task_log(dag_id, run_id, "train")
+                time.sleep(0.5)
+            return str(found["errorCode"]["name"])
+
+        first = linked()
+        running = query(first)
         assert "lineitem" in running["query"]
-        assert "dag:endless_query" in running["session"]["clientTags"]
-        links = f"/api/v2/dags/endless_query/dagRuns/{run_id}/taskInstances/train/links"
-        assert server.get(links)["extra_links"]["Query"] == url
-        server.mark("endless_query", run_id, "train", "failed")
-        deadline = time.monotonic() + 45  # Airflow tells a task by its heartbeat, every few seconds
-        while (ended := query(url))["state"] != "FAILED":
-            assert time.monotonic() < deadline, server.task_log("endless_query", run_id, "train")
-            time.sleep(0.5)
-        assert ended["errorCode"]["name"] == "USER_CANCELED"
+        assert {f"dag:{dag_id}", "task:train"} <= set(running["session"]["clientTags"])
+        links = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/train/links"
+        assert server.get(links)["extra_links"]["Query"] == first
+        os.kill(server.xcom(dag_id, run_id, "train", "process"), signal.SIGKILL)
+        second = linked(other_than=first)
+        assert ended(first) == "ADMINISTRATIVELY_KILLED"  # by the retry
+        server.mark(dag_id, run_id, "train", "failed")
+        assert ended(second) == "USER_CANCELED"
