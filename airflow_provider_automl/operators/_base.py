@@ -148,6 +148,8 @@ class AutoMLOperator(AutoMLMixin):
     ui_color = "#e8f0fe"
     #: Whether the task brings models to the model store.
     saves_models: ClassVar[bool] = False
+    #: The page of the newest query.
+    query_url: str | None = None
 
     def __init__(
         self, *, automl_conn_id: str = AutoMLHook.default_conn_name, warehouse_conn_id: str | None = None, **kwargs: Any
@@ -174,6 +176,7 @@ class AutoMLOperator(AutoMLMixin):
         """Have the link to a query's page be there from its start."""
 
         def push(url: str) -> None:
+            self.query_url = url
             with suppress(Exception):  # a link is not worth a query
                 context["ti"].xcom_push(key=QueryLink.xcom_key, value=url)
 

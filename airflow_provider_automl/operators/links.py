@@ -29,4 +29,6 @@ class QueryLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
         """The page's URL, empty where the engine has none."""
+        if hasattr(operator, "query_url"):  # the worker, when the task ends
+            return operator.query_url or ""
         return str(XCom.get_value(ti_key=ti_key, key=self.xcom_key) or "")

@@ -177,12 +177,14 @@ def test_the_page_of_a_query_is_linked_from_its_start(dag: DAG, monkeypatch: pyt
     with pytest.raises(AirflowFailException):
         task.execute(run)  # type: ignore[arg-type]
     assert run["ti"].pushed == {}  # DuckDB has no such page
+    assert QueryLink().get_link(task, ti_key=None) == ""  # type: ignore[arg-type]
     told = task.hook.warehouse.on_query
     assert told is not None
     told("http://trino.example.com/ui/query.html?1")
     assert run["ti"].pushed == {QueryLink().xcom_key: "http://trino.example.com/ui/query.html?1"}
     run["ti"].pushed = None
     told("http://trino.example.com/ui/query.html?2")  # a link that cannot be kept fails no query
+    assert QueryLink().get_link(task, ti_key=None) == "http://trino.example.com/ui/query.html?2"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
