@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -17,6 +19,12 @@ from urllib.request import url2pathname
 from airflow_provider_automl.errors import BusyError, InputError
 
 log = logging.getLogger(__name__)
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+# What a killed process left is removed by whoever uses the place a day later, if nobody did the same work again.
+_ABANDONED = 24 * 60 * 60.0
+_NAME = re.compile(r"automl-[0-9a-f]{32}")
 
 
 class Exchange:
@@ -34,7 +42,7 @@ class Exchange:
     def directory(self, key: str) -> Iterator[Shared]:
         """Yield an empty directory that belongs to ``key``; it is removed whatever happens.
 
-        What a killed process left under the same key is removed first.
+        What a killed process left under the same key is removed first; on a disk, also what others left a day ago.
 
         :raises InputError: the place cannot be written to by this process.
         :raises BusyError: it is full, or out of reach for now.
@@ -50,6 +58,7 @@ class Exchange:
         with _told(self.uri):
             shared.remove()
             shared.make()
+        shared.sweep()
         try:
             yield shared
         finally:
@@ -84,6 +93,9 @@ class Shared:
         """Remove it with all that is in it; nothing happens if it is missing."""
         raise NotImplementedError
 
+    def sweep(self) -> None:
+        """Remove what processes that were killed left beside it, where that can be told."""
+
 
 class _Directory(Shared):
     """On a disk that the engine's servers mount at the same path."""
@@ -112,7 +124,7 @@ class _Directory(Shared):
         found = sorted(path for path in self.path.rglob("*") if path.is_file() and _is_data(path.name))
         filled = [path for path in found if path.stat().st_size]
         targets = [directory / name for name in _names(len(filled))]
-        with _told(self.uri):
+        with _told(self.uri, into=directory):
             for path, target in zip(filled, targets, strict=True):
                 shutil.move(path, target)
         return targets
@@ -120,6 +132,12 @@ class _Directory(Shared):
     def remove(self) -> None:
         with suppress(FileNotFoundError):
             shutil.rmtree(self.path)
+
+    def sweep(self) -> None:
+        for path in self.path.parent.iterdir():
+            with suppress(OSError):
+                if _NAME.fullmatch(path.name) and time.time() - path.stat().st_mtime > _ABANDONED:
+                    shutil.rmtree(path)
 
 
 class _Prefix(Shared):
@@ -147,7 +165,7 @@ class _Prefix(Shared):
                 self.files.put_file(str(path), f"{self.path}/{name}")
 
     def take(self, directory: Path) -> list[Path]:
-        with _told(self.uri):
+        with _told(self.uri, into=directory):
             self.files.invalidate_cache()
             found = self.files.find(self.path, detail=True)
             filled = sorted(
@@ -173,8 +191,11 @@ def _is_data(name: str) -> bool:
 
 
 @contextmanager
-def _told(uri: str) -> Iterator[None]:
-    """Say what is wrong with a staging place."""
+def _told(uri: str, *, into: Path | None = None) -> Iterator[None]:
+    """Say what is wrong with a staging place.
+
+    :param into: where files are moved to, if it is not there: what is full is this directory then.
+    """
     try:
         yield
     except (BusyError, InputError):
@@ -185,8 +206,9 @@ def _told(uri: str) -> Iterator[None]:
             "pip install 'apache-airflow-providers-amazon[s3fs]'."
         ) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise BusyError(f"The staging place {uri} is full: {error}") from error
+        if error.errno in _FULL:
+            place = f"staging place {uri}" if into is None else f"directory {into} on this worker"
+            raise BusyError(f"The {place} is full: {error}") from error
         raise InputError(
             f"This worker cannot use the staging place {uri}: {type(error).__name__}: {error}. Give a place where both "
             "the engine's servers and Airflow's workers may make files."

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import tempfile
+import threading
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow_provider_automl import sql
 from airflow_provider_automl.errors import BusyError, InputError
@@ -49,16 +55,33 @@ _STATEMENT_BYTES = 950_000
 _CONFLICTS = frozenset(
     {"TRANSACTION_CONFLICT", "ICEBERG_COMMIT_ERROR", "HIVE_CONCURRENT_MODIFICATION_DETECTED"}
     | {"TABLE_ALREADY_EXISTS", "SCHEMA_ALREADY_EXISTS", "COLUMN_ALREADY_EXISTS", "ALREADY_EXISTS"}
+    | {"HIVE_PATH_ALREADY_EXISTS"}
 )
 
-# What the server says of itself, not of the query.
-_UNREADY = frozenset(
+# What the server says of itself or was told by others, not of the query.
+_GIVEN_UP = frozenset(
     {"SERVER_STARTING_UP", "SERVER_SHUTTING_DOWN", "NO_NODES_AVAILABLE", "REMOTE_HOST_GONE", "REMOTE_TASK_ERROR"}
     | {"PAGE_TRANSPORT_ERROR", "PAGE_TRANSPORT_TIMEOUT", "ABANDONED_QUERY", "ABANDONED_TASK", "QUERY_QUEUE_FULL"}
     | {"CLUSTER_OUT_OF_MEMORY", "TOO_MANY_REQUESTS_FAILED"}
+    | {"USER_CANCELED", "ADMINISTRATIVELY_KILLED", "ADMINISTRATIVELY_PREEMPTED"}
 )
 
-_MISSING = frozenset({"TABLE_NOT_FOUND", "SCHEMA_NOT_FOUND", "CATALOG_NOT_FOUND"})
+# How a catalog refuses to rename a table: a metastore on S3, or AWS Glue.
+_NO_RENAMES = frozenset({"NOT_SUPPORTED", "HIVE_METASTORE_ERROR", "HIVE_FILESYSTEM_ERROR"})
+
+# The queries that read or write a user's rows: what a person wants to watch.
+_OF_ROWS = frozenset(
+    {"append", "insert", "insert_from", "insert_rows", "create_as", "create_marked_as", "replace", "merge", "merged"}
+)
+
+# Seconds in which the server must have taken the word to cancel: Airflow gives a killed task five.
+_CANCEL_SECONDS = 1.5
+
+# After so long, a table of ours that waits to be published waits for nobody.
+_ABANDONED = timedelta(days=1)
+
+# NOT_FOUND is what the Hive connector says of a table that goes while a query is planned.
+_MISSING = frozenset({"TABLE_NOT_FOUND", "SCHEMA_NOT_FOUND", "CATALOG_NOT_FOUND", "NOT_FOUND"})
 
 # Neutral types that Parquet and Arrow keep as they are; those that become text by a cast.
 _KEPT = re.compile(r"(BOOLEAN|TINYINT|SMALLINT|INTEGER|BIGINT|REAL|DOUBLE|DATE|BLOB|DECIMAL\(\d+,\d+\))$")
@@ -66,8 +89,95 @@ _AS_TEXT = re.compile(r"(VARCHAR|UUID|TIME|TIMETZ|INTERVAL.*|IPADDRESS|UNKNOWN)$
 _NESTED = re.compile(r".*\]$|(STRUCT|MAP|ARRAY)\(.*", re.DOTALL)
 
 
+# The comment of a table that this module made beside another one.
+_MARK = re.compile(r"(Written|Held) by airflow-provider-automl, begun (\S+), as (\w+), of (\w{8})-(\w{16})")
+
+
 class _Crossed(Exception):
     """Another session changed the table between two steps of ours."""
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """The comment of a table that holds a target's new rows; a table that was published by its rename keeps it.
+
+    :param name: the table's first name.
+    :param target: a digest of the target's name.
+    :param load: a digest of the target's name and the load's key.
+    :param begun: when it was made.
+    :param held: whether the target has been published over this table's files: see ``_publish_over``.
+    """
+
+    name: str
+    target: str
+    load: str
+    begun: datetime
+    held: bool = False
+
+    def __str__(self) -> str:
+        verb = "Held" if self.held else "Written"
+        return (
+            f"{verb} by airflow-provider-automl, begun {self.begun.isoformat()}, as {self.name}, "
+            f"of {self.target}-{self.load}"
+        )
+
+    @classmethod
+    def of(cls, comment: str) -> _Mark | None:
+        """Read a comment; None: it is not ours."""
+        if not (match := _MARK.fullmatch(comment)):
+            return None
+        try:
+            begun = datetime.fromisoformat(match[2]).astimezone(UTC)
+        except ValueError:
+            return None
+        return cls(match[3], match[4], match[5], begun, match[1] == "Held")
+
+    def is_dead(self, load: str) -> bool:
+        """Whether whoever made the table is gone: the same task does it again, or a day has passed."""
+        return self.load == load or datetime.now(UTC) - self.begun > _ABANDONED
+
+
+@dataclass(frozen=True)
+class _Task:
+    """The Airflow task instance at work, as far as it is known."""
+
+    dag: str
+    run: str
+    task: str
+    attempt: str
+    map_index: int | None
+
+    @classmethod
+    def here(cls) -> _Task | None:
+        """Return the task that this process runs, from what Airflow puts into its environment."""
+        names = ("DAG_ID", "DAG_RUN_ID", "TASK_ID", "TRY_NUMBER")
+        dag, run, task, attempt = (os.environ.get(f"AIRFLOW_CTX_{name}", "") for name in names)
+        if not dag or not task:
+            return None
+        map_index = None
+        with suppress(Exception):  # where there is no context, or one without its task instance
+            from airflow.providers.common.compat.sdk import get_current_context
+
+            map_index = int(get_current_context()["ti"].map_index)  # type: ignore[arg-type]
+        return cls(dag, run, task, attempt, map_index)
+
+    @property
+    def tags(self) -> list[str]:
+        """Trino's client tags; no comma, and ASCII, as a header wants it."""
+        named = {"dag": self.dag, "run": self.run, "task": self.task, "try": self.attempt, "map": self.map_index}
+        return [f"{key}:{_header(value)}" for key, value in named.items() if value not in ("", None, -1)]
+
+    @property
+    def comment(self) -> str | None:
+        """What the queries of all tries begin with, before the try's number; None: which task it is, is not certain."""
+        if self.map_index is None or not self.attempt.isdigit():
+            return None
+        parts = (self.dag, self.run, self.task, self.map_index)
+        return f"/* airflow/{'/'.join(quote(str(part), safe='') for part in parts)}/"
+
+
+def _header(value: object) -> str:
+    return quote(str(value), safe=":+ ")
 
 
 class TrinoWarehouse(Warehouse):
@@ -112,17 +222,33 @@ class TrinoWarehouse(Warehouse):
     ) -> None:
         super().__init__(hook, dialect=dialect, lock_timeout=lock_timeout)
         self.staging = staging
-        self._cursors: set[Any] = set()
+        self._cursors: dict[Any, bool] = {}  # the open ones, and whether their query reads or writes a user's rows
+        self._is_first = True
 
     @property
     def by_files(self) -> bool:
         return self._outside is not None
 
     def cancel(self) -> None:
-        """Cancel the queries that run now."""
-        for cursor in list(self._cursors):
-            with suppress(Exception):
-                cursor.cancel()
+        """Cancel the queries that run now. For any thread and for a signal's handler; returns within two seconds."""
+        threads = [threading.Thread(target=_cancel, args=(cursor,), daemon=True) for cursor in list(self._cursors)]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + _CANCEL_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def drop_table(self, table: str) -> None:
+        """Drop a table if it exists, and with it the one that holds its files, if there is one."""
+        target = self._qualified(table)
+
+        def work(cursor: Any) -> None:
+            holder = self._holder(cursor, target) if self._connector(target) == "hive" else None
+            for each in filter(None, (target, holder)):
+                self._run(cursor, "drop_table", table=each)
+
+        with self._writing(f"The table {table} cannot be dropped"):
+            self._write(work)
 
     def exists(self, table: str) -> bool:
         with self._writing(f"The table {table} cannot be looked up"):
@@ -158,41 +284,113 @@ class TrinoWarehouse(Warehouse):
     def _session(self, *, write: bool = False) -> Iterator[Any]:
         """Yield a cursor whose statements each commit by themselves."""
         with self._told():
-            connection = self.hook.get_conn()
-            session = connection._client_session  # type: ignore[attr-defined]
+            connection = self._connect()
+            session = connection._client_session
             session.properties = self._properties | session.properties
-            cursor = connection.cursor()
-            self._cursors.add(cursor)
+            cursor = self._cursor(connection)
             try:
+                if self._is_first:
+                    self._is_first = False
+                    self._end_earlier_tries(cursor)
                 yield cursor
             finally:
-                self._cursors.discard(cursor)
+                self._cursors.pop(cursor, None)
                 with suppress(Exception):
                     cursor.close()
                 with suppress(Exception):
                     connection.close()
 
+    def _connect(self) -> Any:
+        """Return the hook's own connection, with the task in its client tags.
+
+        Statements commit by themselves even where the connection says otherwise: most connectors refuse to write in a
+        transaction.
+
+        :raises InputError: the Airflow connection does not say how to log in.
+        """
+        from airflow.providers.common.compat.sdk import AirflowException
+        from trino.exceptions import TrinoAuthError
+        from trino.transaction import IsolationLevel
+
+        try:
+            connection: Any = self.hook.get_conn()
+        except (AirflowException, TrinoAuthError, KeyError, ValueError, FileNotFoundError) as error:
+            reason = first_line(error) if not isinstance(error, KeyError) else f"its extra lacks {error}"
+            raise InputError(f"The connection {self.hook.get_conn_id()} cannot be used: {reason}") from error
+        connection._isolation_level = IsolationLevel.AUTOCOMMIT
+        if self._task is not None:
+            tags = connection._client_session.client_tags
+            tags += [tag for tag in self._task.tags if tag not in tags]
+        return connection
+
+    def _cursor(self, connection: Any) -> Any:
+        def told(stats: Mapping[str, object]) -> None:
+            self._started(cursor)
+
+        try:
+            cursor = connection.cursor(stats_callback=told)
+        except TypeError:  # a client that does not tell of a query before it is done
+            cursor = connection.cursor()
+        self._cursors[cursor] = False
+        return cursor
+
+    def _started(self, cursor: Any) -> None:
+        """Tell of a cursor's query, once."""
+        url = cursor.info_uri
+        if url and url != self.query_url and self._cursors.get(cursor):
+            self.query_url = url
+            if self.on_query is not None:
+                self.on_query(url)
+
+    @cached_property
+    def _task(self) -> _Task | None:
+        return _Task.here()
+
+    def _begun(self, text: str) -> str:
+        """Return a statement with the comment that tells which try of which task it belongs to."""
+        if self._task is None or self._task.comment is None:
+            return text
+        return f"{self._task.comment}{self._task.attempt} */ {text}"
+
+    def _fetch_text(self, cursor: Any, text: str, *, of_rows: bool = True) -> list[dict[str, object]]:
+        self._cursors[cursor] = of_rows
+        found = super()._fetch_text(cursor, self._begun(text))
+        self._started(cursor)
+        return found
+
+    def _fetch(self, cursor: Any, template: str, **params: object) -> list[dict[str, object]]:
+        text = sql.render(template, self.dialect, **params)
+        return self._fetch_text(cursor, text, of_rows=template in _OF_ROWS)
+
+    def _stream(self, cursor: Any, text: str, batch_rows: int) -> Iterator[list[tuple[Any, ...]]]:
+        self._cursors[cursor] = True
+        yield from super()._stream(cursor, self._begun(text), batch_rows)
+
     @contextmanager
     def _told(self) -> Iterator[None]:
         """Tell apart a server that is not there, a login that it refuses, and what is wrong with a statement.
 
-        :raises BusyError: the server is down, starting, stopping, overloaded, or was restarted under a query.
-        :raises InputError: the server refuses the login.
+        :raises BusyError: the server is down, starting, stopping, overloaded, or was restarted under a query; or
+            somebody ended the query.
+        :raises InputError: the server refuses the login, or its certificate is refused.
         """
         import requests
-        from trino.exceptions import HttpError, TrinoAuthError, TrinoConnectionError, TrinoQueryError
+        from trino.exceptions import HttpError, OperationalError, TrinoConnectionError, TrinoQueryError
 
         name = self.hook.get_conn_id()
         try:
             yield
         except TrinoQueryError as error:
-            if error.error_name in _UNREADY:
+            if error.error_name in _GIVEN_UP:
                 raise BusyError(f"Trino (connection {name}) gave a query up: {first_line(error)}") from error
             raise
-        except (HttpError, TrinoAuthError, TrinoConnectionError, requests.RequestException) as error:
-            if re.search(r"\berror 40[13]\b", str(error)) or isinstance(error, TrinoAuthError):
-                raise InputError(f"Trino refuses the login of the connection {name}: {first_line(error)}") from error
-            raise BusyError(f"Trino (connection {name}) cannot be reached, or went away: {first_line(error)}") from error
+        except (HttpError, OperationalError, TrinoConnectionError, requests.RequestException) as error:
+            reason = first_line(error)
+            if re.search(r"\berror 40[13]\b", reason):
+                raise InputError(f"Trino refuses the login of the connection {name}: {reason}") from error
+            if "CERTIFICATE_VERIFY_FAILED" in reason or "WRONG_VERSION_NUMBER" in reason:
+                raise InputError(f"The connection {name} does not agree with Trino on TLS: {reason}") from error
+            raise BusyError(f"Trino (connection {name}) cannot be reached, or went away: {reason}") from error
 
     @contextmanager
     def _explained(self, *sources: str | Query) -> Iterator[None]:
@@ -207,8 +405,8 @@ class TrinoWarehouse(Warehouse):
     def _connectors(self) -> dict[str, str]:
         """The catalogs that this user sees, with the name of the connector of each."""
         with self._told():
-            connection = self.hook.get_conn()
-            cursor = connection.cursor()
+            connection = self._connect()
+            cursor = self._cursor(connection)
             try:
                 found = self._fetch(cursor, "catalogs")
             except Exception as error:
@@ -217,8 +415,9 @@ class TrinoWarehouse(Warehouse):
                 log.info("Trino does not tell of its catalogs: %s", first_line(error))
                 return {}
             finally:
+                self._cursors.pop(cursor, None)
                 with suppress(Exception):
-                    cursor.close()
+                    connection.close()
         return {str(row["catalog_name"]): str(row["connector_name"]) for row in found}
 
     @cached_property
@@ -233,13 +432,31 @@ class TrinoWarehouse(Warehouse):
     def _is_in_snapshots(self, table: exp.Table) -> bool:
         return self._connector(table) in _SNAPSHOTS
 
-    def _end_predecessors(self, cursor: Any, staging: exp.Table) -> None:
-        """End the queries that name a staging table: what was started for it before was abandoned."""
-        for row in self._fetch(cursor, "running", name=staging.name):
-            log.warning("The query %s of a killed predecessor still runs: it is ended.", row["query_id"])
-            with suppress(Exception):
-                cursor.execute(sql.render("end_query", self.dialect), [row["query_id"], "abandoned by its client"])
-                cursor.fetchall()
+    def _end_earlier_tries(self, cursor: Any) -> None:
+        """End what earlier tries of this task still run: nobody waits for it."""
+        if self._task is None or self._task.comment is None:
+            return
+        comment = self._task.comment
+        for row in self._fetch(cursor, "running_before", comment=comment, start=len(comment) + 1):
+            attempt = str(row["attempt"]).partition(" ")[0]
+            if attempt.isdigit() and int(attempt) < int(self._task.attempt):
+                self._end_query(cursor, row["query_id"])
+
+    def _end_users_of(self, cursor: Any, *tables: exp.Table) -> None:
+        """End the queries that name tables of ours which are made anew: what was started for them was abandoned."""
+        for table in tables:
+            for row in self._fetch(cursor, "running", name=table.name):
+                self._end_query(cursor, row["query_id"])
+
+    def _end_query(self, cursor: Any, query_id: object) -> None:
+        log.warning("The query %s of a killed predecessor still runs: it is ended.", query_id)
+        try:
+            cursor.execute(sql.render("end_query", self.dialect), [query_id, "abandoned by its client"])
+            cursor.fetchall()
+        except Exception as error:
+            if _name(error) is None:
+                raise
+            log.warning("The query %s could not be ended: %s", query_id, first_line(error))
 
     # ------------------------------------------------------------------------------------------------ names
 
@@ -278,17 +495,15 @@ class TrinoWarehouse(Warehouse):
         wanted = self._qualified(table)
         near: list[str] = []
         with suppress(Exception), self._session() as cursor:
-            tables = table_of(wanted.catalog, "information_schema", "tables")
-            found = self._fetch(cursor, "tables_of_schema", tables=tables, schema=wanted.db.lower())
-            near = get_close_matches(wanted.name.lower(), [str(row["table_name"]) for row in found], n=1)
+            near = get_close_matches(wanted.name.lower(), self._beside(cursor, wanted), n=1)
         hint = f"; the nearest existing one is {wanted.db}.{near[0]}" if near else ""
         return f"There is no table {table} in this warehouse{hint}."
 
-    def _refuse_view(self, cursor: Any, target: exp.Table) -> None:
-        tables = table_of(target.catalog, "information_schema", "tables")
-        found = self._fetch(cursor, "tables_of_schema", tables=tables, schema=target.db.lower())
-        if any(row["table_name"] == target.name.lower() and "VIEW" in str(row["table_type"]) for row in found):
-            raise InputError(f"The table {target.db}.{target.name} cannot be written: it is a view.")
+    def _beside(self, cursor: Any, table: exp.Table) -> dict[str, str]:
+        """Return the names and kinds of the tables and views in a table's schema."""
+        tables = table_of(table.catalog, "information_schema", "tables")
+        found = self._fetch(cursor, "tables_of_schema", tables=tables, schema=table.db.lower())
+        return {str(row["table_name"]): str(row["table_type"]) for row in found}
 
     def _create_schema(self, cursor: Any, table: exp.Table) -> None:
         # Asked first: CREATE SCHEMA IF NOT EXISTS wants a privilege that many lack, even with nothing to do.
@@ -307,10 +522,32 @@ class TrinoWarehouse(Warehouse):
         return [(str(name), neutral_type(str(kind), self.dialect)) for name, kind, *_ in cursor.description]
 
     def _create_table(self, cursor: Any, table: exp.Table, columns: Mapping[str, str]) -> None:
-        super()._create_table(cursor, table, self._kinds(table, columns))
+        kinds = self._kinds(table, columns)
+        if self._connector(table) == "memory" and self._found(cursor, table):
+            self._widen(cursor, table, kinds)
+        super()._create_table(cursor, table, kinds)
         present = {name.lower() for name in self._columns(cursor, table)}
         if not {name.lower() for name in columns} <= present:
             raise _Crossed(f"another session changed the columns of {table.name} at the same time")
+
+    def _widen(self, cursor: Any, table: exp.Table, kinds: Mapping[str, str]) -> None:
+        """Add the columns that are missing by writing the table anew: the memory connector fails to read added ones."""
+        from sqlglot import exp
+
+        present = self._columns(cursor, table)
+        folded = {name.lower() for name in present}
+        missing = {name: kind for name, kind in kinds.items() if name.lower() not in folded}
+        if not missing:
+            return
+        new, mark = self._new(table, uuid.uuid4().hex)
+        version = self._version(cursor, table)
+        items: list[Any] = [exp.column(exp.to_identifier(name, quoted=True)) for name in present]
+        items += [exp.alias_(_typed(exp.null(), kind), name, quoted=True) for name, kind in missing.items()]
+        try:
+            self._run_marked(cursor, "create_marked_as", mark, table=new, source=table, items=items)
+            self._swap(cursor, table, new, expected=version)
+        finally:
+            self._discard(cursor, table, new)
 
     def _kinds(self, table: exp.Table, columns: Mapping[str, str]) -> dict[str, str]:
         """Return the types that columns have in a table of ours, in DuckDB's spelling with Trino's precision.
@@ -348,7 +585,12 @@ class TrinoWarehouse(Warehouse):
             for column in [item for item in order.find_all(exp.Column) if columns[item.name] == "BLOB"]:
                 column.replace(exp.Anonymous(this="TO_HEX", expressions=[column.copy()]))
         if self._outside is None:
-            return super()._unload(cursor, query, columns, path, batch_rows)
+            import pyarrow as pa
+
+            try:
+                return super()._unload(cursor, query, columns, path, batch_rows)
+            except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+                raise _changed(error) from error
         return self._unload_files(cursor, query, columns, path.parent, batch_rows)
 
     def _unload_files(
@@ -360,13 +602,20 @@ class TrinoWarehouse(Warehouse):
         schema = arrow_schema(columns)
         with self._staged(cursor, str(directory.absolute()), columns) as (outside, shared):
             source = query.subquery("q", copy=False)
-            (written,) = self._fetch(cursor, "append", table=outside, columns=list(columns), source=source)
+            try:
+                (written,) = self._fetch(cursor, "append", table=outside, columns=list(columns), source=source)
+            except Exception as error:
+                if _name(error) == "TYPE_MISMATCH":
+                    raise _changed(error) from error
+                if str(_name(error)).startswith(("HIVE_WRITER", "HIVE_FILESYSTEM")):
+                    raise BusyError(f"Trino cannot write to {shared.uri}: {_reason(error)}") from error
+                raise
             files = shared.take(directory)
         arrived = _conform(files, schema, directory, batch_rows)
         if arrived != written["rows"]:
             raise InputError(
-                f"Trino wrote {written['rows']} rows to {shared.uri}, and this worker finds {arrived} of them there: give a "
-                "staging place that both reach under that name."
+                f"Trino wrote {written['rows']} rows to {shared.uri}, and this worker finds {arrived} of them there: "
+                "give a staging place that both reach under that name."
             )
         return arrived
 
@@ -385,34 +634,35 @@ class TrinoWarehouse(Warehouse):
         log.info("Staging is not used: Trino has no catalog of the Hive connector, or several and none named hive.")
         return None
 
+    def _files_table(self, key: str) -> exp.Table:
+        """Return the table over staged files of a key."""
+        assert self._outside is not None
+        return self._named(self._outside, f"automl_files_{_digest(f'{self.staging} {key}')[:32]}")
+
     @contextmanager
     def _staged(
         self, cursor: Any, key: str, columns: Mapping[str, str], files: Sequence[Path] = ()
     ) -> Iterator[tuple[exp.Table, Any]]:
         """Yield a table over a directory of staging, with these files in it, and the directory."""
-        from hashlib import sha256
-
         from airflow_provider_automl.warehouse.exchange import Exchange
 
         assert self.staging is not None
-        assert self._outside is not None
-        place = self._outside
-        name = f"automl_files_{sha256(f'{self.staging} {key}'.encode()).hexdigest()[:32]}"
-        outside = table_of(place.catalog, place.db, name)
+        outside = self._files_table(key)
+        mark = _Mark(outside.name, outside.name[-32:-24], outside.name[-24:-8], datetime.now(UTC))
+        self._end_users_of(cursor, outside)
         with Exchange(self.staging).directory(key) as shared:
             shared.put(list(files))
             self._create_schema(cursor, outside)
-            self._run(cursor, "drop_table", table=outside)
+            self._drop_dead_files(cursor, outside, mark.load)
+            kinds = self._kinds(outside, columns)
             try:
-                self._run(
-                    cursor, "files", table=outside, columns=self._kinds(outside, columns), location=shared.uri + "/"
-                )
+                self._run_marked(cursor, "files", mark, table=outside, columns=kinds, location=shared.uri + "/")
             except Exception as error:
                 if _name(error) is None:
                     raise
                 raise InputError(
-                    f"Trino cannot use the staging place {self.staging} by its catalog {place.catalog}: "
-                    f"{first_line(error)}. Its servers must reach that place under that name, as this worker does."
+                    f"Trino cannot use the staging place {self.staging} by its catalog {outside.catalog}: "
+                    f"{_reason(error)}. This worker made {shared.uri}; Trino's servers must reach it under that name."
                 ) from error
             try:
                 yield outside, shared
@@ -429,52 +679,59 @@ class TrinoWarehouse(Warehouse):
 
         columns = neutral_columns(parquet_schema(files))
         kinds = self._kinds(target, columns)
-        staging = self._staging(target, key or uuid.uuid4().hex)
+        new, mark = self._new(target, key or uuid.uuid4().hex)
 
         def prepare(cursor: Any) -> None:
-            if key:
-                self._end_predecessors(cursor, staging)
-            self._refuse_view(cursor, target)
+            if key and self._outside is not None:
+                self._end_users_of(cursor, self._files_table(f"{target.sql()} {mark.load}"))
             self._create_schema(cursor, target)
-            self._recover(cursor, target)
-            self._run(cursor, "drop_table", table=staging)
+            beside = self._beside(cursor, target)
+            if "VIEW" in beside.get(target.name.lower(), ""):
+                raise InputError(f"The table {target.db}.{target.name} cannot be written: it is a view.")
+            self._tidy(cursor, target, beside, mark.load)
 
         def publish(cursor: Any, source: exp.Table, items: list[exp.Expression]) -> None:
             if mode == "append":
                 with self._crossed_if_gone(target):
-                    self._append_rows(cursor, target, columns, source, items, delete_where, staging)
+                    self._append_rows(cursor, target, columns, source, items, delete_where, key)
             elif self._is_in_snapshots(target):
                 template = "create_as" if mode == "error" else "replace"
                 self._run(cursor, template, table=target, source=source, items=items)
             else:
-                self._swap(cursor, target, staging, mode=mode)
+                self._swap(cursor, target, new, mode=mode)
 
+        self._write(prepare)
         try:
-            self._write(prepare)
-            with self._incoming(files, columns, kinds, target, staging) as (source, items, rows):
-                if source is not staging and mode != "append" and not self._is_in_snapshots(target):
+            with self._incoming(files, columns, kinds, target, new, mark) as (source, items, rows):
+                if source is not new and mode != "append" and not self._is_in_snapshots(target):
                     with self._session(write=True) as cursor:
-                        self._run(cursor, "create_as", table=staging, source=source, items=items)
+                        self._run_marked(cursor, "create_marked_as", mark, table=new, source=source, items=items)
                 self._write(lambda cursor: publish(cursor, source, items))
             return rows
         finally:
             with suppress(Exception), self._session(write=True) as cursor:
-                self._run(cursor, "drop_table", table=staging)
+                self._discard(cursor, target, new)
 
     @contextmanager
     def _incoming(
-        self, files: list[Path], columns: dict[str, str], kinds: dict[str, str], target: exp.Table, staging: exp.Table
-    ) -> Iterator[tuple[exp.Table, list[exp.Expression], int]]:
+        self,
+        files: list[Path],
+        columns: dict[str, str],
+        kinds: dict[str, str],
+        target: exp.Table,
+        new: exp.Table,
+        mark: _Mark,
+    ) -> Iterator[tuple[exp.Table, list[Any], int]]:
         """Yield a table that has the files' rows, what to select from it for the target, and the number of rows."""
         from sqlglot import exp
 
         names = [exp.column(exp.to_identifier(name, quoted=True)) for name in columns]
         if self._outside is None:
             with self._session(write=True) as cursor:
-                self._run(cursor, "create_table", table=staging, columns=kinds)
-                rows = self._insert(cursor, staging, list(columns), parquet_batches(files))
-                self._expect(cursor, staging, rows, "a load that another process does at the same time may be why")
-            yield staging, list(names), rows
+                self._run_marked(cursor, "create_marked", mark, table=new, columns=kinds)
+                rows = self._insert(cursor, new, list(columns), parquet_batches(files))
+                self._expect(cursor, new, rows, "a load that another process does at the same time may be why")
+            yield new, list(names), rows
             return
         items = [
             exp.alias_(_typed(column, kind), column.name, quoted=True)
@@ -482,7 +739,7 @@ class TrinoWarehouse(Warehouse):
         ]
         with tempfile.TemporaryDirectory(prefix="automl-") as scratch, self._session(write=True) as cursor:
             readable, rows = _for_hive(files, columns, Path(scratch))
-            with self._staged(cursor, f"{target.sql()} {staging.name}", columns, readable) as (outside, shared):
+            with self._staged(cursor, f"{target.sql()} {mark.load}", columns, readable) as (outside, shared):
                 self._expect(cursor, outside, rows, f"this worker wrote them to {shared.uri}, which both must reach")
                 yield outside, items, rows
 
@@ -538,36 +795,207 @@ class TrinoWarehouse(Warehouse):
 
     # ------------------------------------------------------------------------------------------------ publishing
 
+    def _new(self, target: exp.Table, key: str) -> tuple[exp.Table, _Mark]:
+        """Return the table beside a target that holds the new rows of a load with that key, and its comment."""
+        new = self._staging(target, uuid.uuid4().hex)
+        load = self._staging(target, key).name[-16:]
+        return new, _Mark(new.name, _digest(target.name)[:8], load, datetime.now(UTC))
+
     def _swap(
         self,
         cursor: Any,
         target: exp.Table,
-        staging: exp.Table,
+        new: exp.Table,
         *,
         mode: Mode = "overwrite",
-        expected: list[object] | None = None,
+        expected: list[Any] | None = None,
     ) -> None:
-        """Have the staging table take the target's name.
+        """Have the new table take the target's name.
 
-        :param expected: what :meth:`_version` said of the target when the staging table was made from it.
+        :param expected: what :meth:`_version` said of the target when the new table was made from it.
         """
         if mode == "error":
             self._refuse_existing(cursor, target)
-        if not self._found(cursor, target):
-            self._rename(cursor, staging, target)
-            return
-        aside = self._aside(target)
-        self._run(cursor, "drop_table", table=aside)
-        self._rename(cursor, target, aside)
+        old = _old(new)
+        there = self._found(cursor, target)
+        if not there and expected is not None:
+            raise _Crossed(f"another session renamed {target.name}")
         try:
-            if expected is not None and self._version(cursor, aside) != expected:
+            self._rename(cursor, target if there else new, old if there else target)
+        except Exception as error:
+            if self._connector(target) != "hive" or _name(error) not in _NO_RENAMES:
+                raise
+            log.info("The catalog %s renames no tables (%s).", target.catalog, first_line(error))
+            self._publish_over(cursor, target, new, expected)
+            return
+        if not there:
+            return
+        try:
+            if expected is not None and self._version(cursor, old) != expected:
                 raise _Crossed(f"another session wrote to {target.name}")
-            self._rename(cursor, staging, target)
+            self._rename(cursor, new, target)
         except BaseException:
-            with suppress(Exception):
-                self._rename(cursor, aside, target)
+            self._back(cursor, target, old, lambda: self._rename(cursor, old, target))
             raise
-        self._run(cursor, "drop_table", table=aside)
+        self._drop_old(cursor, old)
+
+    def _publish_over(self, cursor: Any, target: exp.Table, new: exp.Table, expected: list[Any] | None) -> None:
+        """Have the target be an external table over the new table's files, where tables cannot be renamed."""
+        from sqlglot import exp
+
+        old = None
+        if self._found(cursor, target):
+            version = self._version(cursor, target) if expected is None else expected
+            old = self._holder(cursor, target)
+            if old is None:  # a table with files of its own, which go when it is dropped
+                old = _old(new)
+                mark = self._mark(cursor, new)
+                items = [exp.column(exp.to_identifier(name, quoted=True)) for name in self._columns(cursor, target)]
+                self._run_marked(cursor, "create_marked_as", mark, table=old, source=target, items=items)
+            if self._version(cursor, target) != version:
+                if old.name == _old(new).name:
+                    self._drop_old(cursor, old)
+                raise _Crossed(f"another session wrote to {target.name}")
+            self._hold(cursor, new)
+            self._run(cursor, "drop_table", table=target)
+        elif expected is not None:
+            raise _Crossed(f"another session dropped {target.name}")
+        try:
+            self._lay(cursor, target, new)
+        except BaseException:
+            if (before := old) is not None:
+                self._back(cursor, target, before, lambda: self._lay(cursor, target, before))
+            raise
+        if old is not None:
+            self._drop_old(cursor, old)
+
+    def _lay(self, cursor: Any, target: exp.Table, holder: exp.Table) -> None:
+        """Make the target over another table's files; an empty one has no files, and the target gets its own."""
+        paths = self._fetch(cursor, "paths", table=holder)
+        if not paths:
+            self._run(cursor, "create_like", table=target, source=holder)
+            return
+        mark = self._hold(cursor, holder)
+        location = str(paths[0]["path"]).rpartition("/")[0] + "/"
+        self._run_marked(cursor, "create_over", mark, table=target, source=holder, location=location)
+
+    def _hold(self, cursor: Any, holder: exp.Table) -> _Mark:
+        """Note on a table of ours that another one is over its files."""
+        mark = self._mark(cursor, holder)
+        assert mark is not None
+        mark = replace(mark, name=holder.name, begun=datetime.now(UTC), held=True)
+        self._run(cursor, "mark", table=holder, mark=str(mark))
+        return mark
+
+    def _back(self, cursor: Any, target: exp.Table, old: exp.Table, put: Callable[[], object]) -> None:
+        """Put the old table back; where another session has published meanwhile, it is past."""
+        try:
+            put()
+        except Exception as error:
+            if self._is_conflict(error) and self._found(cursor, target):
+                self._drop_old(cursor, old)
+            else:
+                log.warning("The rows of %s wait in %s, to be put back: %s", target.name, old.name, first_line(error))
+
+    def _drop_old(self, cursor: Any, old: exp.Table) -> None:
+        """Drop what has been replaced. The new rows are published: no failure here is one of the load."""
+        try:
+            self._run(cursor, "drop_table", table=old)
+        except Exception as error:
+            log.warning("The table %s, whose rows are replaced, could not be dropped: %s", old.name, first_line(error))
+
+    def _discard(self, cursor: Any, target: exp.Table, new: exp.Table) -> None:
+        """Drop a table of new rows, unless the target was made over its files."""
+        holder = self._holder(cursor, target) if self._connector(target) == "hive" else None
+        if holder is None or holder.name != new.name:
+            self._run(cursor, "drop_table", table=new)
+
+    def _holder(self, cursor: Any, target: exp.Table) -> exp.Table | None:
+        """Return the table whose files a target of ours was made over, if it was."""
+        mark = self._mark(cursor, target)
+        if mark is None or not mark.held:
+            return None
+        holder = table_of(target.catalog, target.db, mark.name)
+        own = self._mark(cursor, holder)
+        return holder if own is not None and own.held else None
+
+    def _mark(self, cursor: Any, table: exp.Table) -> _Mark | None:
+        """Return what a table's comment says, if it is one of ours."""
+        names = {"catalog": table.catalog.lower(), "schema": table.db.lower(), "name": table.name.lower()}
+        found = self._fetch(cursor, "marks", **names)
+        return next((_Mark.of(str(row["comment"] or "")) for row in found), None)
+
+    def _run_marked(self, cursor: Any, template: str, mark: _Mark | None, **params: object) -> None:
+        """Make a table with a comment; without, where the connector has none: then nothing finds it but its name."""
+        from sqlglot import exp
+
+        statement = sql.statement(template, self.dialect, mark=str(mark or ""), **params)
+        try:
+            self._fetch_text(cursor, sql.to_text(statement, self.dialect), of_rows=template in _OF_ROWS)
+        except Exception as error:
+            if _name(error) != "NOT_SUPPORTED" or "comment" not in first_line(error):
+                raise
+            for comment in list(statement.find_all(exp.SchemaCommentProperty)):
+                comment.pop()
+            self._fetch_text(cursor, sql.to_text(statement, self.dialect), of_rows=template in _OF_ROWS)
+
+    def _tidy(self, cursor: Any, target: exp.Table, beside: Mapping[str, str], load: str) -> None:
+        """Clean up after dead loads of a target: put back the old table of one that was killed while it published.
+
+        Tables are ours by name and comment. A table that was renamed aside has a comment of its user's: it is ours if
+        the table that was to replace it is. Those of loads that may live are left.
+
+        :param beside: the names in the target's schema.
+        :param load: the digest of the load that comes now: others with the same are dead.
+        """
+        name = re.compile(re.escape(self._staging(target, "").name[:-16].lower()) + r"\w{16}(_old)?")
+        found = {each: self._named(target, each) for each in sorted(beside) if name.fullmatch(each)}
+        if not found:
+            return
+        of = _digest(target.name)[:8]
+        marks = {each: self._mark(cursor, table) for each, table in found.items()}
+        ours = {each: mark for each, mark in marks.items() if mark is not None and mark.target == of}
+        olds = [each for each in found if each.endswith("_old") and (each in ours or each.removesuffix("_old") in ours)]
+        if target.name.lower() not in beside:
+            holders = sorted((mark.begun, each) for each, mark in ours.items() if mark.held)
+            if len(holders) + len(olds) > 1 and holders:
+                self._lay(cursor, target, found[holders[-1][1]])
+            elif olds:
+                self._rename(cursor, found[olds[0]], target)
+            else:
+                holders = []
+            if holders or olds:
+                log.warning("A load of %s was killed while it published: its rows are put back.", target.name)
+        there = self._found(cursor, target)
+        current = self._mark(cursor, target)
+        for each, table in found.items():
+            mark = ours.get(each)
+            if current is not None and each == current.name and (current.held or mark is None):
+                continue
+            base = each.removesuffix("_old")
+            if mark is None:
+                # A list of names is not of one moment: the target must be there now for its old rows to be past.
+                replaced = current is not None and base == current.name
+                dead = base != each and there and (replaced or (base in ours and ours[base].is_dead(load)))
+            elif mark.held:
+                dead = current is not None and current.held
+            else:
+                dead = mark.is_dead(load)
+            if dead:
+                self._end_users_of(cursor, table)
+                self._run(cursor, "drop_table", table=table)
+
+    def _named(self, beside: exp.Table, name: str) -> exp.Table:
+        return table_of(beside.catalog, beside.db, name)
+
+    def _drop_dead_files(self, cursor: Any, outside: exp.Table, load: str) -> None:
+        """Drop the tables over staged files that dead processes left."""
+        for name in self._beside(cursor, outside):
+            if re.fullmatch(r"automl_files_\w{32}", name):
+                table = self._named(outside, name)
+                mark = self._mark(cursor, table)
+                if mark is not None and mark.name == name and mark.is_dead(load):
+                    self._run(cursor, "drop_table", table=table)
 
     def _rename(self, cursor: Any, table: exp.Table, name: exp.Table) -> None:
         with self._crossed_if_gone(table):
@@ -579,27 +1007,11 @@ class TrinoWarehouse(Warehouse):
         try:
             yield
         except Exception as error:
-            if _name(error) in ("TABLE_NOT_FOUND", "HIVE_FILE_NOT_FOUND", "HIVE_CANNOT_OPEN_SPLIT"):
+            if _name(error) in ("TABLE_NOT_FOUND", "NOT_FOUND", "HIVE_FILE_NOT_FOUND", "HIVE_CANNOT_OPEN_SPLIT"):
                 raise _Crossed(f"another session renamed {table.name}") from error
             raise
 
-    def _recover(self, cursor: Any, target: exp.Table) -> None:
-        """Put back, or drop, what one that was killed while it published left aside."""
-        if self._is_in_snapshots(target):
-            return
-        aside = self._aside(target)
-        if not self._found(cursor, aside):
-            return
-        if self._found(cursor, target):
-            self._run(cursor, "drop_table", table=aside)
-        else:
-            log.warning("A load of %s was killed while it published: its old rows are put back.", target.name)
-            self._rename(cursor, aside, target)
-
-    def _aside(self, target: exp.Table) -> exp.Table:
-        return self._staging(target, "the old table while a new one is published")
-
-    def _version(self, cursor: Any, table: exp.Table) -> list[object]:
+    def _version(self, cursor: Any, table: exp.Table) -> list[Any]:
         """Return what changes when rows of a table change: its files' names, else the number of its rows."""
         if self._connector(table) != "hive":
             return [self._count(cursor, table)]
@@ -614,18 +1026,21 @@ class TrinoWarehouse(Warehouse):
         source: exp.Table,
         items: list[exp.Expression],
         delete_where: Mapping[str, object],
-        staging: exp.Table,
+        key: str,
     ) -> None:
         from sqlglot import exp
 
-        self._recover(cursor, target)
+        if not self._found(cursor, target):
+            # Another session may be publishing it, or may have died of that: it must not be made anew beside its rows.
+            self._create_schema(cursor, target)
+            self._tidy(cursor, target, self._beside(cursor, target), "")
         self._create_table(cursor, target, columns)
         if not delete_where or not self._rows_where(cursor, target, delete_where):
             self._run(cursor, "insert_from", table=target, columns=list(columns), items=items, source=source)
         elif self._is_in_snapshots(target):
             self._merge(cursor, target, list(columns), items, source, delete_where)
         else:
-            merged = self._staging(target, f"merged {staging.name}")
+            merged, mark = self._new(target, key or uuid.uuid4().hex)
             version = self._version(cursor, target)
             whole = self._columns(cursor, target)
             given = {name.lower(): item for name, item in zip(columns, items, strict=True)}
@@ -634,9 +1049,10 @@ class TrinoWarehouse(Warehouse):
             ]
             self._run(cursor, "drop_table", table=merged)
             try:
-                self._run(
+                self._run_marked(
                     cursor,
                     "merged",
+                    mark,
                     table=merged,
                     columns=list(whole),
                     target=target,
@@ -647,7 +1063,7 @@ class TrinoWarehouse(Warehouse):
                 self._swap(cursor, target, merged, expected=version)
             finally:
                 with suppress(Exception):
-                    self._run(cursor, "drop_table", table=merged)
+                    self._discard(cursor, target, merged)
 
     def _rows_where(self, cursor: Any, table: exp.Table, condition: Mapping[str, object]) -> int:
         present = {name.lower() for name in self._columns(cursor, table)}
@@ -687,6 +1103,46 @@ class TrinoWarehouse(Warehouse):
     def _run(self, cursor: Any, template: str, **params: object) -> None:
         """Run a statement to its end: Trino's are not done before their last page is read."""
         self._fetch(cursor, template, **params)
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def _old(new: exp.Table) -> exp.Table:
+    """Return the name that a table has while the new one, of that name, takes its place."""
+    return table_of(*filter(None, (new.catalog, new.db)), f"{new.name}_old")
+
+
+def _changed(error: Exception) -> BusyError:
+    return BusyError(f"Another session changed the columns while they were read: {first_line(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """Return Trino's message, with the innermost cause where it says more."""
+    message = first_line(error)
+    info = getattr(error, "failure_info", None)
+    while isinstance(info, dict) and info.get("cause"):
+        info = info["cause"]
+    inner = str(info.get("message") or "").splitlines()[0:1] if isinstance(info, dict) else []
+    return f"{message} ({inner[0]})" if inner and inner[0] not in message else message
+
+
+def _cancel(cursor: Any) -> None:
+    """Tell the server to end a cursor's query, by a connection of its own: the cursor's may be in use, or locked."""
+    import requests
+
+    deadline = time.monotonic() + _CANCEL_SECONDS
+    while (query := cursor._query) is not None and not query.finished and time.monotonic() < deadline:
+        if query._next_uri is None:  # the server has not answered yet
+            time.sleep(0.05)
+            continue
+        own = cursor.connection._http_session
+        with suppress(requests.RequestException), requests.Session() as session:
+            session.headers.update(own.headers)
+            session.auth, session.cert, session.verify, session.proxies = own.auth, own.cert, own.verify, own.proxies
+            session.delete(query._next_uri, timeout=_CANCEL_SECONDS)
+        return
 
 
 def _name(error: BaseException) -> str | None:

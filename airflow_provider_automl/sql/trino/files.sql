@@ -1,1 +1,1 @@
-CREATE TABLE "{table}" ("{columns}" INT) WITH (external_location = :location, format = 'PARQUET')
+CREATE TABLE "{table}" ("{columns}" INT) COMMENT :mark WITH (external_location = :location, format = 'PARQUET')

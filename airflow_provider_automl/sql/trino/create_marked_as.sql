@@ -1,0 +1,1 @@
+CREATE TABLE "{table}" COMMENT :mark AS SELECT :items FROM "{source}"
