@@ -3,33 +3,29 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
 
-REPO = Path(__file__).resolve().parents[2]
-COMPOSE: dict[str, Any] = yaml.safe_load((REPO / "docker-compose.yaml").read_text())
+from tests.engines.compose import FILE, local
+
+REPO = FILE.parent
+COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 AIRFLOW = {name: service for name, service in SERVICES.items() if service["image"] == "airflow-provider-automl:local"}
 
 # Of the compose specification, what is used here; a new key has to be looked up there first.
-TOP_LEVEL = {"name", "services", "volumes", "x-airflow"}
+TOP_LEVEL = {"configs", "name", "services", "volumes", "x-airflow", "x-s3"}
 SERVICE = {
-    "build", "command", "depends_on", "environment", "healthcheck", "image", "init", "ports", "restart",
-    "stop_grace_period", "volumes",
+    "build", "command", "configs", "depends_on", "entrypoint", "environment", "healthcheck", "image", "init",
+    "mem_limit", "ports", "restart", "stop_grace_period", "volumes",
 }  # fmt: skip
 HEALTHCHECK = {"interval", "retries", "start_period", "test", "timeout"}
 CONDITIONS = {"service_started", "service_healthy", "service_completed_successfully"}
 DURATION = re.compile(r"(\d+h)?(\d+m)?(\d+s)?")
-
-
-def local(value: object) -> str:
-    """``value`` as it is with nothing set in the environment."""
-    text = re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", str(value))
-    assert "$" not in text.replace("$$", ""), f"{value}: a variable without a default"
-    return text.replace("$$", "$")
 
 
 def test_keys_are_of_the_compose_specification() -> None:
@@ -39,17 +35,22 @@ def test_keys_are_of_the_compose_specification() -> None:
         assert re.fullmatch(r"[a-zA-Z0-9._-]+", name)
         assert set(service) <= SERVICE
         assert service["restart"] in {"no", "always", "on-failure", "unless-stopped"}
-        assert all(isinstance(part, str) for part in service.get("command", []))
+        assert all(isinstance(part, str) for key in ("command", "entrypoint") for part in service.get(key, []))
+        assert all(set(config) == {"source", "target"} for config in service.get("configs", []))
+        assert re.fullmatch(r"\d+[bkmg]", local(service.get("mem_limit", "1g")))
         assert all(isinstance(value, str) for value in service.get("environment", {}).values())
         assert set(service.get("build", {})) <= {"context", "dockerfile_inline"}
         if check := service.get("healthcheck"):
             assert set(check) <= HEALTHCHECK
             assert check["test"][0] in {"CMD", "CMD-SHELL"}
             assert all(DURATION.fullmatch(check[key]) for key in set(check) - {"retries", "test"})
+    assert all(set(config) == {"content"} for config in COMPOSE["configs"].values())
 
 
 def test_services() -> None:
-    assert set(SERVICES) == {"postgres", "mail", "init", "api-server", "scheduler", "dag-processor"}
+    assert set(SERVICES) == {
+        "postgres", "mail", "s3", "metastore", "trino", "init", "api-server", "scheduler", "dag-processor",
+    }  # fmt: skip
     assert set(AIRFLOW) == {"init", "api-server", "scheduler", "dag-processor"}
     assert [name for name, service in SERVICES.items() if "healthcheck" not in service] == ["init"]
 
@@ -75,6 +76,21 @@ def test_volumes_are_declared_or_in_the_checkout() -> None:
     used = [volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])]
     assert {name for name in used if not name.startswith("./")} == set(COMPOSE["volumes"])
     assert all((REPO / name).is_dir() for name in used if name.startswith("./"))
+
+
+def test_configs_are_declared_and_hold_nothing_that_is_not() -> None:
+    used = [config for service in SERVICES.values() for config in service.get("configs", [])]
+    assert {config["source"] for config in used} == set(COMPOSE["configs"])
+    for config in used:
+        assert PurePosixPath(config["target"]).name == config["source"]
+        text = local(COMPOSE["configs"][config["source"]]["content"])
+        if config["source"].endswith(".properties"):
+            lines = [line for line in text.splitlines() if not line.startswith("#")]
+            assert all(re.fullmatch(r"[a-z0-9.-]+=\S+", line) for line in lines)
+            for name in re.findall(r"\$\{ENV:(\w+)\}", text):
+                assert name in SERVICES["trino"]["environment"]
+        if config["source"].endswith(".xml"):
+            assert {each.tag for each in ElementTree.fromstring(text)} == {"property"}
 
 
 def test_images_are_pinned() -> None:
@@ -128,6 +144,49 @@ def test_one_environment_and_one_secret_everywhere() -> None:
     assert len(environment["AIRFLOW__API_AUTH__JWT_SECRET"]) >= 64, "shorter ones are refused or warned about"
     password = local(SERVICES["postgres"]["environment"]["POSTGRES_PASSWORD"])
     assert f"airflow:{password}@postgres:5432/airflow" in environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+    assert (
+        SERVICES["trino"]["environment"]["POSTGRES_PASSWORD"]
+        == SERVICES["postgres"]["environment"]["POSTGRES_PASSWORD"]
+    )
+
+
+def test_one_pair_of_keys_for_the_object_storage() -> None:
+    keys = COMPOSE["x-s3"]
+    for service in ("metastore", "trino", *AIRFLOW):
+        assert keys.items() <= SERVICES[service]["environment"].items()
+    root = SERVICES["s3"]["environment"]
+    assert root["ROOT_ACCESS_KEY"] == keys["AWS_ACCESS_KEY_ID"]
+    assert root["ROOT_SECRET_KEY"] == keys["AWS_SECRET_ACCESS_KEY"]
+    assert local(keys["AWS_SECRET_ACCESS_KEY"], {"S3_SECRET_KEY": "other"}) == "other"
+
+
+@pytest.mark.parametrize(
+    ("given", "warehouse"),
+    [
+        ({}, "trino_default"),
+        ({"AUTOML_WAREHOUSE": "iceberg_default"}, "iceberg_default"),
+        ({"AUTOML_WAREHOUSE": ""}, ""),
+    ],
+)
+def test_the_warehouse_is_trino_unless_told(given: dict[str, str], warehouse: str) -> None:
+    environment = AIRFLOW["scheduler"]["environment"]
+    extra = json.loads(local(environment["AIRFLOW_CONN_AUTOML_DEFAULT"], given))["extra"]
+    assert extra["warehouse_conn_id"] == warehouse
+    scheme, connection, bucket = re.fullmatch(r"(\w+)://(\w+)@(\w+)/staging", extra["staging"]).groups()  # type: ignore[union-attr]
+    assert scheme == "s3"
+    assert f"/data/{bucket} " in SERVICES["s3"]["entrypoint"][2]
+    storage = json.loads(environment[f"AIRFLOW_CONN_{connection.upper()}"])
+    assert storage["extra"]["endpoint_url"] == "http://s3:7070"
+    if warehouse:
+        server = json.loads(environment[f"AIRFLOW_CONN_{warehouse.upper()}"])
+        assert (server["conn_type"], server["host"], server["port"]) == ("trino", "trino", 8080)
+        assert f"{server['extra']['catalog']}.properties" in COMPOSE["configs"]
+
+
+def test_hosts_are_services() -> None:
+    texts = [local(config["content"]) for config in COMPOSE["configs"].values()]
+    hosts = {host for text in texts for host in re.findall(r"(?:thrift|http|postgresql)://([\w-]+):\d+", text)}
+    assert hosts == {"metastore", "s3", "postgres"}
 
 
 def test_mail_goes_to_the_catcher() -> None:
