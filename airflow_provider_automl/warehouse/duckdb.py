@@ -11,16 +11,17 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_automl import sql
 from airflow_provider_automl.errors import BusyError, InputError
 from airflow_provider_automl.sql.names import table_of
-from airflow_provider_automl.warehouse.base import Mode, Warehouse
+from airflow_provider_automl.warehouse.base import Mode, Warehouse, first_line
 
 if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.providers.duckdb.hooks.duckdb import DuckDBHook
     from duckdb import DuckDBPyConnection
     from sqlglot import exp
@@ -49,35 +50,46 @@ _ROW_GROUP_VALUES = 4_000_000
 _writers: dict[str, threading.RLock] = {}
 _writers_guard = threading.Lock()
 
-# Types that Parquet has no place for, or that come back as something else.
-_AS_TEXT = re.compile(r"(UUID|INTERVAL|BIT|BIGNUM|TIMETZ|JSON|VARIANT|GEOMETRY)$|UNION\(")
+# Types that Parquet has no place for, or that come back as something else; a nested one that has such a part too.
+_AS_TEXT = re.compile(r"\b(UUID|INTERVAL|BIT|BIGNUM|TIMETZ|JSON|VARIANT|GEOMETRY|UNION)\b")
 
 
 class DuckDBWarehouse(Warehouse):
-    """A DuckDB file. Loads and unloads by DuckDB's own Parquet reader and writer."""
+    """A DuckDB file. Loads and unloads by DuckDB's own Parquet reader and writer.
+
+    **Publishing.** A load is one transaction: the old table or the new one, whatever fails or is killed. The new table
+    is a new one: indexes and constraints of the old one are not kept; views on it go by its name and stay.
+
+    **Types.** LIST, STRUCT and MAP stay nested, HUGEINT and UHUGEINT become DOUBLE. What Parquet lacks is read as text,
+    as DuckDB writes it: UUID, INTERVAL, BIT, BIGNUM, TIMETZ, JSON, VARIANT, UNION, and whatever has one of them inside.
+    """
+
+    def __init__(self, hook: DbApiHook, *, dialect: str = "duckdb", lock_timeout: float = 600.0) -> None:
+        super().__init__(hook, dialect=dialect, lock_timeout=lock_timeout)
+        self._connections: set[DuckDBPyConnection] = set()
+
+    def cancel(self) -> None:
+        """Interrupt the statements that run now."""
+        for connection in list(self._connections):
+            with suppress(Exception):
+                connection.interrupt()
 
     @contextmanager
     def _session(self, *, write: bool = False) -> Iterator[Any]:
-        if not write:
-            connection = self._connect(read_only=True)
+        import duckdb
+
+        with self._turn() if write else nullcontext(), closing(self._connect(read_only=not write)) as connection:
+            self._connections.add(connection)
             try:
+                if write:
+                    connection.begin()
                 yield connection
+                if write:
+                    connection.commit()
+            except duckdb.InterruptException as error:
+                raise BusyError(f"DuckDB gave the work up: {first_line(error)}") from error
             finally:
-                connection.close()
-            return
-        with self._turn():
-            connection = self._connect(read_only=False)
-            try:
-                connection.begin()
-                try:
-                    yield connection
-                except BaseException:
-                    with suppress(Exception):
-                        connection.rollback()
-                    raise
-                connection.commit()
-            finally:
-                connection.close()
+                self._connections.discard(connection)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -194,7 +206,7 @@ class DuckDBWarehouse(Warehouse):
         assert isinstance(query, exp.Select)
         self._bound_stream(cursor)
         for column in list(query.expressions):
-            if _AS_TEXT.match(columns[column.name]):
+            if _AS_TEXT.search(columns[column.name]):
                 column.replace(exp.alias_(exp.cast(column.copy(), "VARCHAR"), column.name, quoted=True))
         rows = max(1, min(batch_rows, _ROW_GROUP_VALUES // len(columns)))
         copy = sql.render("unload", self.dialect, query=query.subquery(copy=False), path=str(path), batch_rows=rows)

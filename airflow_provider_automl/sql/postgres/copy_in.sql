@@ -1,1 +1,1 @@
-COPY "{table}" ("{columns}") FROM STDIN WITH (FORMAT CSV)
+COPY "{table}" ("{columns}") FROM STDIN WITH (FORMAT CSV, ENCODING 'UTF8')

@@ -1,0 +1,6 @@
+-- The catalog has those too that this user may not read: information_schema leaves them out, as if they were missing.
+SELECT n.nspname AS table_schema, c.relname AS table_name
+FROM pg_class AS c
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname <> 'information_schema' AND NOT STARTS_WITH(n.nspname, 'pg_')
+ORDER BY n.nspname, c.relname
