@@ -1,26 +1,38 @@
-"""Hive, and whatever else speaks HiveServer2's protocol: Spark's Thrift server."""
+"""Hive, by HiveServer2."""
 
 from __future__ import annotations
 
+import json
 import logging
+import random
 import re
 import tempfile
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import date, datetime
+from datetime import datetime
+from functools import cached_property, partial
+from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_automl import sql
-from airflow_provider_automl.errors import BusyError, InputError
+from airflow_provider_automl.errors import AutoMLError, BusyError, InputError
 from airflow_provider_automl.sql.names import table_of
 from airflow_provider_automl.warehouse.base import (
     Mode,
+    Query,
     Warehouse,
+    _dotted,
+    _same_row,
+    first_line,
+    newest_rows,
     parquet_batches,
     parquet_schema,
 )
+from airflow_provider_automl.warehouse.hiveserver2 import Cursor, connected, mapping_of, task_context, task_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,35 +43,31 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# HiveServer2's type ids (TCLIService.thrift). PyHive knows them up to 21.
-_TYPES = {
-    0: "BOOLEAN",
-    1: "TINYINT",
-    2: "SMALLINT",
-    3: "INTEGER",
-    4: "BIGINT",
-    5: "REAL",
-    6: "DOUBLE",
-    7: "VARCHAR",
-    8: "TIMESTAMP",
-    9: "BLOB",
-    10: "ARRAY",
-    11: "MAP",
-    12: "STRUCT",
-    13: "UNION",
-    16: "NULL",
-    17: "DATE",
-    18: "VARCHAR",
-    19: "VARCHAR",
-    20: "INTERVAL",
-    21: "INTERVAL",
-    22: "TIMESTAMPTZ",
-}
-_DECIMAL = 15
-
-# How much text one INSERT of rows may have, and how many rows. The server's parser takes about a kilobyte a value.
+# How much text one INSERT of rows may have, and how many values. The server's parser takes about a kilobyte a value.
 _INSERT_CHARACTERS = 500_000
-_INSERT_ROWS = 4000
+_INSERT_VALUES = 60_000
+
+# The property of tables that are ours: JSON that says whose, and since when.
+_MARK = "automl_mark"
+
+# After so many seconds, what another run left is nobody's.
+_ABANDONED = 24 * 3600.0
+
+# Seconds for which work that crossed another session's is tried again.
+_CONFLICT_TIMEOUT = 60.0
+
+# As text in quotes. A NUL in octal with all its digits, since a digit may follow.
+_ESCAPES = str.maketrans(
+    {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\000", "\x1a": "\\Z"}
+)
+
+
+# What a server says of a place where it may not write.
+_UNWRITABLE = re.compile(r"denied|AccessControl|No FileSystem|mkdirs|(Unable|Failed) to create|annot create", re.I)
+
+
+class _Crossed(Exception):
+    """Another session changed the table between two steps of ours."""
 
 
 def open_hive(hook: DbApiHook, *, lock_timeout: float = 600.0, staging: str | None = None) -> HiveWarehouse:
@@ -70,7 +78,9 @@ def open_hive(hook: DbApiHook, *, lock_timeout: float = 600.0, staging: str | No
     """
     from TCLIService import ttypes  # type: ignore[import-untyped]
 
-    with _connected(hook) as connection:
+    from airflow_provider_automl.warehouse.spark import SparkWarehouse
+
+    with connected(hook) as connection:
         request = ttypes.TGetInfoReq(connection.sessionHandle, ttypes.TGetInfoType.CLI_DBMS_NAME)
         name = str(connection.client.GetInfo(request).infoValue.stringValue)
     kind = SparkWarehouse if "spark" in name.lower() else HiveWarehouse
@@ -83,26 +93,34 @@ class HiveWarehouse(Warehouse):
     **Publishing.** Hive without ACID tables has no transaction. A load fills a staging table in the target's schema;
     then the old table is renamed aside, the staging table is renamed to the target's name, and the old one is dropped.
     Each rename is one transaction of the metastore. Until the first, whatever fails leaves the old table as it was.
-    Between the two, for some tenths of a second, the name is missing: a query that starts then fails with "table not
-    found"; none ever sees some of the rows. (``INSERT OVERWRITE`` would show readers an empty or a partial table
-    instead, and would lose the old rows if the server died in it.) A client killed between the two leaves both tables
-    whole, under other names: the next load of the same target puts the old one back, then goes on. A query that was
-    already running may fail when the old table's files go. The new table is a new one: grants, partitions and
-    properties of the old one are not kept.
+    Between the two (MEASURED) the name is missing: a query that starts then fails with "table not found"; none ever
+    sees some of the rows. (``INSERT OVERWRITE`` would show readers an empty or a partial table instead, and would lose
+    the old rows if the server died in it.) A query that was already running may fail when the old table's files go.
+    A client killed between the two leaves both tables whole, under other names: the next load of the same target puts
+    the old one back, then goes on. Of two that publish the same table, the later one stays. A view is refused.
 
-    **Appending.** One ``INSERT``. With ``delete_where`` and rows that it means, the table is written anew and published
-    as above, since Hive's plain tables have no ``DELETE``; of two that do so at once, one's rows may be lost.
+    The new table is a new one: grants, partitions, buckets, format and properties of the old one are not kept, and the
+    files of an external one stay where they are.
+
+    **Appending.** One ``INSERT``. With ``delete_where`` and rows that it means, a table like the old one is filled and
+    published as above, since Hive's plain tables have no ``DELETE``; again, if another session's rows came meanwhile.
+    An ``INSERT`` whose answer was lost may have been done: a retry with ``delete_where`` replaces those rows.
 
     **Recording.** A row is inserted unless the newest row of that key, by ``recorded_at``, is the same. Another one is
     inserted beside it and supersedes it. Two that write the same row at the same moment may both insert it.
 
+    **Leftovers.** Staging tables are told by their name and by a property: a user's table that is named alike is left.
+    A load drops those of its target that have its key or are older than a day.
+
     **Types.** Times with zone become TIMESTAMP in UTC, since Hive's Parquet has none with a zone; the session's zone
-    is set to UTC. Arrays, maps and structs are read as JSON text. Intervals become text.
+    is set to UTC. Arrays, maps, structs and unions are read as JSON text, through the cursor. Intervals become text.
 
     :param staging: a URI or directory that the engine and this process both reach; None: rows go through the cursor.
     """
 
-    #: For each session. The last two: rows may hold ``${…}``, which must not be replaced by the server's properties.
+    #: The engine, for people.
+    engine: ClassVar[str] = "Hive"
+    #: For each session. The last one: rows may hold ``${…}``, which must not be replaced by the server's properties.
     settings: ClassVar[dict[str, str]] = {
         "hive.resultset.use.unique.column.names": "false",
         "hive.local.time.zone": "UTC",
@@ -115,6 +133,8 @@ class HiveWarehouse(Warehouse):
     }
     #: Neutral types that become another one here.
     narrower: ClassVar[dict[str, str]] = {"TIMESTAMPTZ": "TIMESTAMP", "NULL": "VARCHAR", "HUGEINT": "DECIMAL(38,0)"}
+    #: Types of columns that staged files cannot hold: rows with such go through the cursor.
+    by_cursor = re.compile(r".*\]|(ARRAY|MAP|STRUCT|UNION).*", re.DOTALL)
 
     _table_name = re.compile(r"[A-Za-z0-9_\-'\"`%$#@&!+ ]+")
     _table_characters = "letters from a to z, digits, spaces and _ - ' \" ` % $ # @ & ! +"
@@ -125,6 +145,12 @@ class HiveWarehouse(Warehouse):
     ) -> None:
         super().__init__(hook, dialect=dialect, lock_timeout=lock_timeout)
         self.staging = staging
+        self._cursors: set[Cursor] = set()
+
+    def cancel(self) -> None:
+        """Hang up: the server cancels what runs in a session whose client is gone."""
+        for cursor in list(self._cursors):
+            cursor.hang_up()
 
     # ------------------------------------------------------------------------------------------------ rows in
 
@@ -133,8 +159,6 @@ class HiveWarehouse(Warehouse):
 
         ``replaced`` means that this row supersedes the other, which stays beneath it.
         """
-        from airflow_provider_automl.warehouse.base import _same_row
-
         target = self._qualified(table)
         if row.get(key) is None:
             raise InputError(f"A row of {table} needs a value for {key}.")
@@ -143,7 +167,7 @@ class HiveWarehouse(Warehouse):
             wanted = self._spelled(columns, row, table)
             (own_key,) = self._spelled(columns, {key: row[key]}, table)
             found = self._fetch(cursor, "select", columns=list(columns), source=target, condition={own_key: row[key]})
-            if any(_same_row(other, wanted) for other in _newest(found)):
+            if any(_same_row(other, wanted) for other in newest_rows(found)):
                 return "unchanged"
             self._run(cursor, "insert", table=target, columns=list(wanted), items=list(wanted.values()))
             return "replaced" if found else "inserted"
@@ -154,24 +178,27 @@ class HiveWarehouse(Warehouse):
         from airflow_provider_automl.warehouse.types import neutral_columns
 
         columns = self._storable(neutral_columns(parquet_schema(files)))
-        staging = self._staging(target, key or uuid.uuid4().hex)
-        merged = self._staging(target, f"merged {key or uuid.uuid4().hex}")
+        mark = {"target": _dotted(target), "key": _digest(key) if key else "", "since": int(time.time())}
+        staging, merged = (self._scratch(target) for _ in range(2))
         try:
             with self._session(write=True) as cursor:
                 self._create_schema(cursor, target)
+                self._refuse_view(cursor, target)
                 self._recover(cursor, target)
-                for leftover in (staging, merged):
-                    self._run(cursor, "drop_table", table=leftover)
-                self._run(cursor, "create_table", table=staging, columns=columns)
+                self._sweep(cursor, target, mark)
                 if self.staging is None:
+                    self._run(cursor, "create_marked", table=staging, columns=columns, mark=json.dumps(mark))
                     rows = self._insert(cursor, staging, list(columns), parquet_batches(files))
                 else:
-                    rows = self._insert_files(cursor, staging, columns, files)
+                    rows = self._insert_files(cursor, staging, columns, files, mark)
+                if (arrived := self._count(cursor, staging)) != rows:
+                    raise BusyError(f"{self.engine} stored {arrived} of {rows} rows: {_dotted(target)} is as it was.")
                 if mode == "append":
-                    self._append_to(cursor, target, columns, staging, merged, delete_where)
+                    self._append_to(cursor, target, columns, staging, merged, delete_where, mark)
                 else:
                     self._publish(cursor, staging, target, mode=mode)
         finally:
+            # In a session of its own: this one may have been cut in the middle of a statement.
             with suppress(Exception), self._session(write=True) as cursor:
                 for leftover in (staging, merged):
                     self._run(cursor, "drop_table", table=leftover)
@@ -179,80 +206,68 @@ class HiveWarehouse(Warehouse):
 
     def _append_to(
         self,
-        cursor: Any,
+        cursor: Cursor,
         target: exp.Table,
         columns: Mapping[str, str],
         staging: exp.Table,
         merged: exp.Table,
         delete_where: dict[str, object],
+        mark: dict[str, object],
     ) -> None:
         self._create_table(cursor, target, columns)
-        into = target
-        if delete_where:
-            (found,) = self._fetch(cursor, "count_where", source=target, condition=delete_where)
-            if found["n"]:
-                into = merged
-                whole = self._columns(cursor, target)
-                self._run(cursor, "create_table", table=merged, columns=self._storable(whole))
-                self._run(cursor, "keep", table=merged, columns=list(whole), source=target, condition=delete_where)
-        self._run(cursor, "append", table=into, columns=list(columns), source=staging)
-        if into is merged:
-            self._publish(cursor, merged, target, mode="overwrite")
+        deadline = time.monotonic() + min(self.lock_timeout, _CONFLICT_TIMEOUT)
+        while delete_where:
+            try:
+                version = self._version(cursor, target)
+                with self._crossed_if(partial(self._is_new, cursor, target, version)):
+                    if not self._fetch(cursor, "count_where", source=target, condition=delete_where)[0]["n"]:
+                        break
+                    self._merge(cursor, target, columns, staging, merged, delete_where, mark)
+                self._swap(cursor, merged, target, expected=version)
+                return
+            except _Crossed as error:
+                self._await_turn(cursor, target, error, deadline)
+        self._run(cursor, "append", table=target, columns=list(columns), source=staging)
 
-    def _publish(self, cursor: Any, staging: exp.Table, target: exp.Table, *, mode: Mode) -> None:
-        """Have the staging table take the target's name."""
-        if mode == "error":
-            self._refuse_existing(cursor, target)
-        if not self._found(cursor, target):
-            self._run(cursor, "rename_table", table=staging, name=target)
-            return
-        aside = self._aside(target)
-        self._run(cursor, "rename_table", table=target, name=aside)
-        try:
-            self._run(cursor, "rename_table", table=staging, name=target)
-        except BaseException:
-            with suppress(Exception):
-                self._run(cursor, "rename_table", table=aside, name=target)
-            raise
-        self._run(cursor, "drop_table", table=aside)
-
-    def _recover(self, cursor: Any, target: exp.Table) -> None:
-        """Put back, or drop, what one that was killed while it published left aside."""
-        aside = self._aside(target)
-        if not self._found(cursor, aside):
-            return
-        if self._found(cursor, target):
-            self._run(cursor, "drop_table", table=aside)
-        else:
-            log.warning("A load of %s was killed while it published: its old rows are put back.", target.name)
-            self._run(cursor, "rename_table", table=aside, name=target)
-
-    def _aside(self, target: exp.Table) -> exp.Table:
-        return self._staging(target, "the old table while a new one is published")
+    def _merge(
+        self,
+        cursor: Cursor,
+        target: exp.Table,
+        columns: Mapping[str, str],
+        staging: exp.Table,
+        merged: exp.Table,
+        delete_where: dict[str, object],
+        mark: dict[str, object],
+    ) -> None:
+        """Fill a table like the target with the rows that stay and those that come."""
+        whole = list(self._columns(cursor, target))
+        self._run(cursor, "drop_table", table=merged)
+        cursor.execute(
+            f"CREATE TABLE {self._text(merged)} LIKE {self._text(target)} "
+            f"TBLPROPERTIES ({_quoted(_MARK)}={_quoted(json.dumps(mark))})"
+        )
+        self._run(cursor, "keep", table=merged, columns=whole, source=target, condition=delete_where)
+        self._run(cursor, "append", table=merged, columns=list(columns), source=staging)
 
     def _insert(self, cursor: Any, table: exp.Table, columns: list[str], batches: Iterator[pa.RecordBatch]) -> int:
         """Insert Arrow batches, by statements of many rows, whose values are text that the statement casts."""
-        total = 0
+        total = size = 0
         schema: pa.Schema | None = None
         waiting: list[str] = []
-        size = 0
-
-        def flush() -> None:
-            assert schema is not None
-            cursor.execute(self._insert_text(table, schema, waiting))
-            waiting.clear()
-
         for batch in batches:
             schema = batch.schema
-            for row in self._literal_rows(batch):
-                if waiting and (size + len(row) > _INSERT_CHARACTERS or len(waiting) >= _INSERT_ROWS):
-                    flush()
+            for row in _literal_rows(batch):
+                full = size + len(row) > _INSERT_CHARACTERS or (len(waiting) + 1) * len(columns) > _INSERT_VALUES
+                if waiting and full:
+                    cursor.execute(self._insert_text(table, schema, waiting))
+                    waiting.clear()
                     size = 0
                 waiting.append(row)
                 size += len(row)
             total += batch.num_rows
         if waiting:
-            flush()
+            assert schema is not None
+            cursor.execute(self._insert_text(table, schema, waiting))
         return total
 
     def _insert_text(self, table: exp.Table, schema: pa.Schema, rows: list[str]) -> str:
@@ -277,39 +292,177 @@ class HiveWarehouse(Warehouse):
         head, tail = text.rsplit("automl_rows", 1)
         return head + ", ".join(rows) + tail
 
-    def _literal_rows(self, batch: pa.RecordBatch) -> Iterator[str]:
-        """Yield each row as ``STRUCT('1', 'a', NULL)``."""
-        from sqlglot import exp
-
-        from airflow_provider_automl.warehouse.types import driver_rows
-
-        def literal(value: object) -> str:
-            text = _as_text(value)
-            return "NULL" if text is None else sql.to_text(exp.Literal.string(text), self.dialect)
-
-        for row in driver_rows(batch):
-            yield "STRUCT(" + ", ".join(map(literal, row)) + ")"
-
-    def _insert_files(self, cursor: Any, table: exp.Table, columns: dict[str, str], files: list[Path]) -> int:
-        """Insert Parquet files by a table over a copy of them, where the engine reads it."""
+    def _insert_files(
+        self, cursor: Cursor, table: exp.Table, columns: dict[str, str], files: list[Path], mark: dict[str, object]
+    ) -> int:
+        """Make the staging table of Parquet files, by way of a copy where the engine reads it."""
         import pyarrow.parquet as pq
 
-        outside = self._outside()
-        with tempfile.TemporaryDirectory() as scratch, self._exchange().directory(uuid.uuid4().hex) as shared:
+        rows = sum(pq.read_metadata(path).num_rows for path in files)  # type: ignore[no-untyped-call]
+        key = f"{mark['target']} {mark['key'] or uuid.uuid4().hex}"
+        with tempfile.TemporaryDirectory() as scratch, self._exchange().directory(key) as shared:
             shared.put(_readable(files, columns, Path(scratch)))
-            rows = sum(pq.read_metadata(path).num_rows for path in files)  # type: ignore[no-untyped-call]
-            self._run(cursor, "files", table=outside, columns=columns, location=shared.uri)
             try:
-                self._run(cursor, "append", table=table, columns=list(columns), source=outside)
-                if (arrived := self._count(cursor, table)) != rows:
-                    raise InputError(
-                        f"The engine found {arrived} of {rows} rows in {shared.uri}, where this process wrote them: "
-                        "set the connection's staging to a place that both reach."
-                    )
-            finally:
-                with suppress(Exception):
-                    self._run(cursor, "drop_table", table=outside)
+                source = self._files(cursor, columns, shared.uri)
+                seen = not rows or bool(self._fetch(cursor, "first_file", source=source))
+            except AutoMLError:
+                raise
+            except Exception as error:
+                raise InputError(f"{self._unseen(shared.uri)}: {first_line(error)}") from error
+            if not seen:
+                raise InputError(f"{self._unseen(shared.uri)}: it finds no file there.")
+            self._run(
+                cursor, "create_marked_as", table=table, mark=json.dumps(mark), columns=list(columns), source=source
+            )
         return rows
+
+    def _unseen(self, uri: str) -> str:
+        return (
+            f"{self.engine}'s servers cannot read {uri}, where this worker wrote (set the connection's staging to a "
+            "place that both reach)"
+        )
+
+    def _files(self, cursor: Cursor, columns: Mapping[str, str], uri: str) -> exp.Table:
+        """Return a table of this session over Parquet files."""
+        table = table_of(self._home["current_schema"], f"automl_{uuid.uuid4().hex}")
+        text = sql.render("files", self.dialect, table=table, columns=columns, location=uri)
+        cursor.execute(text.replace("CREATE EXTERNAL", "CREATE TEMPORARY EXTERNAL", 1))
+        return table
+
+    # ------------------------------------------------------------------------------------------------ publishing
+
+    def _publish(self, cursor: Cursor, staging: exp.Table, target: exp.Table, *, mode: Mode) -> None:
+        """Have the staging table take the target's name; again, for a while, if another session's work crosses it."""
+        deadline = time.monotonic() + min(self.lock_timeout, _CONFLICT_TIMEOUT)
+        while True:
+            if mode == "error":
+                self._refuse_existing(cursor, target)
+            try:
+                self._swap(cursor, staging, target)
+                return
+            except _Crossed as error:
+                self._await_turn(cursor, target, error, deadline)
+
+    def _swap(self, cursor: Cursor, staging: exp.Table, target: exp.Table, *, expected: object = None) -> None:
+        """Have the staging table take the target's name, once.
+
+        :param expected: what :meth:`_version` said of the target when the staging table was made from it.
+        :raises _Crossed: another session's work came between: all is as before.
+        """
+        self._refuse_view(cursor, target)
+        if not self._found(cursor, target):
+            if expected is not None:
+                raise _Crossed(f"{_dotted(target)} is gone")
+            self._rename(cursor, staging, target)
+            return
+        aside = self._aside(target)
+        self._set_mark(cursor, target, {"aside": _dotted(target)})
+        try:
+            self._rename(cursor, target, aside)
+            if expected is not None and self._version(cursor, aside) != expected:
+                raise _Crossed(f"another session wrote to {_dotted(target)}")
+            self._rename(cursor, staging, target)
+        except BaseException:
+            with suppress(Exception), self._session(write=True) as fresh:
+                self._recover(fresh, target)
+            raise
+        self._run(cursor, "drop_table", table=aside)
+
+    def _refuse_view(self, cursor: Cursor, target: exp.Table) -> None:
+        if "VIEW" in (self._kind(cursor, target) or ""):
+            raise InputError(f"The table {_dotted(target)} cannot be written: it is a view.")
+
+    def _rename(self, cursor: Cursor, table: exp.Table, name: exp.Table) -> None:
+        with self._crossed_if(lambda: self._found(cursor, name) or not self._found(cursor, table)):
+            self._run(cursor, "rename_table", table=table, name=name)
+
+    def _await_turn(self, cursor: Cursor, target: exp.Table, error: _Crossed, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            raise BusyError(f"Another session kept changing {_dotted(target)}: {error}") from error
+        time.sleep(random.uniform(0.05, 0.5))  # so that two do not meet again
+        self._recover(cursor, target)
+
+    def _recover(self, cursor: Cursor, target: exp.Table) -> None:
+        """Put back, or drop, what one that was killed while it published left aside."""
+        aside = self._aside(target)
+        if not self._found(cursor, aside):
+            return
+        if self._mark_of(cursor, aside).get("aside") != _dotted(target):
+            raise InputError(
+                f"The table {_dotted(aside)}, which is none of ours, has the name under which the old "
+                f"{_dotted(target)} waits while a new one is published: rename it."
+            )
+        if self._found(cursor, target):
+            self._run(cursor, "drop_table", table=aside)
+        else:
+            log.warning("A load of %s was cut off while it published: its old rows are put back.", _dotted(target))
+            with suppress(_Crossed):
+                self._rename(cursor, aside, target)
+                self._set_mark(cursor, target, None)
+
+    def _aside(self, target: exp.Table) -> exp.Table:
+        return self._staging(target, "the old table while a new one is published")
+
+    def _scratch(self, target: exp.Table) -> exp.Table:
+        """Return a name beside the target that nobody has yet."""
+        return self._staging(target, uuid.uuid4().hex)
+
+    def _sweep(self, cursor: Cursor, target: exp.Table, mark: Mapping[str, object]) -> None:
+        """Drop what dead runs of this load left beside the target."""
+        prefix = self._staging(target, "").name[:-16]
+        for schema, name, _ in cursor.tables(target.db, prefix + "%"):
+            table = table_of(schema, name)
+            if not re.fullmatch(re.escape(prefix) + "[0-9a-f]{16}", name, re.IGNORECASE):
+                continue
+            with suppress(Exception):  # it may be gone by now
+                found = self._mark_of(cursor, table)
+                old = float(str(found.get("since") or "inf")) < time.time() - _ABANDONED
+                if found.get("target") == mark["target"] and (old or found.get("key") == mark["key"] != ""):
+                    log.warning("The table %s, which a dead run left, is dropped.", _dotted(table))
+                    self._run(cursor, "drop_table", table=table)
+
+    def _mark_of(self, cursor: Cursor, table: exp.Table) -> dict[str, object]:
+        """Return what the property of ours says of a table; nothing for another's."""
+        try:
+            found = json.loads(self._properties(cursor, table).get(_MARK, "{}"))
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _set_mark(self, cursor: Cursor, table: exp.Table, mark: Mapping[str, object] | None) -> None:
+        name = _quoted(_MARK)
+        change = (
+            f"UNSET TBLPROPERTIES IF EXISTS ({name})"
+            if mark is None
+            else (f"SET TBLPROPERTIES ({name}={_quoted(json.dumps(mark))})")
+        )
+        with self._crossed_if(lambda: not self._found(cursor, table)):
+            cursor.execute(f"ALTER TABLE {self._text(table)} {change}")
+
+    @contextmanager
+    def _crossed_if(self, crossed: Callable[[], bool]) -> Iterator[None]:
+        """Take a statement's failure for another session's doing, if that is to be seen."""
+        try:
+            yield
+        except (AutoMLError, _Crossed):
+            raise
+        except Exception as error:
+            if crossed():
+                raise _Crossed(first_line(error)) from error
+            raise
+
+    def _properties(self, cursor: Cursor, table: exp.Table) -> Mapping[str, str]:
+        cursor.execute(f"SHOW TBLPROPERTIES {self._text(table)}")
+        return mapping_of(cursor.fetchall())
+
+    def _is_new(self, cursor: Cursor, table: exp.Table, version: object) -> bool:
+        return self._version(cursor, table) != version
+
+    def _version(self, cursor: Cursor, table: exp.Table) -> object:
+        """Return what changes when rows of a table change."""
+        with self._crossed_if(lambda: not self._found(cursor, table)):
+            found = self._properties(cursor, table)
+        return {name: found.get(name) for name in ("numFiles", "numRows", "totalSize")}
 
     # ------------------------------------------------------------------------------------------------ rows out
 
@@ -323,13 +476,30 @@ class HiveWarehouse(Warehouse):
             if readable := self._readable_as(column.copy(), columns[column.name]):
                 column.replace(exp.alias_(readable, column.name, quoted=True))
         columns = {name: self.narrower.get(kind, kind) for name, kind in columns.items()}
-        by_cursor = any(_is_nested(kind) for kind in columns.values()) and not self._nested_as_text
-        if self.staging is None or by_cursor or not all(map(self._column_name.fullmatch, columns)):
-            return super()._unload(cursor, query, columns, path, batch_rows)
-        return self._unload_files(cursor, query, columns, path)
+        staged = self.staging is not None and not any(map(self.by_cursor.fullmatch, columns.values()))
+        if staged and all(map(self._column_name.fullmatch, columns)):
+            rows = self._unload_files(cursor, query, columns, path)
+        else:
+            rows = self._unload_batches(cursor, query, columns, path, batch_rows)
+        if not rows:
+            self._refuse_ill(cursor)
+        return rows
 
-    #: Whether nested values are text before the cursor gives them as such.
-    _nested_as_text: ClassVar[bool] = False
+    def _unload_batches(
+        self, cursor: Cursor, query: exp.Select, columns: Mapping[str, str], path: Path, batch_rows: int
+    ) -> int:
+        import pyarrow.parquet as pq
+
+        from airflow_provider_automl.warehouse.types import arrow_schema
+
+        schema = arrow_schema(columns)
+        cursor.execute(sql.to_text(query, self.dialect))
+        rows = 0
+        with pq.ParquetWriter(path, schema) as writer:  # type: ignore[no-untyped-call]
+            for batch in cursor.batches(schema, min(batch_rows, 10_000)):
+                writer.write_batch(batch)
+                rows += batch.num_rows
+        return rows
 
     def _readable_as(self, column: exp.Expression, kind: str) -> exp.Expression | None:
         """Return what to select for a column whose type PyHive or Parquet lacks; None for the column itself."""
@@ -338,24 +508,20 @@ class HiveWarehouse(Warehouse):
         wanted = {"TIMESTAMPTZ": "TIMESTAMP", "INTERVAL": "VARCHAR", "NULL": "VARCHAR"}.get(kind)
         return exp.cast(column, wanted) if wanted else None
 
-    def _unload_files(self, cursor: Any, query: exp.Select, columns: Mapping[str, str], path: Path) -> int:
+    def _unload_files(self, cursor: Cursor, query: exp.Select, columns: Mapping[str, str], path: Path) -> int:
         """Have the engine write the rows as Parquet files, and take those."""
         import pyarrow.parquet as pq
 
-        outside = self._outside()
         with self._exchange().directory(uuid.uuid4().hex) as shared:
-            try:
-                self._run(cursor, "unload", table=outside, location=shared.uri, query=query.subquery("q", copy=False))
-                rows = self._count(cursor, outside)
-            finally:
-                with suppress(Exception):
-                    self._run(cursor, "drop_table", table=outside)
+            with self._writes(shared.uri):
+                written = self._write_files(cursor, sql.to_text(query, self.dialect), shared.uri)
+            rows = int(str(self._fetch(cursor, "count", source=written)[0]["n"]))
             taken = shared.take(path.parent)
         here = sum(pq.read_metadata(file).num_rows for file in taken)  # type: ignore[no-untyped-call]
         if here != rows:
             raise InputError(
-                f"The engine wrote {rows} rows to {shared.uri}, where this process finds {here}: "
-                "set the connection's staging to a place that both reach."
+                f"{self.engine} wrote {rows} rows to {shared.uri}, where this worker finds {here}: set the "
+                "connection's staging to a place that both reach."
             )
         if not taken:
             from airflow_provider_automl.warehouse.types import arrow_schema
@@ -363,77 +529,171 @@ class HiveWarehouse(Warehouse):
             pq.write_table(arrow_schema(columns).empty_table(), path)  # type: ignore[no-untyped-call]
         return rows
 
-    def _stream(self, cursor: Any, text: str, batch_rows: int) -> Iterator[list[tuple[Any, ...]]]:
-        cursor.arraysize = min(batch_rows, 10_000)
-        cursor.execute(text)
-        dates = _date_columns(cursor)
-        while batch := cursor.fetchmany(batch_rows):
-            yield [_with_dates(row, dates) for row in batch] if dates else batch
+    @contextmanager
+    def _writes(self, uri: str) -> Iterator[None]:
+        """Tell a staging place where the engine may not write from a query that fails."""
+        try:
+            yield
+        except AutoMLError:
+            raise
+        except Exception as error:
+            if _UNWRITABLE.search(str(error)) or uri.rpartition(":")[2] in str(error):
+                raise InputError(
+                    f"{self.engine}'s servers cannot write to {uri}, which this worker can: set the connection's "
+                    f"staging to a place that both reach: {first_line(error)}"
+                ) from error
+            raise
 
-    def _fetch_text(self, cursor: Any, text: str) -> list[dict[str, object]]:
-        cursor.execute(text)
-        if cursor.description is None:
-            return []
-        names = [column[0] for column in cursor.description]
-        dates = _date_columns(cursor)
-        return [dict(zip(names, _with_dates(row, dates), strict=True)) for row in cursor.fetchall()]
+    def _write_files(self, cursor: Cursor, query: str, uri: str) -> exp.Table:
+        """Have the engine write a query's rows to a place, and return a table over them."""
+        table = table_of(self._home["current_schema"], f"automl_{uuid.uuid4().hex}")
+        cursor.execute(
+            f"CREATE TEMPORARY EXTERNAL TABLE {self._text(table)} STORED AS PARQUET LOCATION {_quoted(uri)} AS {query}"
+        )
+        return table
+
+    def _count(self, cursor: Any, source: exp.Expression) -> int:
+        count = super()._count(cursor, source)
+        if not count:
+            self._refuse_ill(cursor)
+        return count
+
+    def _refuse_ill(self, cursor: Cursor) -> None:
+        """After a result that is empty, see whether the server is to be believed.
+
+        Where tasks run in the server itself (Tez in local mode), one that failed may have all later ones read nothing,
+        without an error, until the server is restarted.
+        """
+        if not self._fetch(cursor, "canary")[0]["n"]:
+            raise BusyError(
+                f"{self.engine}'s server (connection {self.hook.get_conn_id()}) finds no row where there is one, as it "
+                "does after a task failed inside it: nothing that it says is to be believed before it is restarted."
+            )
 
     # ------------------------------------------------------------------------------------------------ what is there
 
     @contextmanager
     def _session(self, *, write: bool = False) -> Iterator[Any]:
         """Yield a cursor of a session; there is no transaction. The server's errors come as PEP 249 has them."""
-        from pyhive.exc import Error  # type: ignore[import-untyped]
+        from pyhive.exc import OperationalError  # type: ignore[import-untyped]
 
-        with _connected(self.hook) as connection:
-            cursor = connection.cursor()
+        with connected(self.hook) as connection:
+            cursor = Cursor(connection, comment=self._comment())
+            self._cursors.add(cursor)
             try:
-                for name, value in self.settings.items():
-                    cursor.execute(f"SET {name}={value}")
+                self._prepare(cursor)
                 yield cursor
-            except Error as error:
-                raise _as_pep_249(error) from error
+            except OperationalError as error:
+                raise BusyError(f"{self.engine} gave a statement up: {first_line(error)[:2000]}") from error
+            finally:
+                self._cursors.discard(cursor)
 
-    def _describe(self, cursor: Any, source: exp.Expression) -> list[tuple[str, str]]:
-        """Ask for no rows, and read the types that the server tells; PyHive's own description lacks some."""
-        from TCLIService import ttypes
+    def _prepare(self, cursor: Cursor) -> None:
+        """Set what this class needs, and say which task this is."""
+        for name, value in self.settings.items():
+            try:
+                cursor.set(name, value)
+            except AutoMLError:
+                raise
+            except Exception as error:
+                cursor.execute(f"SET {name}")
+                if f"{name}={value}" not in (str(row[0]) for row in cursor.fetchall()):
+                    raise InputError(
+                        f"{self.engine} (connection {self.hook.get_conn_id()}) does not let this user set {name} "
+                        f"to {value}, which its tables need: have the server allow it, or set it there: "
+                        f"{first_line(error)}"
+                    ) from error
+        if not self._says_who:
+            return
+        for name, value in self._names().items():
+            with suppress(Exception):
+                cursor.set(name, value)
 
-        cursor.execute(sql.render("describe", self.dialect, source=source))
-        request = ttypes.TGetResultSetMetadataReq(cursor._operationHandle)
-        columns = cursor._connection.client.GetResultSetMetadata(request).schema.columns
-        return [(column.columnName, _neutral(column.typeDesc.types[0].primitiveEntry)) for column in columns]
+    @cached_property
+    def _says_who(self) -> bool:
+        connection = self.hook.get_connection(self.hook.get_conn_id())
+        return bool(connection.extra_dejson.get("run_set_variable_statements", True))
 
-    def _tables(self, cursor: Any) -> list[exp.Table]:
-        return [table for schema in self._schemas(cursor) for table in self._tables_of(cursor, schema)]
+    def _names(self) -> dict[str, str]:
+        """Return what tells this task in the server's lists and logs."""
+        name = task_name()
+        return task_context() | ({"hive.query.name": name, "mapreduce.job.name": name} if name else {})
 
-    def _found(self, cursor: Any, table: exp.Table) -> bool:
-        if table.db.lower() not in self._schemas(cursor):
-            return False
-        return any(self._same(found, table) for found in self._tables_of(cursor, table.db))
+    def _comment(self) -> str:
+        """Return what each statement says of this task, where no setting does."""
+        return ""
 
-    def _schemas(self, cursor: Any) -> list[str]:
-        cursor.execute("SHOW DATABASES")
-        return [str(row[0]).lower() for row in cursor.fetchall()]
+    @contextmanager
+    def _explained(self, *sources: str | Query) -> Iterator[None]:
+        tables = " and ".join(source for source in sources if isinstance(source, str))
+        with self._writing(f"{self.engine} refuses to work with {tables or 'the query'}"), super()._explained(*sources):
+            yield
 
-    def _tables_of(self, cursor: Any, schema: str) -> list[exp.Table]:
+    def _source(self, source: str | Query) -> exp.Expression:
+        """As the base's; a user's query stays as it is written, since sqlglot would print some of it otherwise."""
         from sqlglot import exp
 
-        named = exp.to_identifier(schema, quoted=True)
-        assert named is not None
-        cursor.execute(f"SHOW TABLES IN {named.sql(self.dialect)}")
-        return [table_of(schema, str(row[self._name_in_show])) for row in cursor.fetchall()]
+        if isinstance(source, str):
+            return super()._source(source)
+        source.parse(self.dialect)  # refuses what is no query
+        with_text, text = _split(source.sql, self.dialect)
+        query = exp.Subquery(this=exp.Var(this=text + "\n"), alias=exp.TableAlias(this=exp.to_identifier("q")))
+        if with_text:
+            query.set("with_", exp.With(expressions=[exp.Var(this=with_text)]))
+        return query
 
-    #: Where SHOW TABLES has the table's name.
-    _name_in_show: ClassVar[int] = 0
+    def _describe(self, cursor: Any, source: exp.Expression) -> list[tuple[str, str]]:
+        """Ask for no rows, and read the types that the server tells."""
+        cursor.execute(sql.render("describe", self.dialect, source=source))
+        found: list[tuple[str, str]] = cursor.types()
+        return found
+
+    def _tables(self, cursor: Any) -> list[exp.Table]:
+        return [table_of(schema, name) for schema, name, _ in cursor.tables("%")]
+
+    def _kind(self, cursor: Cursor, table: exp.Table) -> str | None:
+        """Return TABLE, VIEW or the like; None if nothing has that name."""
+        wanted = (table.db.lower(), table.name.lower())
+        pattern = table.name if re.fullmatch(r"\w+", table.name) else "%"
+        found = cursor.tables(table.db, pattern.lower())
+        return next((kind for schema, name, kind in found if (schema.lower(), name.lower()) == wanted), None)
+
+    def _found(self, cursor: Any, table: exp.Table) -> bool:
+        return self._kind(cursor, table) is not None
 
     def _create_schema(self, cursor: Any, table: exp.Table) -> None:
         from sqlglot import exp
 
-        if table.db.lower() not in self._schemas(cursor):
+        def present() -> bool:
+            return table.db.lower() in map(str.lower, cursor.schemas(table.db))
+
+        if present():
+            return
+        try:
             self._run(cursor, "create_schema", schema=exp.Table(db=table.args["db"]))
+        except Exception:
+            if not present():  # now, by another session
+                raise
 
     def _create_table(self, cursor: Any, table: exp.Table, columns: Mapping[str, str]) -> None:
-        super()._create_table(cursor, table, self._storable(columns))
+        """Make it, or add what is missing; again, if another session's columns crossed these."""
+        wanted = self._storable(columns)
+        for last in (False, False, False, False, True):
+            try:
+                super()._create_table(cursor, table, wanted)
+                present = {name.lower() for name in self._columns(cursor, table)}
+                if all(name.lower() in present for name in wanted):
+                    return
+            except AutoMLError:
+                raise
+            except Exception:
+                if last:
+                    raise
+            time.sleep(random.uniform(0.05, 0.5))
+        raise BusyError(f"Another session kept changing {_dotted(table)}.")
+
+    def _text(self, table: exp.Table) -> str:
+        return sql.to_text(table, self.dialect)
 
     def _qualified(self, name: str) -> exp.Table:
         table = super()._qualified(name)
@@ -458,10 +718,6 @@ class HiveWarehouse(Warehouse):
                 )
         return {name: self.narrower.get(kind, kind) for name, kind in columns.items()}
 
-    def _outside(self) -> exp.Table:
-        """A table over files elsewhere, in the connection's own schema; dropping it leaves the files."""
-        return table_of(self._home["current_schema"], f"automl_{uuid.uuid4().hex}")
-
     def _exchange(self) -> Exchange:
         from airflow_provider_automl.warehouse.exchange import Exchange
 
@@ -469,122 +725,43 @@ class HiveWarehouse(Warehouse):
         return Exchange(self.staging)
 
 
-class SparkWarehouse(HiveWarehouse):
-    """Spark's Thrift server. As Hive, but that it has times without zone and times in UTC, and takes more names.
-
-    Times without zone are TIMESTAMP_NTZ, times with zone are Spark's TIMESTAMP; the session's zone is UTC.
-    """
-
-    settings: ClassVar[dict[str, str]] = {
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.variable.substitute": "false",
-        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    }
-    narrower: ClassVar[dict[str, str]] = {"NULL": "VARCHAR", "HUGEINT": "DECIMAL(38,0)"}
-    _name_in_show: ClassVar[int] = 1
-    _nested_as_text: ClassVar[bool] = True
-    _table_name = re.compile(r"[A-Za-z0-9_]+")
-    _table_characters = "letters from a to z, digits and _"
-    _column_name = re.compile(r"[^\n]+")
-
-    def __init__(
-        self, hook: DbApiHook, *, dialect: str = "spark", lock_timeout: float = 600.0, staging: str | None = None
-    ) -> None:
-        super().__init__(hook, dialect=dialect, lock_timeout=lock_timeout, staging=staging)
-
-    def _describe(self, cursor: Any, source: exp.Expression) -> list[tuple[str, str]]:
-        """Ask for the types by name: the protocol has none for several of Spark's."""
-        from airflow_provider_automl.warehouse.types import neutral_type
-
-        found = self._fetch(cursor, "describe", source=source)
-        return [
-            (str(row["col_name"]), _spark_type(str(row["data_type"])) or neutral_type(str(row["data_type"]), "spark"))
-            for row in found
-        ]
-
-    def _readable_as(self, column: exp.Expression, kind: str) -> exp.Expression | None:
-        from sqlglot import exp
-
-        if _is_nested(kind):
-            return exp.Anonymous(this="TO_JSON", expressions=[column])
-        return exp.cast(column, "VARCHAR") if kind in ("INTERVAL", "NULL", "VARIANT") else None
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]
 
 
-def _spark_type(text: str) -> str | None:
-    """Return the neutral spelling of a type that sqlglot does not read."""
-    head = text.lower().split(" ")[0].split("<")[0]
-    return {"void": "NULL", "interval": "INTERVAL", "variant": "VARIANT"}.get(head)
+def _split(text: str, dialect: str) -> tuple[str, str]:
+    """Return the common table expressions of a query, without their WITH, and the rest; no semicolon at the end."""
+    from sqlglot.dialects.dialect import Dialect
+    from sqlglot.tokenizer_core import TokenType
+
+    tokens = Dialect.get_or_raise(dialect).tokenize(text)
+    while tokens[-1].token_type is TokenType.SEMICOLON:
+        text = text[: tokens.pop().start]
+    if tokens[0].token_type is not TokenType.WITH:
+        return "", text
+    depth = 0
+    for before, token in pairwise(tokens):
+        depth += (before.token_type is TokenType.L_PAREN) - (before.token_type is TokenType.R_PAREN)
+        ends = depth == 0 and before.token_type is TokenType.R_PAREN
+        if ends and token.token_type not in (TokenType.COMMA, TokenType.ALIAS):
+            return text[tokens[0].end + 1 : token.start].strip(), text[token.start :]
+    return "", text
 
 
-def _is_nested(kind: str) -> bool:
-    return kind.endswith("]") or kind.startswith(("ARRAY", "MAP", "STRUCT", "UNION"))
+def _quoted(text: str) -> str:
+    return "'" + text.translate(_ESCAPES) + "'"
 
 
-@contextmanager
-def _connected(hook: DbApiHook) -> Iterator[Any]:
-    from thrift.transport.TTransport import TTransportException  # type: ignore[import-untyped]
+def _literal_rows(batch: pa.RecordBatch) -> Iterator[str]:
+    """Yield each row as ``STRUCT('1', 'a', NULL)``."""
+    from airflow_provider_automl.warehouse.types import driver_rows
 
-    name = hook.get_conn_id()
-    logging.getLogger("pyhive.hive").setLevel(logging.WARNING)  # it logs every statement, with the rows in it
-    try:
-        connection = hook.get_conn()
-    except TTransportException as error:
-        reason = str(error)
-        if "Error validating" in reason or "Bad status" in reason:
-            raise InputError(f"The server of the connection {name} refuses its login: {reason}") from error
-        raise BusyError(f"The server of the connection {name} cannot be reached: {reason}") from error
-    try:
-        yield connection
-    except (TTransportException, ConnectionError, EOFError) as error:
-        raise BusyError(f"The server of the connection {name} went away: {error}") from error
-    finally:
-        with suppress(Exception):
-            connection.close()
+    def literal(value: object) -> str:
+        text = _as_text(value)
+        return "NULL" if text is None else _quoted(text)
 
-
-def _as_pep_249(error: Exception) -> Exception:
-    """Return PyHive's error with the server's own words; what the statement is to blame for as ProgrammingError."""
-    from pyhive.exc import OperationalError, ProgrammingError
-
-    status = getattr(error.args[0], "status", None) if error.args else None
-    if status is None:
-        return error
-    message = str(status.errorMessage or "no reason given").removeprefix("Error while compiling statement: ")
-    state = str(status.sqlState or "")
-    kind = ProgrammingError if state.startswith(("42", "22", "0A")) else OperationalError
-    return kind(message)  # type: ignore[no-any-return]
-
-
-def _neutral(entry: Any) -> str:
-    if entry is None:
-        return "STRUCT"
-    if entry.type == _DECIMAL:
-        qualifiers = entry.typeQualifiers.qualifiers if entry.typeQualifiers else {}
-        precision, scale = (qualifiers[key].i32Value if key in qualifiers else None for key in ("precision", "scale"))
-        return f"DECIMAL({precision},{scale or 0})" if precision else "DECIMAL"
-    return _TYPES.get(entry.type, "VARCHAR")
-
-
-def _newest(rows: list[dict[str, object]]) -> list[dict[str, object]]:
-    """Return the rows that were recorded last; all of them where nothing says when."""
-    moments = [{name.lower(): value for name, value in row.items()}.get("recorded_at") for row in rows]
-    last = max((moment for moment in moments if isinstance(moment, datetime)), default=None)
-    return [row for row, moment in zip(rows, moments, strict=True) if moment == last]
-
-
-def _date_columns(cursor: Any) -> list[int]:
-    return [i for i, column in enumerate(cursor.description or ()) if column[1] == "DATE_TYPE"]
-
-
-def _with_dates(row: tuple[Any, ...], dates: list[int]) -> tuple[Any, ...]:
-    """Return a row of PyHive's, which leaves dates as text, with dates."""
-    if not dates:
-        return row
-    values = list(row)
-    for i in dates:
-        if isinstance(values[i], str):
-            values[i] = date.fromisoformat(values[i])
-    return tuple(values)
+    for row in driver_rows(batch):
+        yield "STRUCT(" + ", ".join(map(literal, row)) + ")"
 
 
 def _as_text(value: object) -> str | None:

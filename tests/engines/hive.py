@@ -17,6 +17,8 @@ class Hive(Server):
     """No password is asked for. ``metastore`` is where its metastore answers, ``dir`` where its tables lie."""
 
     name = "hive"
+    #: ``hive.server2.authentication``; by LDAP, everybody is refused, since there is no such server.
+    authentication = "NONE"
 
     @classmethod
     def install(cls) -> None:
@@ -50,10 +52,11 @@ class Hive(Server):
         )
         self.run(
             "hiveserver2",
-            [*java, "-Xmx4g", "org.apache.hive.service.server.HiveServer2"],
+            [*java, "-Xmx4g", f"-Dhive.server2.authentication={self.authentication}",
+             "-Dhive.server2.authentication.ldap.url=ldap://127.0.0.1:1", "org.apache.hive.service.server.HiveServer2"],
             lambda: listens(server),
             env=env,
-        )
+        )  # fmt: skip
 
 
 def _home() -> Path:

@@ -3,30 +3,52 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import os
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_automl.errors import BusyError, InputError
+from airflow_provider_automl.sql.names import table_of
 from airflow_provider_automl.warehouse import Query, Warehouse
+from airflow_provider_automl.warehouse.exchange import Exchange, Shared
 from airflow_provider_automl.warehouse.hive import HiveWarehouse, open_hive
-from tests.engines import Facts
-from tests.warehouse.conformance import INF, NAMES, TYPES, Conformance, numbers, put, quoted, take
+from airflow_provider_automl.warehouse.hiveserver2 import Cursor
+from tests.engines import Facts, Missing, required
+from tests.engines.hive import Hive
+from tests.warehouse.conformance import (
+    INF,
+    NAMES,
+    TYPES,
+    Concurrency,
+    Conformance,
+    child,
+    numbers,
+    put,
+    quoted,
+    take,
+)
 from tests.warehouse.conftest import Connect
 
 
 def emptied(warehouse: HiveWarehouse) -> HiveWarehouse:
     """The warehouse, without what another test left in it."""
     with warehouse._session(write=True) as cursor:
-        for schema in warehouse._schemas(cursor):
-            if schema != "default":
+        for schema in cursor.schemas():
+            if schema not in ("default", "global_temp"):
                 cursor.execute(f"DROP DATABASE `{schema.replace('`', '``')}` CASCADE")
-        for table in warehouse._tables_of(cursor, "default"):
-            warehouse._run(cursor, "drop_table", table=table)
+        for schema, name, kind in cursor.tables("default"):
+            cursor.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {warehouse._text(table_of(schema, name))}")
     return warehouse
 
 
@@ -43,8 +65,17 @@ class WithoutTransactions(Conformance):
     @pytest.mark.parametrize("name", NAMES)
     def test_any_name(self, warehouse: Warehouse, tmp_path: Path, name: str) -> None:
         """Names that the engine cannot have are refused by one sentence."""
-        if name in self.taken:
+        if name in ("select", "with'quote") and name in self.taken:
             super().test_any_name(warehouse, tmp_path, name)
+            return
+        if name in self.taken:
+            table = f"{quoted(name)}.{quoted(name)}"
+            assert put(warehouse, table, pa.table({name: [1, 2], "other": ["a", "b"]}), tmp_path) == 2
+            assert list(warehouse.columns(table)) == [name, "other"]
+            assert warehouse.rows(table, where={name: 2}) == [{name: 2, "other": "b"}]
+            assert take(warehouse, table, tmp_path).column_names == [name, "other"]
+            warehouse.drop_table(table)
+            assert not warehouse.exists(table)
             return
         data = pa.table({name: [1, 2, None], "other": ["a", "b", "c"]})
         with pytest.raises(InputError, match="cannot (name|be stored by).* takes"):
@@ -61,6 +92,16 @@ class WithoutTransactions(Conformance):
         assert warehouse.count(query) == 4
         assert sorted(take(warehouse, query, tmp_path)["id"].to_pylist()) == [0, 1, 2, 3]
         assert take(warehouse, query, tmp_path, max_rows=3, seed=1).num_rows == 3
+
+    def test_a_query_only_reads(self, warehouse: Warehouse, tmp_path: Path) -> None:  # type: ignore[override]
+        """All cases in one: a load takes seconds."""
+        (cases,) = Conformance.test_a_query_only_reads.pytestmark  # type: ignore[attr-defined]
+        put(warehouse, "s.t", numbers(1), tmp_path)
+        for text, reason in cases.args[1]:
+            with pytest.raises(InputError, match=reason):
+                warehouse.unload(Query(text), tmp_path / "out")
+        assert warehouse.count("s.t") == 1
+        assert self.tables(warehouse) == [("s", "t")]
 
     def test_a_row_is_recorded_once(self, warehouse: Warehouse) -> None:
         """Another row of the same key supersedes the one that was there, which stays."""
@@ -101,18 +142,324 @@ class WithoutTransactions(Conformance):
         with pytest.raises(InputError, match="record_id"):
             warehouse.record("s.r", {"text": "without key"})
 
+    def test_a_users_query_reaches_the_engine_as_it_is_written(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        query = Query("SELECT NAMED_STRUCT('x', 1, 'y z', 'a') AS s -- sqlglot would print STRUCT(1, 'a')")
+        assert take(warehouse, query, tmp_path)["s"].to_pylist() == ['{"x":1,"y z":"a"}']
+        query = Query(
+            "WITH a AS (SELECT 1 AS x), b AS (SELECT x FROM a)\nSELECT x FROM b UNION ALL SELECT 2 AS x ; -- so"
+        )
+        assert warehouse.count(query) == 2
+
     def test_what_a_killed_publishing_left_is_put_back(self, warehouse: HiveWarehouse, tmp_path: Path) -> None:
         put(warehouse, "s.t", numbers(3), tmp_path)
         target = warehouse._qualified("s.t")
         with warehouse._session(write=True) as cursor:
+            warehouse._set_mark(cursor, target, {"aside": "s.t"})
             warehouse._run(cursor, "rename_table", table=target, name=warehouse._aside(target))
         assert put(warehouse, "s.t", numbers(2, 3), tmp_path, mode="append") == 2
         assert [row["id"] for row in warehouse.rows("s.t", order_by=["id"])] == [0, 1, 2, 3, 4]
         assert self.tables(warehouse) == [("s", "t")]
 
+    def test_only_what_dead_runs_of_ours_left_is_dropped(self, warehouse: HiveWarehouse, tmp_path: Path) -> None:
+        from airflow_provider_automl.warehouse.hive import _digest
+
+        put(warehouse, "s.t", numbers(3), tmp_path)
+        target = warehouse._qualified("s.t")
+        now, key = int(time.time()), _digest("task")
+        marks: dict[str, dict[str, object] | None] = {
+            "same key": {"target": "s.t", "key": key, "since": now},
+            "old": {"target": "s.t", "key": "", "since": now - 90_000},
+            "at work": {"target": "s.t", "key": "another", "since": now},
+            "without key": {"target": "s.t", "key": "", "since": now},
+            "another's": {"target": "s.u", "key": key, "since": now - 90_000},
+            "the user's": None,
+        }
+        names = {what: warehouse._scratch(target) for what in marks}
+        with warehouse._session(write=True) as cursor:
+            for what, mark in marks.items():
+                if mark is None:
+                    warehouse._run(cursor, "create_table", table=names[what], columns={"a": "BIGINT"})
+                else:
+                    columns = {"a": "BIGINT"}
+                    warehouse._run(cursor, "create_marked", table=names[what], columns=columns, mark=json.dumps(mark))
+        assert put(warehouse, "s.t", numbers(4), tmp_path, key="task") == 4
+        kept = {name for _, name in self.tables(warehouse)} - {"t"}
+        assert kept == {names[what].name for what in ("at work", "without key", "another's", "the user's")}
+
+    def test_a_users_table_that_stands_in_the_way_is_left(self, warehouse: HiveWarehouse, tmp_path: Path) -> None:
+        put(warehouse, "s.t", numbers(3), tmp_path)
+        aside = warehouse._aside(warehouse._qualified("s.t"))
+        warehouse.create_table(f"s.{aside.name}", {"theirs": "BIGINT"})
+        with pytest.raises(InputError, match="none of ours.* rename it"):
+            put(warehouse, "s.t", numbers(4), tmp_path)
+        assert warehouse.count("s.t") == 3
+        assert list(warehouse.columns(f"s.{aside.name}")) == ["theirs"]
+
+    def test_a_table_that_goes_or_changes_before_it_is_read(
+        self, warehouse: HiveWarehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        described = warehouse._columns
+
+        def then(change: str) -> Any:
+            def columns(cursor: Any, source: Any) -> dict[str, str]:
+                found = described(cursor, source)
+                with warehouse._session(write=True) as other:
+                    other.execute(change)
+                return found
+
+            return columns
+
+        put(warehouse, "s.t", numbers(3), tmp_path)
+        monkeypatch.setattr(warehouse, "_columns", then("ALTER TABLE s.t RENAME TO s.u"))
+        with pytest.raises(InputError, match=r"no table s\.t"):
+            warehouse.unload("s.t", tmp_path / "gone")
+        monkeypatch.setattr(warehouse, "_columns", described)
+        put(warehouse, "s.t", pa.table({"other": [1]}), tmp_path)
+        swap = "ALTER TABLE s.t RENAME TO s.old"
+        with warehouse._session(write=True) as cursor:
+            warehouse._run(cursor, "create_table", table=warehouse._qualified("s.new"), columns={"z": "BIGINT"})
+
+        def replaced(cursor: Any, source: Any) -> dict[str, str]:
+            found = then(swap)(cursor, source)
+            with warehouse._session(write=True) as other:
+                other.execute("ALTER TABLE s.new RENAME TO s.t")
+            return dict(found)
+
+        monkeypatch.setattr(warehouse, "_columns", replaced)
+        with pytest.raises(InputError, match=r"refuses to work with s\.t: .*other"):
+            warehouse.unload("s.t", tmp_path / "changed")
+
+    def test_a_view_that_comes_during_a_load(
+        self, warehouse: HiveWarehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put(warehouse, "s.t", numbers(3), tmp_path)
+        publish = warehouse._publish
+
+        def late(cursor: Any, *arguments: Any, **options: Any) -> None:
+            cursor.execute("CREATE VIEW s.v AS SELECT id FROM s.t")
+            publish(cursor, *arguments, **options)
+
+        monkeypatch.setattr(warehouse, "_publish", late)
+        with pytest.raises(InputError, match=r"s\.v cannot be written: it is a view"):
+            put(warehouse, "s.v", numbers(1), tmp_path)
+        assert self.tables(warehouse) == [("s", "t"), ("s", "v")]
+
+    def test_two_columns_that_differ_by_case(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="Two columns are named 'a' alike"):
+            put(warehouse, "s.t", pa.table({"a": [1], "A": [2]}), tmp_path)
+        assert not warehouse.exists("s.t")
+
+    def test_long_rows(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        long = "é'\\\n" * 500_000
+        data = pa.table({"a": [long, "short", long[:-1]], "b": [b"\0\x1a" * 300_000, None, b"\x001"]})
+        put(warehouse, "s.t", data, tmp_path)
+        assert take(warehouse, "s.t", tmp_path).sort_by("a").to_pylist() == data.sort_by("a").to_pylist()
+
+    def test_a_statement_is_cancelled(self, warehouse: HiveWarehouse, slow: Slow) -> None:
+        """At once for the client; the server, which sees it hang up, ends the work."""
+        busy = 0.0
+        with ThreadPoolExecutor() as pool:
+            asking = pool.submit(lambda: warehouse.count(Query(slow.query)))
+            deadline = time.monotonic() + 120
+            while busy < 0.5:
+                busy = slow.work(2)
+                assert not asking.done()
+                assert time.monotonic() < deadline
+            begun = time.monotonic()
+            warehouse.cancel()
+            assert time.monotonic() - begun < 0.1
+            with pytest.raises(BusyError, match="was cancelled"):
+                asking.result()
+            assert time.monotonic() - begun < 2
+        deadline = time.monotonic() + 60
+        while slow.work(2) > busy / 4:
+            assert time.monotonic() < deadline
+        assert warehouse.count(Query("SELECT 1 AS a")) == 1
+
+    def test_an_answer_that_was_lost(
+        self, warehouse: HiveWarehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The work was done, but nobody knows: it is not done again, and the old table stays."""
+        from thrift.transport.TTransport import TTransportException
+
+        put(warehouse, "s.t", numbers(3), tmp_path)
+        execute = Cursor._execute
+        lost = []
+
+        def once(self: Cursor, text: str) -> None:
+            execute(self, text)
+            if "STRUCT('" in text or ("automl_mark" in text and " AS SELECT" in text):
+                lost.append(text)
+                raise TTransportException(message="the answer was lost")
+
+        monkeypatch.setattr(Cursor, "_execute", once)
+        with pytest.raises(BusyError, match="went away: the answer was lost"):
+            put(warehouse, "s.t", numbers(5), tmp_path, key="task")
+        assert len(lost) == 1
+        monkeypatch.setattr(Cursor, "_execute", execute)
+        assert warehouse.count("s.t") == 3
+        assert self.tables(warehouse) == [("s", "t")]
+        put(warehouse, "s.t", numbers(5), tmp_path, key="task")
+        assert warehouse.rows("s.t", order_by=["id"]) == numbers(5).to_pylist()
+
     def test_a_server_that_is_not_there(self, connect: Connect) -> None:
         with pytest.raises(BusyError, match="cannot be reached"):
             open_hive(connect(conn_type="hiveserver2", host="127.0.0.1", port=1))
+
+
+class Slow:
+    """A query that takes minutes, and how much the server works."""
+
+    def __init__(self, query: str, server: Facts) -> None:
+        self.query = query
+        self._pids = [pid for pid, _ in server["processes"]]
+
+    def work(self, seconds: float) -> float:
+        """How many processors it keeps busy, over that time."""
+        ticks = os.sysconf("SC_CLK_TCK")
+
+        def used() -> float:
+            fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self._pids]
+            return sum(int(user) + int(system) for *_, user, system in (each[:13] for each in fields)) / ticks
+
+        before, begun = used(), time.monotonic()
+        time.sleep(seconds)
+        return (used() - before) / (time.monotonic() - begun)
+
+
+class Staged:
+    """What goes wrong with a staging place."""
+
+    @pytest.fixture
+    def elsewhere(self, warehouse: HiveWarehouse, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
+        """The engine is told of another place than the one that this process reaches, as on another machine."""
+        assert warehouse.staging is not None
+        exchange = Elsewhere(warehouse.staging)
+        monkeypatch.setattr(warehouse, "_exchange", lambda: exchange)
+        return exchange
+
+    def test_the_engine_does_not_see_what_was_staged(
+        self, warehouse: HiveWarehouse, tmp_path: Path, elsewhere: Elsewhere
+    ) -> None:
+        elsewhere.told = (tmp_path / "another disk").as_uri()
+        with pytest.raises(InputError, match=r"servers cannot read file:.*another.*where this worker wrote"):
+            put(warehouse, "s.t", numbers(3), tmp_path)
+        with pytest.raises(InputError, match=r"wrote 1 rows to file:.*another.* where this worker finds 0"):
+            warehouse.unload(Query("SELECT 1 AS a"), tmp_path / "out")
+
+    def test_the_engine_may_not_write_there(
+        self, warehouse: HiveWarehouse, tmp_path: Path, elsewhere: Elsewhere
+    ) -> None:
+        (tmp_path / "a file").touch()
+        elsewhere.told = (tmp_path / "a file" / "below").as_uri()
+        # Hive itself does not notice, on a local disk.
+        told = (
+            r"(servers cannot write to|wrote 1 rows to) file:.*below, (which this worker can|where this worker finds 0)"
+        )
+        with pytest.raises(InputError, match=told):
+            warehouse.unload(Query("SELECT 1 AS a"), tmp_path / "out")
+
+    def test_this_worker_may_not_write_there(self, warehouse: HiveWarehouse, tmp_path: Path) -> None:
+        (tmp_path / "a file").touch()
+        warehouse.staging = (tmp_path / "a file" / "below").as_uri()
+        for work in (
+            lambda: put(warehouse, "s.t", numbers(3), tmp_path),
+            lambda: warehouse.unload(Query("SELECT 1 AS a"), tmp_path / "out"),
+        ):
+            with pytest.raises(InputError, match=r"This worker cannot use the staging place file:.*below"):
+                work()
+        warehouse.staging = None  # for the fixture
+
+
+class Elsewhere(Exchange):
+    """A staging place of which the engine is told another address."""
+
+    told = ""
+
+    @contextmanager
+    def directory(self, key: str) -> Iterator[Shared]:
+        with super().directory(key) as shared:
+            shared.uri = self.told
+            yield shared
+
+
+class Together(Concurrency):
+    """What an engine without transactions keeps of what holds when several do it at once."""
+
+    def test_a_reader_sees_the_old_table_or_the_new_one(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        """Or none for a moment, or an error if the files of the old one go while it reads; never some of the rows."""
+        put(warehouse, "s.t", numbers(1000), tmp_path)
+        seen: list[int] = []
+        done = threading.Event()
+
+        def read() -> None:
+            while not done.is_set():
+                try:
+                    seen.append(len(warehouse.rows("s.t")))
+                except (InputError, BusyError):
+                    seen.append(-1)
+
+        with ThreadPoolExecutor() as pool:
+            reader = pool.submit(read)
+            try:
+                for turn in range(4):
+                    put(warehouse, "s.t", numbers(2000 if turn % 2 == 0 else 1000), tmp_path)
+            finally:
+                done.set()
+            reader.result()
+        assert set(seen) <= {1000, 2000, -1}
+        assert seen.count(-1) < len(seen) / 2
+
+    def test_many_record_the_same_row(self, warehouse: Warehouse) -> None:
+        """At the same moment two may insert it; all that is read is the same row."""
+        warehouse.create_table("s.r", {"record_id": "VARCHAR", "score": "DOUBLE"})
+        row = {"record_id": "r", "score": 0.5}
+        with ThreadPoolExecutor(3) as pool:
+            results = list(pool.map(lambda _: warehouse.record("s.r", row), range(3)))
+        assert set(results) <= {"inserted", "unchanged"}
+        assert warehouse.record("s.r", row) == "unchanged"
+        found = warehouse.rows("s.r")
+        assert len(found) == results.count("inserted")
+        assert all(each == row for each in found)
+
+    test_processes_record_the_same_row = None  # type: ignore[assignment]  # as threads do
+
+    def test_many_append(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        def append(turn: int) -> None:
+            data = pa.table({"model": [f"m{turn % 2}"] * 3})
+            put(warehouse, "new.board", data, tmp_path, mode="append", delete_where={"model": f"m{turn % 2}"})
+
+        append(0)
+        append(1)
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(append, range(2)))
+        assert warehouse.count("new.board") == 6
+
+    def test_two_publish_the_same_table(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda rows: put(warehouse, "s.t", numbers(rows), tmp_path), [10, 20, 30, 40]))
+        assert len(warehouse.rows("s.t")) in {10, 20, 30, 40}
+        assert self.tables(warehouse) == [("s", "t")]  # type: ignore[attr-defined]
+
+    def test_a_killed_load_leaves_the_old_table(
+        self, warehouse: Warehouse, connection: dict[str, Any], tmp_path: Path
+    ) -> None:
+        put(warehouse, "s.t", numbers(3), tmp_path)
+        files = tmp_path / "many"
+        files.mkdir()
+        pq.write_table(numbers(1_000_000), files / "part-0.parquet")
+        load = f"warehouse.load(Path({str(files)!r}), 's.t', key='task')"
+        with child(connection, f"print('loading', flush=True); {load}") as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            deadline = time.monotonic() + 60
+            while len(self.tables(warehouse)) == 1:  # type: ignore[attr-defined]
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        assert warehouse.rows("s.t", order_by=["id"]) == numbers(3).to_pylist()
+        put(warehouse, "s.t", numbers(5), tmp_path, key="task")
+        assert len(warehouse.rows("s.t")) == 5
+        assert self.tables(warehouse) == [("s", "t")]  # type: ignore[attr-defined]
 
 
 class HiveTypes(WithoutTransactions):
@@ -133,24 +480,32 @@ class HiveTypes(WithoutTransactions):
             assert repr(back[name].to_pylist()) == repr(data.sort_by("big")[name].to_pylist()), name
 
     def test_the_engines_own_types(self, warehouse: Warehouse, tmp_path: Path) -> None:
-        query = Query(
-            "SELECT ARRAY(1.5, 2) AS l, MAP('a', 1) AS m, STRUCT('q\"') AS s, CAST('x' AS CHAR(3)) AS c, "
-            "UNHEX('ff00') AS b, NULL AS n, CAST('2020-01-01 00:00:00.123456789' AS TIMESTAMP) AS t, "
-            "CAST('7.10' AS DECIMAL(38, 2)) AS d, CAST(3 AS SMALLINT) AS i"
-        )
-        (row,) = take(warehouse, query, tmp_path).to_pylist()
-        row["c"] = row["c"].rstrip()  # Hive fills it up or not, as its plan has it
-        assert row == {
-            "l": "[1.5,2]",
-            "m": '{"a":1}',
-            "s": '{"col1":"q\\""}',
-            "c": "x",
-            "b": b"\xff\x00",
-            "n": None,
-            "t": dt.datetime(2020, 1, 1, 0, 0, 0, 123456),  # noqa: DTZ001 - without zone, as stored
-            "d": Decimal("7.10"),
-            "i": 3,
+        plain = {
+            "CAST('x' AS CHAR(3))": "x",
+            "CAST('y' AS VARCHAR(3))": "y",
+            "UNHEX('ff00')": b"\xff\x00",
+            "NULL": None,
+            "CAST('2020-01-01 00:00:00.123456789' AS TIMESTAMP)": dt.datetime(2020, 1, 1, 0, 0, 0, 123456),  # noqa: DTZ001 - without zone, as stored
+            "CAST('9999-12-31 23:59:59.999999' AS TIMESTAMP)": dt.datetime(9999, 12, 31, 23, 59, 59, 999999),  # noqa: DTZ001 - without zone, as stored
+            "CAST('7.10' AS DECIMAL(38, 2))": Decimal("7.10"),
+            "CAST(3 AS SMALLINT)": 3,
+            "CAST(1.5 AS FLOAT)": 1.5,
+            "INTERVAL '1-2' YEAR TO MONTH": "1-2",
+            "INTERVAL '1 02:03:04.5' DAY TO SECOND": "1 02:03:04.500000000",
         }
+        nested = {
+            "ARRAY(1.5, 2)": "[1.5,2]",
+            "MAP('a', 1)": '{"a":1}',
+            "STRUCT('q\"')": '{"col1":"q\\""}',
+            "CREATE_UNION(1, 7, 'a')": '{1:"a"}',
+            "ARRAY(NAMED_STRUCT('d', DATE'2020-01-01'))": '[{"d":"2020-01-01"}]',
+        }
+        for values in (plain, plain | nested):  # with nested ones, all go through the cursor
+            names = {f"c{i}": value for i, value in enumerate(values.values())}
+            text = ", ".join(f"{expression} AS {name}" for expression, name in zip(values, names, strict=True))
+            (row,) = take(warehouse, Query(f"SELECT {text}"), tmp_path).to_pylist()
+            row["c0"] = row["c0"].rstrip()  # Hive fills it up or not, as its plan has it
+            assert row == names
 
     def test_a_local_time_becomes_utc(self, warehouse: Warehouse, tmp_path: Path) -> None:
         with warehouse._session(write=True) as cursor:
@@ -163,23 +518,24 @@ class HiveTypes(WithoutTransactions):
         assert row["t"].isoformat() == "2026-03-29T01:30:00"
 
 
-class TestHive(HiveTypes):
-    """Rows go through the cursor."""
+class OnHive(HiveTypes, Together):
+    """Hive, either way."""
 
     @pytest.fixture
     def connection(self, hive_server: Facts) -> dict[str, Any]:
         return {"conn_type": "hiveserver2", "host": "127.0.0.1", "port": hive_server["port"], "login": "airflow"}
 
     @pytest.fixture
-    def warehouse(self, connect: Connect, connection: dict[str, Any]) -> HiveWarehouse:
-        return emptied(open_hive(connect(**connection)))
+    def slow(self, warehouse: Warehouse, hive_server: Facts, tmp_path: Path) -> Slow:
+        put(warehouse, "s.many", numbers(2000), tmp_path)
+        lines = "LATERAL VIEW EXPLODE(SPLIT(SPACE(999), ' '))"
+        return Slow(f"SELECT 1 AS one FROM s.many {lines} a AS a {lines} b AS b", hive_server)
 
-    def test_is_told_apart(self, warehouse: Warehouse) -> None:
-        assert type(warehouse) is HiveWarehouse
 
-
-class TestHiveWithStaging(TestHive):
+class TestHive(OnHive, Staged):
     """Rows go through a directory that both reach."""
+
+    test_memory_is_flat = test_a_killed_load_leaves_the_old_table = None  # without staging there is more to it
 
     @pytest.fixture
     def warehouse(self, connect: Connect, connection: dict[str, Any], tmp_path: Path) -> Iterator[HiveWarehouse]:
@@ -187,3 +543,185 @@ class TestHiveWithStaging(TestHive):
         shared.mkdir()
         yield emptied(open_hive(connect(**connection), staging=shared.as_uri()))
         assert list(shared.iterdir()) == []
+
+
+class ByCursor:
+    """Rows go through the cursor. What is not about the way of rows is as with staging, and is proven there."""
+
+    test_names_as_people_write_them = test_a_missing_table_is_named_with_the_nearest = test_a_query_only_reads = None
+    test_rows = test_overwrite_error_and_append = test_a_view_is_not_overwritten = None
+    test_tables_are_made_once_and_only_grow = test_a_row_is_recorded_once = None
+    test_auc_equals_scikit_learn = test_what_cannot_be_compared_is_counted = None
+    test_what_a_killed_publishing_left_is_put_back = test_only_what_dead_runs_of_ours_left_is_dropped = None
+    test_a_users_table_that_stands_in_the_way_is_left = test_a_view_that_comes_during_a_load = None
+    test_a_table_that_goes_or_changes_before_it_is_read = test_two_columns_that_differ_by_case = None
+    test_a_statement_is_cancelled = test_a_server_that_is_not_there = test_is_told_apart = None
+    test_a_reader_sees_the_old_table_or_the_new_one = test_many_record_the_same_row = None
+    test_many_make_the_same_table = test_many_append = test_two_publish_the_same_table = None
+
+    @pytest.mark.parametrize("name", ["select"])
+    def test_any_name(self, warehouse: Warehouse, tmp_path: Path, name: str) -> None:
+        super().test_any_name(warehouse, tmp_path, name)
+
+
+class TestHiveByCursor(ByCursor, OnHive):
+    """Rows go through the cursor."""
+
+    flat_rows: ClassVar[tuple[int, int]] = (30_000, 150_000)
+
+    @pytest.fixture
+    def warehouse(self, connect: Connect, connection: dict[str, Any]) -> HiveWarehouse:
+        return emptied(open_hive(connect(**connection)))
+
+    def test_each_session_says_which_task_it_is(
+        self, connect: Connect, connection: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for key, value in {"DAG_ID": "d", "TASK_ID": "t.u", "DAG_RUN_ID": "run; 1", "TRY_NUMBER": "2"}.items():
+            monkeypatch.setenv(f"AIRFLOW_CTX_{key}", value)
+        said = {
+            "hive.query.name": "airflow d.t.u run_ 1 try 2",
+            "mapreduce.job.name": "airflow d.t.u run_ 1 try 2",
+            "airflow.ctx.dag_run_id": "run; 1",
+            "hive.variable.substitute": "false",
+        }
+        for extra, names in (
+            ({}, said),
+            ({"run_set_variable_statements": False}, {"hive.variable.substitute": "false"}),
+        ):
+            warehouse = open_hive(connect(**connection, extra=json.dumps(extra)))
+            with warehouse._session() as cursor:
+                for name in said:
+                    cursor.execute(f"SET {name}")
+                    ((line,),) = cursor.fetchall()
+                    assert (line == f"{name}={names[name]}") if name in names else "undefined" in line
+
+    def test_a_setting_that_the_server_forbids(self, warehouse: HiveWarehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Is only wanted; one that has the value anyway is no matter."""
+        monkeypatch.setattr(warehouse, "settings", {"hive.security.metastore.authorization.manager": "x"})
+        with pytest.raises(InputError, match="does not let this user set hive.security.metastore.*Cannot modify"):
+            warehouse.exists("s.t")
+
+
+def test_the_login_reaches_the_driver(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections of every kind are the hook's own."""
+    given: list[dict[str, Any]] = []
+
+    def driver(**options: Any) -> None:
+        given.append(options)
+        raise ConnectionRefusedError("not tried")
+
+    monkeypatch.setattr("pyhive.hive.connect", driver)
+    common = {"conn_type": "hiveserver2", "host": "h", "port": 10001, "schema": "their"}
+    ldap = {"login": "me", "password": "secret", "extra": json.dumps({"auth_mechanism": "LDAP"})}
+    kerberos = {"extra": json.dumps({"kerberos_service_name": "hs2"})}
+    for connection, expected in (
+        ({}, {"auth": "NONE", "username": "airflow", "password": None}),
+        (ldap, {"auth": "LDAP", "username": "me", "password": "secret"}),
+        (kerberos, {"auth": "KERBEROS", "kerberos_service_name": "hs2", "username": "airflow"}),
+    ):
+        if connection is kerberos:
+            monkeypatch.setenv("AIRFLOW__CORE__SECURITY", "kerberos")
+        with pytest.raises(BusyError, match="not tried"):
+            open_hive(connect(**common, **connection))
+        here = {"host": "h", "port": 10001, "database": "their"}
+        assert given[-1] | expected | here == given[-1]
+
+
+class TestFaults:
+    """A server that refuses, falls ill, and dies; one of these tests' own."""
+
+    @pytest.fixture(scope="class")
+    def server(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hive]:
+        try:
+            Hive.install()
+        except Missing as missing:
+            (pytest.fail if "hive" in required() else pytest.skip)(str(missing))
+        server = Hive(tmp_path_factory.mktemp("hive"))
+        try:
+            yield server
+        finally:
+            server.stop()
+            server.clear()
+
+    @pytest.fixture
+    def connection(self, server: Hive) -> dict[str, Any]:
+        return {"conn_type": "hiveserver2", "host": "127.0.0.1", "port": server.facts["port"], "login": "airflow"}
+
+    @pytest.fixture
+    def warehouse(self, connect: Connect, connection: dict[str, Any], tmp_path: Path) -> HiveWarehouse:
+        return open_hive(connect(**connection), staging=(tmp_path / "shared").as_uri())
+
+    def test_a_login_that_is_refused(self, server: Hive, connect: Connect) -> None:
+        server.authentication = "LDAP"
+        server.start()
+        connection = {"conn_type": "hiveserver2", "host": "127.0.0.1", "port": server.facts["port"], "login": "me"}
+        ldap = json.dumps({"auth_mechanism": "LDAP"})
+        with pytest.raises(InputError, match="refuses its login: .*Error validating the login"):
+            open_hive(connect(**connection, password="wrong", extra=ldap))
+        server.kill()
+        server.authentication = "NONE"
+        with pytest.raises(BusyError, match="cannot be reached"):
+            open_hive(connect(**connection))
+        server.start()
+        with pytest.raises(InputError, match=r"cannot log in|refuses its login"):
+            open_hive(connect(**connection, extra=json.dumps({"auth_mechanism": "KERBEROS"})))
+        with pytest.raises(InputError, match="opens no session: .*nowhere"):
+            open_hive(connect(**connection, schema="nowhere"))
+
+    def test_a_server_that_fell_ill_is_not_believed(self, warehouse: HiveWarehouse, tmp_path: Path) -> None:
+        """After a task failed inside it, Hive in local mode reads nothing at all, and says nothing of it."""
+        put(warehouse, "s.t", numbers(3), tmp_path)
+        (tmp_path / "broken").mkdir()
+        whole = tmp_path / "broken" / "part-0.parquet"
+        pq.write_table(numbers(200_000), whole, row_group_size=1000)
+        data = whole.read_bytes()
+        whole.write_bytes(data[: len(data) // 2] + b"\\xff" * 5000 + data[len(data) // 2 + 5000 :])
+        with warehouse._session(write=True) as cursor:
+            cursor.execute(
+                "CREATE EXTERNAL TABLE s.broken (id BIGINT, x DOUBLE) STORED AS PARQUET "
+                f"LOCATION '{(tmp_path / 'broken').as_uri()}'"
+            )
+        with pytest.raises(BusyError, match="gave a statement up: .*Vertex failed"):
+            warehouse.unload("s.broken", tmp_path / "out")
+        for work in (
+            lambda: warehouse.unload("s.t", tmp_path / "out"),
+            lambda: warehouse.count(Query("SELECT id FROM s.t GROUP BY id")),
+            lambda: warehouse.unload(Query("SELECT id FROM s.t GROUP BY id"), tmp_path / "out"),
+        ):
+            with pytest.raises(BusyError, match="before it is restarted"):
+                work()
+        warehouse.staging = None
+        with pytest.raises(BusyError, match="before it is restarted|stored 0 of 5 rows"):
+            put(warehouse, "s.t", numbers(5), tmp_path)
+        assert warehouse.rows("s.t", order_by=["id"]) == numbers(3).to_pylist()
+
+    def test_killed_in_mid_query_and_in_mid_load(self, server: Hive, warehouse: HiveWarehouse, tmp_path: Path) -> None:
+        server.kill()
+        server.start()
+        put(warehouse, "s.t", numbers(3), tmp_path)
+        put(warehouse, "s.many", numbers(2000), tmp_path)
+        lines = "LATERAL VIEW EXPLODE(SPLIT(SPACE(999), ' '))"
+        slow = Query(f"SELECT 1 AS one FROM s.many {lines} a AS a {lines} b AS b")
+        files = tmp_path / "many"
+        files.mkdir()
+        pq.write_table(numbers(300_000), files / "part-0.parquet")
+        warehouse.staging = None  # takes longer
+        with ThreadPoolExecutor() as pool:
+            works = [
+                pool.submit(warehouse.count, slow),
+                pool.submit(warehouse.load, files, "s.t", key="task"),
+            ]
+            time.sleep(15)
+            assert not any(work.done() for work in works)
+            server.kill()
+            for work in works:
+                with pytest.raises(BusyError, match="went away"):
+                    work.result()
+        with pytest.raises(BusyError, match="cannot be reached"):
+            warehouse.count("s.t")
+        server.start()
+        assert warehouse.rows("s.t", order_by=["id"]) == numbers(3).to_pylist()
+        assert put(warehouse, "s.t", numbers(4), tmp_path, key="task") == 4
+        assert warehouse.rows("s.t", order_by=["id"]) == numbers(4).to_pylist()
+        with warehouse._session() as cursor:
+            assert sorted(name for _, name, _ in cursor.tables("s")) == ["broken", "many", "t"]

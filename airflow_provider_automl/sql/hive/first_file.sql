@@ -1,0 +1,1 @@
+SELECT INPUT__FILE__NAME AS path FROM "{source}" LIMIT 1

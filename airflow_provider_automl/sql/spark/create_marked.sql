@@ -1,0 +1,1 @@
+CREATE TABLE "{table}" ("{columns}" INT) USING PARQUET WITH (automl_mark = :mark)

@@ -1,0 +1,1 @@
+SELECT INPUT_FILE_NAME() AS path FROM "{source}" LIMIT 1

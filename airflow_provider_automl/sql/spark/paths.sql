@@ -1,0 +1,1 @@
+SELECT DISTINCT INPUT_FILE_NAME() AS path FROM "{source}"

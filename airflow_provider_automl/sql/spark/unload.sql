@@ -1,1 +1,0 @@
-CREATE TABLE "{table}" USING PARQUET LOCATION :location AS SELECT * FROM "{query}"

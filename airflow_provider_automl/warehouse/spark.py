@@ -1,0 +1,91 @@
+"""Spark's Thrift server, which speaks HiveServer2's protocol."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_automl.sql.names import table_of
+from airflow_provider_automl.warehouse.hive import HiveWarehouse, _quoted
+from airflow_provider_automl.warehouse.hiveserver2 import Cursor, task_context, task_name
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from sqlglot import exp
+
+
+class SparkWarehouse(HiveWarehouse):
+    """Spark's Thrift server. As :class:`.HiveWarehouse`, with other types and other names.
+
+    **Publishing** is Hive's, in the session catalog (a Hive metastore, or Spark's own): each rename is one change of
+    the catalog, but moves the table's directory as well, which on an object store copies its files. Between the two
+    renames (MEASURED) the name is missing. Tables of other catalogs are not reached.
+
+    **Types.** Times without zone are TIMESTAMP_NTZ, times with zone are Spark's TIMESTAMP; the session's zone is UTC.
+    Arrays, maps and structs are read as JSON text, VARIANT and intervals as text.
+
+    **Jobs** say which task they belong to by a comment before each statement: the Thrift server makes the statement
+    the description of its jobs, whatever ``spark.job.description`` says.
+    """
+
+    engine: ClassVar[str] = "Spark"
+    settings: ClassVar[dict[str, str]] = {
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.variable.substitute": "false",
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    }
+    narrower: ClassVar[dict[str, str]] = {"NULL": "VARCHAR", "HUGEINT": "DECIMAL(38,0)"}
+    by_cursor = re.compile(r"(?!)")
+    _table_name = re.compile(r"[A-Za-z0-9_]+")
+    _table_characters = "letters from a to z, digits and _"
+    _column_name = re.compile(r"[^\n]+")
+
+    def __init__(
+        self, hook: DbApiHook, *, dialect: str = "spark", lock_timeout: float = 600.0, staging: str | None = None
+    ) -> None:
+        super().__init__(hook, dialect=dialect, lock_timeout=lock_timeout, staging=staging)
+
+    def _names(self) -> dict[str, str]:
+        return task_context()
+
+    def _comment(self) -> str:
+        return task_name()
+
+    def _describe(self, cursor: Any, source: exp.Expression) -> list[tuple[str, str]]:
+        """Ask for the types by name: the protocol has none for several of Spark's."""
+        from airflow_provider_automl.warehouse.types import neutral_type
+
+        found = self._fetch(cursor, "describe", source=source)
+        return [
+            (str(row["col_name"]), _spark_type(str(row["data_type"])) or neutral_type(str(row["data_type"]), "spark"))
+            for row in found
+        ]
+
+    def _readable_as(self, column: exp.Expression, kind: str) -> exp.Expression | None:
+        from sqlglot import exp
+
+        if HiveWarehouse.by_cursor.fullmatch(kind):
+            return exp.Anonymous(this="TO_JSON", expressions=[column])
+        return exp.cast(column, "VARCHAR") if kind in ("INTERVAL", "NULL", "VARIANT") else None
+
+    def _files(self, cursor: Cursor, columns: Mapping[str, str], uri: str) -> exp.Table:
+        return table_of("parquet", uri)
+
+    def _write_files(self, cursor: Cursor, query: str, uri: str) -> exp.Table:
+        cursor.execute(f"INSERT OVERWRITE DIRECTORY {_quoted(uri)} USING PARQUET {query}")
+        return table_of("parquet", uri)
+
+    def _version(self, cursor: Cursor, table: exp.Table) -> object:
+        with self._crossed_if(lambda: not self._found(cursor, table)):
+            found = self._fetch(cursor, "paths", source=table)
+        return sorted(str(row["path"]).rpartition("/")[2] for row in found)
+
+    def _refuse_ill(self, cursor: Cursor) -> None:
+        """Its tasks fail alone."""
+
+
+def _spark_type(text: str) -> str | None:
+    """Return the neutral spelling of a type that sqlglot does not read."""
+    head = text.lower().split(" ")[0].split("<")[0]
+    return {"void": "NULL", "interval": "INTERVAL", "variant": "VARIANT"}.get(head)
