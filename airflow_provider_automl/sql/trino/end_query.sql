@@ -1,1 +1,0 @@
-CALL system.runtime.kill_query(query_id => ?, message => ?)

@@ -1,0 +1,217 @@
+"""A Trino server that is killed, restarted, or out of room, and staging that one side does not see."""
+
+from __future__ import annotations
+
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from airflow_provider_automl.errors import BusyError, InputError
+from airflow_provider_automl.warehouse import Query, Warehouse, open_warehouse
+from airflow_provider_automl.warehouse.trino import TrinoWarehouse
+from tests.engines import Missing, required
+from tests.engines.trino import Trino
+from tests.warehouse.conformance import child, numbers, put, take
+from tests.warehouse.conftest import Connect
+
+Open = Callable[..., TrinoWarehouse]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trino]:
+    """One of this module's own, with nothing beside it."""
+    try:
+        Trino.install()
+    except Missing as missing:
+        (pytest.fail if "trino" in required() else pytest.skip)(str(missing))
+    server = Trino(tmp_path_factory.mktemp("trino"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        server.clear()
+
+
+@pytest.fixture
+def connection(server: Trino) -> dict[str, Any]:
+    return {
+        "conn_type": "trino",
+        "host": "127.0.0.1",
+        "port": server.facts["port"],
+        "login": "tester",
+        "schema": "home",
+        "extra": {"catalog": "files"},
+    }
+
+
+@pytest.fixture
+def opened(connect: Connect, connection: dict[str, Any]) -> Open:
+    def made(staging: str | None = None) -> TrinoWarehouse:
+        warehouse = open_warehouse(connect(**connection), staging=staging)
+        assert isinstance(warehouse, TrinoWarehouse)
+        return warehouse
+
+    return made
+
+
+def staged(server: Trino) -> list[Path]:
+    return [*Path(server.facts["staging"].removeprefix("file://")).iterdir()]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def tables(warehouse: Warehouse) -> list[tuple[object, object]]:
+    return sorted((row["table_schema"], row["table_name"]) for row in warehouse.run("tables"))
+
+
+def test_a_place_that_one_side_does_not_see(
+    server: Trino, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``/proc/self/cwd`` is another directory to each process."""
+    put(opened(), "s.t", numbers(3), tmp_path)
+    before = tables(opened())
+    monkeypatch.chdir(tmp_path)
+    trinos = opened("file:///proc/self/cwd/not-here")
+    for call in (lambda: put(trinos, "s.t", numbers(1), tmp_path), lambda: take(trinos, "s.t", tmp_path)):
+        reason = (
+            "Trino cannot use .*/proc/self/cwd/not-here by its catalog files: External location must be a directory.* "
+            "This worker made file:///proc/self/cwd/not-here/automl-.*; Trino's servers must reach it"
+        )
+        with pytest.raises(InputError, match=reason):
+            call()
+    # Where Trino sees a directory of that name, but another one.
+    (server.data / "apart").mkdir()
+
+    class Apart(TrinoWarehouse):
+        """Trino has such a directory as well."""
+
+        def _run_marked(self, cursor: Any, template: str, mark: Any, **params: Any) -> None:
+            if template == "files":
+                (server.data / "apart" / params["location"].rstrip("/").rpartition("/")[2]).mkdir()
+            super()._run_marked(cursor, template, mark, **params)
+
+    apart = Apart(opened().hook, staging="file:///proc/self/cwd/apart")
+    with pytest.raises(BusyError, match=r"Trino finds 0 of 1 rows in .*: this worker wrote them to file:///proc/self"):
+        put(apart, "s.t", numbers(1), tmp_path)
+    with pytest.raises(InputError, match=r"Trino wrote 3 rows to file:///proc/self/cwd/apart.* finds 0 of them there"):
+        take(apart, "s.t", tmp_path)
+    for wrong, reason in (
+        (str(tmp_path / "a-file" / "staging"), "worker cannot use the staging place"),
+        ("ftp://127.0.0.1:1/none", "staging place ftp"),
+    ):
+        (tmp_path / "a-file").write_text("")
+        with pytest.raises(InputError, match=reason):
+            take(opened(wrong), "s.t", tmp_path)
+    assert opened().rows("s.t", order_by=["id"]) == numbers(3).to_pylist()
+    assert tables(opened()) == before
+
+
+def test_no_room_for_trino(server: Trino, opened: Open, tmp_path: Path) -> None:
+    """The kernel refuses the server's process files of more than a few bytes, as a full disk does."""
+    warehouse = opened(server.facts["staging"])
+    put(warehouse, "s.t", numbers(3), tmp_path)
+    before = tables(warehouse)
+    ((pid, _),) = server.facts["processes"]
+    source = Query("SELECT custkey, comment FROM tpch.tiny.customer")
+    customers = take(warehouse, source, tmp_path)
+    unlimited = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (20_000, unlimited[1]))
+    try:
+        with pytest.raises(BusyError, match=r"Trino cannot write to file://.*File too large"):
+            take(warehouse, source, tmp_path)
+        with pytest.raises(Exception, match="File too large"):
+            put(warehouse, "s.t", customers, tmp_path)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
+    assert warehouse.rows("s.t", order_by=["id"]) == numbers(3).to_pylist()
+    assert tables(warehouse) == before
+    assert staged(server) == []
+
+
+def test_no_room_for_the_worker(server: Trino, opened: Open, connection: dict[str, Any], tmp_path: Path) -> None:
+    warehouse = opened(server.facts["staging"])
+    put(warehouse, "s.t", numbers(3), tmp_path)
+    files = tmp_path / "files"
+    files.mkdir()
+    foreign = pa.array([None] * 100_000, pa.dictionary(pa.int8(), pa.string()))  # which is written anew for Trino
+    pq.write_table(numbers(100_000).append_column("d", foreign), files / "part-0.parquet")
+    code = (
+        "import resource; warehouse.columns('s.t')\n"
+        f"warehouse.staging = {server.facts['staging']!r}\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n"
+        f"    warehouse.load(Path({str(files)!r}), 's.t')\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__, error)\n"
+    )
+    with child(connection, f"exec({code!r})") as process:
+        printed, _ = process.communicate(timeout=60)
+    assert printed.startswith("BusyError")
+    assert "full" in printed
+    assert warehouse.count("s.t") == 3
+    assert staged(server) == []
+
+
+def test_killed_in_mid_query(server: Trino, opened: Open, tmp_path: Path) -> None:
+    """What is asked of it is given up, for a retry; ``cancel`` does not wait for a server that is gone."""
+    warehouse = opened()
+    with ThreadPoolExecutor() as pool:
+        endless = Query("SELECT COUNT(*) AS n FROM tpch.sf1000.lineitem WHERE comment LIKE '%quick%'")
+        counting = pool.submit(warehouse.count, endless)
+        wait_for(lambda: warehouse.run("running", name="sf1000"))
+        # A query that the server, when it is back, has never heard of.
+        with pytest.raises(BusyError, match="went away"), warehouse._session() as cursor:
+            batches = warehouse._stream(cursor, "SELECT comment FROM tpch.sf1.lineitem", 1000)
+            assert len(next(batches)) == 1000
+            server.kill()
+            begun = time.monotonic()
+            warehouse.cancel()
+            assert time.monotonic() - begun < 2
+            with pytest.raises(BusyError, match="cannot be reached, or went away"):
+                counting.result(timeout=60)
+            with pytest.raises(BusyError, match="cannot be reached"):
+                opened().count("tpch.tiny.nation")
+            server.start()
+            list(batches)
+    assert opened().count("tpch.tiny.nation") == 25
+
+
+@pytest.mark.parametrize("by", ["staging", "statements"])
+def test_killed_in_mid_load(server: Trino, opened: Open, tmp_path: Path, by: str) -> None:
+    """The old table is whole; the retry loads all, and nothing is left."""
+    warehouse = opened(server.facts["staging"] if by == "staging" else None)
+    put(warehouse, "s.t", numbers(3), tmp_path)
+    before = tables(warehouse)
+    files = tmp_path / "files"
+    files.mkdir()
+    rows = 3_000_000 if by == "staging" else 300_000
+    pq.write_table(numbers(rows), files / "part-0.parquet")
+    started = threading.Event()
+    warehouse.on_query = lambda url: started.set()
+    with ThreadPoolExecutor() as pool:
+        loading = pool.submit(warehouse.load, files, "s.t", key="task")
+        assert started.wait(60)
+        server.kill()
+        with pytest.raises(BusyError, match="cannot be reached, or went away"):
+            loading.result(timeout=60)
+    server.start()
+    again = opened(warehouse.staging)
+    assert again.rows("s.t", order_by=["id"]) == numbers(3).to_pylist()
+    assert again.load(files, "s.t", key="task") == rows
+    assert again.count("s.t") == rows
+    assert tables(again) == before
+    assert staged(server) == []
