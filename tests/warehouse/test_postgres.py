@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -524,15 +525,16 @@ def role(postgres_server: Facts, connection: dict[str, Any]) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def own_server(postgres_server: Facts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server to harm."""
-    server = ENGINES["postgres"](tmp_path_factory.mktemp("own"))
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
-        server.clear()
+def own_server(postgres_server: Facts) -> Iterator[Server]:
+    """A server to harm. Not below pytest's directory: another run of pytest would shut the server's user out of it."""
+    with tempfile.TemporaryDirectory(prefix="automl-postgres-") as directory:
+        server = ENGINES["postgres"](Path(directory))
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+            server.clear()
 
 
 class TestFaults:

@@ -1,0 +1,345 @@
+-- Written by: python -m tests.golden
+
+-- add_column
+ALTER TABLE "golden"."census" ADD COLUMN "capital-gain" DOUBLE PRECISION;
+
+-- append
+INSERT INTO "golden"."census" (
+  "record_id",
+  "class",
+  "score",
+  "hours-per-week",
+  "recorded_at"
+)
+SELECT
+  "record_id",
+  "class",
+  "score",
+  "hours-per-week",
+  "recorded_at"
+FROM "golden"."census";
+
+-- auc
+WITH judged AS (
+  SELECT
+    CASE WHEN "class" IS NULL THEN 1 ELSE 0 END AS null_label,
+    CASE
+      WHEN (
+        CAST(NULL AS DOUBLE PRECISION) = CAST('NaN' AS DOUBLE PRECISION)
+      )
+      THEN 1
+      ELSE 0
+    END AS nan_label,
+    CASE WHEN "class" = ' >50K' THEN 1 ELSE 0 END AS positive,
+    (
+      CAST("score" AS DOUBLE PRECISION)
+    ) AS score
+  FROM "golden"."census"
+), grouped AS (
+  SELECT
+    score,
+    CASE WHEN score IS NULL THEN 1 ELSE 0 END AS null_score,
+    CASE WHEN (
+      score = CAST('NaN' AS DOUBLE PRECISION)
+    ) THEN 1 ELSE 0 END AS nan_score,
+    COUNT(*) AS n,
+    SUM(null_label) AS null_labels,
+    SUM(nan_label) AS nan_labels,
+    SUM(positive) AS positives
+  FROM judged
+  GROUP BY
+    score
+), points AS (
+  SELECT
+    score,
+    null_score,
+    nan_score,
+    n,
+    null_labels,
+    nan_labels,
+    CAST(CASE WHEN null_score + nan_score > 0 THEN 0 ELSE positives END AS BIGINT) AS p,
+    CAST(CASE
+      WHEN null_score + nan_score > 0
+      THEN 0
+      ELSE n - null_labels - nan_labels - positives
+    END AS BIGINT) AS q
+  FROM grouped
+), ranked AS (
+  SELECT
+    null_score,
+    nan_score,
+    n,
+    null_labels,
+    nan_labels,
+    CAST(p AS DOUBLE PRECISION) AS p,
+    CAST(q AS DOUBLE PRECISION) AS q,
+    CAST(SUM(q) OVER (ORDER BY score ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS DOUBLE PRECISION) AS q_from,
+    CAST(SUM(p) OVER (ORDER BY score ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS DOUBLE PRECISION) AS p_up_to
+  FROM points
+), placed AS (
+  SELECT
+    null_score,
+    nan_score,
+    n,
+    null_labels,
+    nan_labels,
+    p,
+    q,
+    q_from - q * CAST(0.5 AS DOUBLE PRECISION) AS over_p,
+    p_up_to - p * CAST(0.5 AS DOUBLE PRECISION) AS under_q
+  FROM ranked
+)
+SELECT
+  SUM(n) AS n,
+  SUM(null_labels) AS null_labels,
+  SUM(nan_labels) AS nan_labels,
+  SUM(null_score * n) AS null_scores,
+  SUM(nan_score * n) AS nan_scores,
+  SUM(p) AS positives,
+  SUM(q) AS negatives,
+  SUM(p * over_p) AS over_sum,
+  SUM(p * over_p * over_p) AS over_squares,
+  SUM(q * under_q) AS under_sum,
+  SUM(q * under_q * under_q) AS under_squares
+FROM placed;
+
+-- await_claim
+SELECT PG_ADVISORY_XACT_LOCK(-1099511627776);
+
+-- claim
+SELECT PG_TRY_ADVISORY_XACT_LOCK(-1099511627776) AS held;
+
+-- classes
+SELECT
+  "class" AS label,
+  COUNT(*) AS n,
+  SUM(
+    CASE
+      WHEN "score" IS NULL
+      OR (
+        CAST("score" AS DOUBLE PRECISION) = CAST('NaN' AS DOUBLE PRECISION)
+      )
+      THEN 0
+      ELSE 1
+    END
+  ) AS scored
+FROM "golden"."census"
+GROUP BY
+  "class"
+ORDER BY
+  COUNT(*) DESC NULLS LAST,
+  "class"
+LIMIT 10;
+
+-- columns
+SELECT
+  column_name,
+  data_type,
+  numeric_precision,
+  numeric_scale
+FROM information_schema.columns
+WHERE
+  table_name = 'golden_view'
+ORDER BY
+  ordinal_position;
+
+-- copy_in
+COPY "golden"."census" (
+  "record_id",
+  "class",
+  "score",
+  "hours-per-week",
+  "recorded_at"
+)
+FROM STDIN WITH (
+  FORMAT CSV,
+  ENCODING 'UTF8'
+);
+
+-- copy_out
+COPY (SELECT * FROM golden.census) TO STDOUT WITH (FORMAT CSV, ENCODING 'UTF8');
+
+-- count
+SELECT COUNT(*) AS n FROM "golden"."census";
+
+-- create_schema
+CREATE SCHEMA IF NOT EXISTS "golden";
+
+-- create_staging
+CREATE TEMPORARY TABLE "pg_temp"."automl_staging" (
+  "record_id" TEXT,
+  "class" TEXT,
+  "score" DOUBLE PRECISION,
+  "hours-per-week" INT,
+  "recorded_at" TIMESTAMP
+);
+
+-- create_table
+CREATE TABLE IF NOT EXISTS "golden"."census" (
+  "record_id" TEXT,
+  "class" TEXT,
+  "score" DOUBLE PRECISION,
+  "hours-per-week" INT,
+  "recorded_at" TIMESTAMP
+);
+
+-- create_view
+CREATE TEMPORARY VIEW "golden_view" AS SELECT * FROM "golden"."census";
+
+-- current_schema
+SELECT CURRENT_SCHEMA AS current_schema;
+
+-- definition
+SELECT
+  a.attname AS column_name,
+  FORMAT_TYPE(a.atttypid, a.atttypmod) AS data_type
+FROM pg_attribute AS a
+JOIN pg_class AS c
+  ON c.oid = a.attrelid
+WHERE
+  a.attrelid = TO_REGCLASS('"golden"."census"')
+  AND c.relkind IN ('r', 'p')
+  AND a.attnum > 0
+  AND NOT a.attisdropped;
+
+-- delete
+DELETE FROM "golden"."census" WHERE "class" = 'it''s' AND "hours-per-week" IS NULL;
+
+-- describe
+SELECT * FROM "golden"."census" LIMIT 0;
+
+-- drop_table
+DROP TABLE IF EXISTS "golden"."census";
+
+-- drop_view
+DROP VIEW IF EXISTS "golden_view";
+
+-- end_holder
+SELECT
+  a.pid,
+  PG_TERMINATE_BACKEND(a.pid) AS ended
+FROM pg_locks AS l
+JOIN pg_stat_activity AS a
+  ON a.pid = l.pid
+WHERE
+  l.locktype = 'advisory'
+  AND l.granted
+  AND l.objsubid = 1
+  AND a.datname = CURRENT_DATABASE()
+  AND CAST(l.classid AS BIGINT) = 4294967040
+  AND CAST(l.objid AS BIGINT) = 0
+  AND a.usename = CURRENT_USER
+  AND a.pid <> PG_BACKEND_PID();
+
+-- insert
+INSERT INTO "golden"."census" (
+  "record_id",
+  "class",
+  "score",
+  "hours-per-week",
+  "recorded_at"
+)
+SELECT
+  'a',
+  'it''s',
+  CAST('0.5' AS DOUBLE PRECISION),
+  NULL,
+  CAST('2026-11-25 12:00:00' AS TIMESTAMP(6));
+
+-- lock
+SELECT PG_ADVISORY_XACT_LOCK(HASHTEXT('census2'));
+
+-- newest
+WITH t AS (
+  SELECT
+    "record_id",
+    "class",
+    "score",
+    "hours-per-week",
+    "recorded_at",
+    MAX(recorded_at) OVER (PARTITION BY record_id) AS last_recorded_at
+  FROM "golden"."census"
+)
+SELECT
+  "record_id",
+  "class",
+  "score",
+  "hours-per-week",
+  "recorded_at"
+FROM t
+WHERE
+  (
+    recorded_at = last_recorded_at OR record_id IS NULL
+  )
+  AND "class" = 'it''s'
+  AND "hours-per-week" IS NULL;
+
+-- rename_table
+ALTER TABLE "golden"."census" RENAME TO "census2";
+
+-- sample
+SELECT
+  "record_id",
+  "class",
+  "score",
+  "hours-per-week",
+  "recorded_at"
+FROM "golden"."census"
+ORDER BY
+  (
+    MD5(
+      CAST(ROW(1, "record_id", "class", "score", "hours-per-week", "recorded_at") AS TEXT)
+    )
+  )
+LIMIT 5;
+
+-- schemas
+SELECT nspname AS schema_name FROM pg_namespace;
+
+-- select
+SELECT
+  "record_id",
+  "class",
+  "score",
+  "hours-per-week",
+  "recorded_at"
+FROM "golden"."census"
+WHERE
+  "class" = 'it''s' AND "hours-per-week" IS NULL;
+
+-- settings
+SELECT
+  SET_CONFIG('datestyle', 'ISO', TRUE) AS datestyle,
+  SET_CONFIG('bytea_output', 'hex', TRUE) AS bytea_output,
+  SET_CONFIG('extra_float_digits', '1', TRUE) AS extra_float_digits,
+  SET_CONFIG('row_security', 'off', TRUE) AS row_security,
+  CASE
+    WHEN CURRENT_SETTING('application_name') = ''
+    THEN SET_CONFIG('application_name', 'automl census.train 1 manual', TRUE)
+  END AS application_name,
+  CASE
+    WHEN CURRENT_SETTING('lock_timeout') = '0'
+    THEN SET_CONFIG('lock_timeout', '600000', TRUE)
+  END AS lock_timeout,
+  CASE
+    WHEN CURRENT_SETTING('client_connection_check_interval', TRUE) = '0'
+    THEN SET_CONFIG('client_connection_check_interval', '2s', TRUE)
+  END AS client_connection_check_interval;
+
+-- tables
+SELECT
+  n.nspname AS table_schema,
+  c.relname AS table_name
+FROM pg_class AS c
+JOIN pg_namespace AS n
+  ON n.oid = c.relnamespace
+WHERE
+  c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  AND n.nspname <> 'information_schema'
+  AND NOT STARTS_WITH(n.nspname, 'pg_')
+ORDER BY
+  n.nspname,
+  c.relname;
+
+-- types
+SELECT CAST(oid AS BIGINT) AS code, FORMAT_TYPE(oid, NULL) AS name, typtype AS kind FROM pg_type WHERE oid IN (20, 25);
