@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from airflow_provider_automl.hooks.automl import AutoMLHook
 from benchmarks._measure import scratch
 
 #: Fixed, so that both sides fit the same: no time limit is set anywhere.
@@ -27,6 +27,7 @@ def table(rows: int) -> str:
     import pyarrow.parquet as pq
 
     from airflow_provider_automl.datasets import census
+    from airflow_provider_automl.hooks.automl import AutoMLHook
 
     name = f"census.rows_{rows}"
     warehouse = AutoMLHook().warehouse
@@ -38,3 +39,28 @@ def table(rows: int) -> str:
             pq.write_table(census(min(size, rows - start), seed=start), part / f"{start:012d}.parquet")
         warehouse.load(part, name)
     return name
+
+
+def census_files(rows: int) -> Path:
+    """A directory of Parquet files with so many rows: the real census of ``AUTOML_TEST_DATA`` over and over, else
+    synthetic ones. Made once and kept.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tests.system.census import tables
+
+    kind = "real" if os.environ.get("AUTOML_TEST_DATA") else "synthetic"
+    directory = scratch(f"census-files/{kind}-{rows}")
+    if not any(directory.iterdir()):
+        train, _ = tables()
+        unfinished = directory.with_suffix(".unfinished")
+        size = 1_000_000
+        unfinished.mkdir(exist_ok=True)
+        for start in range(0, rows, size):
+            wanted = min(size, rows - start)
+            part = pa.concat_tables([train] * -(-wanted // train.num_rows)).slice(0, wanted)
+            pq.write_table(part, unfinished / f"part-{start // size:05}.parquet")
+        directory.rmdir()
+        unfinished.rename(directory)
+    return directory

@@ -46,6 +46,25 @@ def compare(ours: Callable[[], object], theirs: Callable[[], object], *, repeats
     return Compared(median(mine), median(first + second), max(again, 1 / again) - 1)
 
 
+def compare_each(
+    ours: Mapping[str, Callable[[], object]], theirs: Callable[[], object], *, repeats: int = 1
+) -> dict[str, Compared]:
+    """Time several sides against one, in turn (theirs, each of ours, theirs, …), without an unmeasured run.
+
+    For what takes minutes, on servers that are warm.
+    """
+    first, again = [], []
+    mine: dict[str, list[float]] = {name: [] for name in ours}
+    for _ in range(repeats):
+        first.append(seconds(theirs))
+        for name, side in ours.items():
+            mine[name].append(seconds(side))
+        again.append(seconds(theirs))
+    ratio = median(again) / median(first)
+    spread = max(ratio, 1 / ratio) - 1
+    return {name: Compared(median(series), median(first + again), spread) for name, series in mine.items()}
+
+
 def seconds(work: Callable[[], object]) -> float:
     """Return the seconds that some work takes."""
     started = time.perf_counter()
@@ -90,6 +109,10 @@ class Results:
         print(f"{'pass' if good else 'FAIL'}  {name:<52} {value:9.3g}  {sign} {target:g}  {note}".rstrip(), flush=True)
         if not good:
             self.failed.append(name)
+
+    def told(self, name: str, value: float, *, note: str = "") -> None:
+        """Print a measurement that has no target."""
+        print(f"      {name:<52} {value:9.3g}  {note}".rstrip(), flush=True)
 
     def exit(self) -> None:
         """End the script: 0 when everything passed, else 1."""
