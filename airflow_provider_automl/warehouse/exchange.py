@@ -124,7 +124,7 @@ class _Directory(Shared):
         found = sorted(path for path in self.path.rglob("*") if path.is_file() and _is_data(path.name))
         filled = [path for path in found if path.stat().st_size]
         targets = [directory / name for name in _names(len(filled))]
-        with _told(self.uri, into=directory):
+        with _told(self.uri), told(directory):
             for path, target in zip(filled, targets, strict=True):
                 shutil.move(path, target)
         return targets
@@ -165,7 +165,7 @@ class _Prefix(Shared):
                 self.files.put_file(str(path), f"{self.path}/{name}")
 
     def take(self, directory: Path) -> list[Path]:
-        with _told(self.uri, into=directory):
+        with _told(self.uri), told(directory):
             self.files.invalidate_cache()
             found = self.files.find(self.path, detail=True)
             filled = sorted(
@@ -191,11 +191,22 @@ def _is_data(name: str) -> bool:
 
 
 @contextmanager
-def _told(uri: str, *, into: Path | None = None) -> Iterator[None]:
-    """Say what is wrong with a staging place.
+def told(directory: Path) -> Iterator[None]:
+    """Say that a directory of this worker's is full.
 
-    :param into: where files are moved to, if it is not there: what is full is this directory then.
+    :raises BusyError: it is.
     """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise BusyError(f"The directory {directory} on this worker is full: {error}") from error
+        raise
+
+
+@contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """Say what is wrong with a staging place."""
     try:
         yield
     except (BusyError, InputError):
@@ -207,8 +218,7 @@ def _told(uri: str, *, into: Path | None = None) -> Iterator[None]:
         ) from error
     except OSError as error:
         if error.errno in _FULL:
-            place = f"staging place {uri}" if into is None else f"directory {into} on this worker"
-            raise BusyError(f"The {place} is full: {error}") from error
+            raise BusyError(f"The staging place {uri} is full: {error}") from error
         raise InputError(
             f"This worker cannot use the staging place {uri}: {type(error).__name__}: {error}. Give a place where both "
             "the engine's servers and Airflow's workers may make files."

@@ -185,26 +185,38 @@ class TrinoWarehouse(Warehouse):
 
     **Publishing.** *Iceberg, Delta Lake:* a load ends in one ``CREATE OR REPLACE TABLE … AS``, an append in one
     ``INSERT`` or ``MERGE``: each one snapshot, so that whoever reads sees the old rows or the new ones, always.
-    *Hive and every other connector:* a load fills a staging table in the target's schema; then the old table is renamed
-    aside, the staging table takes its name, and the old one is dropped. Until the first rename, whatever fails leaves
-    the old table as it was. Between the two, for some hundredths of a second, the name is missing: a query that starts
-    then fails with "table does not exist"; none ever sees some of the rows; one that is running may fail when the old
-    table's files go. If this process is killed between the two, the old table waits under its other name, and the next
-    load of the same target puts it back first. The new table is a new one: grants, partitions and properties of the old
-    one are not kept.
+    *Hive and every other connector:* a load fills a new table in the target's schema; then the old table is renamed
+    aside, the new one takes its name, and the old one is dropped. Until the first rename, whatever fails leaves the old
+    table as it was. Between the two, WINDOW, the name is missing: a query that starts then fails with "table does not
+    exist"; none ever sees some of the rows; one that is running may fail when the old table's files go. If this process
+    is killed between the two, the old table waits under its other name, and the next load of the same target puts it
+    back first.
+    *A Hive catalog whose metastore renames nothing* (one on S3, AWS Glue): the new rows stay in a table with a name of
+    its own, and the target is an external table over its files; publishing drops the target and makes it anew over the
+    new files, in two steps of the metastore as above. (A table of the user's own, whose files go when it is dropped, is
+    copied before.) Appends want the catalog to allow writes to such tables
+    (``hive.non-managed-table-writes-enabled``). Who drops the target by hand drops ``NAME_automl_…`` as well.
+    The new table is a new one: grants, partitions, comments and properties of the old one are not kept.
 
-    **Appending** is one ``INSERT``. With ``delete_where``, and rows that it means, a ``MERGE`` where that is one
-    snapshot; elsewhere, the table is written anew and published as above, unless another session has written to it
-    meanwhile: then all is done again. (Only the Hive connector's tables tell that for certain; elsewhere the number of
-    rows tells.)
+    **Appending** is one ``INSERT``, after the columns that are missing have been added. With ``delete_where``, and rows
+    that it means, a ``MERGE`` where that is one snapshot; elsewhere, the table is written anew and published as above,
+    unless another session has written to it meanwhile: then all is done again. (Only the Hive connector's tables tell
+    that for certain; elsewhere the number of rows tells.) No INSERT is ever repeated unless it has certainly failed. If
+    the server goes away in one, its rows may have been added: without ``delete_where``, a retry adds them again.
 
     **Recording.** Iceberg, Delta Lake: one ``MERGE``. Elsewhere a row is inserted unless the newest of that key, by
     ``recorded_at``, is the same; it supersedes the other, which stays beneath it. Two sessions that write the same row
     at the same moment may both insert it.
 
-    **Leftovers.** With a ``key``, a load first ends the queries of a killed predecessor that still run, and drops its
-    staging table. Files and tables of staging are removed whatever happens; those of a killed process when the same
-    work is done again.
+    **Queries** have the task in their client tags (``dag:``, ``run:``, ``task:``, ``map:``, ``try:``, beside the
+    connection's own) and begin with a comment that names its try. The first thing that a try does is to end what
+    earlier tries of that task instance still run, and a load with a ``key`` what was begun for the same load.
+
+    **Leftovers.** Tables beside a target are ours by their name, ``NAME_automl_…``, and by their comment; what has only
+    the name is never touched. A load drops those of killed loads: of the same ``key`` at once, of others after a day. A
+    connector without table comments has nothing dropped: what a killed process leaves there stays. Files and tables of
+    staging are removed whatever happens; those of a killed process when the same work is done again, or after a day
+    (files in object stores: by a rule of the bucket's own).
 
     **Types.** Times are kept to microseconds (what is finer is rounded), times with zone as their instant. Hive tables
     have no times with zone: they become TIMESTAMP in UTC; Iceberg has no TINYINT and SMALLINT: they become INTEGER.
@@ -605,7 +617,7 @@ class TrinoWarehouse(Warehouse):
             except Exception as error:
                 if _name(error) == "TYPE_MISMATCH":
                     raise _changed(error) from error
-                if str(_name(error)).startswith(("HIVE_WRITER", "HIVE_FILESYSTEM")):
+                if _is_of_files(error):
                     raise BusyError(f"Trino cannot write to {shared.uri}: {_reason(error)}") from error
                 raise
             files = shared.take(directory)
@@ -728,7 +740,11 @@ class TrinoWarehouse(Warehouse):
             with self._session(write=True) as cursor:
                 self._run_marked(cursor, "create_marked", mark, table=new, columns=kinds)
                 rows = self._insert(cursor, new, list(columns), parquet_batches(files))
-                self._expect(cursor, new, rows, "a load that another process does at the same time may be why")
+                if (found := self._count(cursor, new)) != rows:
+                    raise BusyError(
+                        f"Trino finds {found} of {rows} rows in {new.db}.{new.name}: another process that does the "
+                        "same load at the same time may be why."
+                    )
             yield new, list(names), rows
             return
         items = [
@@ -738,12 +754,12 @@ class TrinoWarehouse(Warehouse):
         with tempfile.TemporaryDirectory(prefix="automl-") as scratch, self._session(write=True) as cursor:
             readable, rows = _for_hive(files, columns, Path(scratch))
             with self._staged(cursor, f"{target.sql()} {mark.load}", columns, readable) as (outside, shared):
-                self._expect(cursor, outside, rows, f"this worker wrote them to {shared.uri}, which both must reach")
+                if (found := self._count(cursor, outside)) != rows:
+                    raise InputError(
+                        f"Trino finds {found} of {rows} rows in {shared.uri}, where this worker wrote them: give a "
+                        "staging place that both reach under that name."
+                    )
                 yield outside, items, rows
-
-    def _expect(self, cursor: Any, table: exp.Table, rows: int, why: str) -> None:
-        if (found := self._count(cursor, table)) != rows:
-            raise BusyError(f"Trino finds {found} of {rows} rows in {table.db}.{table.name}: {why}.")
 
     def _insert(self, cursor: Any, table: exp.Table, columns: list[str], batches: Iterator[pa.RecordBatch]) -> int:
         """Insert by statements of as many rows as one may hold.
@@ -1112,6 +1128,14 @@ def _old(new: exp.Table) -> exp.Table:
     return table_of(*filter(None, (new.catalog, new.db)), f"{new.name}_old")
 
 
+def _is_of_files(error: Exception) -> bool:
+    """Return whether a statement failed because files cannot be written: no room, no permission."""
+    name = str(_name(error))
+    return name.startswith(("HIVE_WRITER", "HIVE_FILESYSTEM")) or (
+        name == "GENERIC_INTERNAL_ERROR" and "IOException" in first_line(error)
+    )
+
+
 def _changed(error: Exception) -> BusyError:
     return BusyError(f"Another session changed the columns while they were read: {first_line(error)}")
 
@@ -1251,6 +1275,7 @@ def _for_hive(files: list[Path], columns: Mapping[str, str], scratch: Path) -> t
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from airflow_provider_automl.warehouse.exchange import told
     from airflow_provider_automl.warehouse.types import arrow_schema, driver_rows, record_batch
 
     rows = sum(pq.read_metadata(path).num_rows for path in files)  # type: ignore[no-untyped-call]
@@ -1258,7 +1283,7 @@ def _for_hive(files: list[Path], columns: Mapping[str, str], scratch: Path) -> t
     if all(pq.read_schema(path).remove_metadata().equals(wanted) for path in files):  # type: ignore[no-untyped-call]
         return files, rows
     path = scratch / "part-00000.parquet"
-    with pq.ParquetWriter(path, wanted) as writer:  # type: ignore[no-untyped-call]
+    with told(scratch), pq.ParquetWriter(path, wanted) as writer:  # type: ignore[no-untyped-call]
         for batch in parquet_batches(files, 65536):
             try:
                 writer.write_table(pa.Table.from_batches([batch]).cast(wanted))

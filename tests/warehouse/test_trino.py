@@ -280,8 +280,13 @@ class Meddled(TrinoWarehouse):
             work()
         return found
 
-    def _expect(self, cursor: Any, table: Any, rows: int, why: str) -> None:
-        super()._expect(cursor, table, rows, why)
+    def _write(self, work: Callable[[Any], Any]) -> Any:
+        """The last thing that a load writes is what it publishes."""
+        if work.__qualname__.endswith("_load.<locals>.<lambda>"):
+            self.meddle()
+        return super()._write(work)
+
+    def meddle(self) -> None:
         work, self.after_rows = self.after_rows, None
         if work is not None:
             work()

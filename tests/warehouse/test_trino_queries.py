@@ -152,7 +152,7 @@ def test_a_retry_ends_what_its_killed_predecessor_runs(
             f"from airflow_provider_automl.warehouse import Query; warehouse.unload(Query({query!r}), Path({out!r}))"
         )
 
-    tries = {"first": (1, 0), "sibling": (1, 1), "later": (3, 0)}
+    tries = {"later": (3, 0), "sibling": (1, 1), "first": (1, 0)}  # one that begins ends those before it
     with ExitStack() as stack:
         for mark, (attempt, map_index) in tries.items():
             process = stack.enter_context(child(connection, unloading(mark, attempt=attempt, map_index=map_index)))
