@@ -434,9 +434,14 @@ class TrinoWarehouse(Warehouse):
 
     @cached_property
     def _properties(self) -> dict[str, str]:
-        """Session properties: Hive tables keep milliseconds unless told otherwise."""
+        """Session properties: Hive tables keep milliseconds unless told otherwise.
+
+        Statistics of columns are not written: of a time's, Hive 4's metastore makes what Trino does not read, and then
+        refuses every further INSERT.
+        """
         hive = [catalog for catalog, connector in self._connectors.items() if connector == "hive"]
-        return {f"{catalog}.timestamp_precision": "MICROSECONDS" for catalog in hive}
+        wanted = {"timestamp_precision": "MICROSECONDS", "collect_column_statistics_on_write": "false"}
+        return {f"{catalog}.{name}": value for catalog in hive for name, value in wanted.items()}
 
     def _connector(self, table: exp.Table) -> str:
         return self._connectors.get(table.catalog.lower(), "")
