@@ -272,7 +272,8 @@ class TestTrinoHive(OnEngine):
         dags.mkdir()
         for directory in (REPO / "dags", REPO / "tests" / "system" / "engine_dags"):
             (dags / directory.name).symlink_to(directory)
-        server = AirflowServer(home, dags, {**place.env(home), "PYTHONPATH": str(REPO)})
+        patience = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120"}  # two cores, and engines on them
+        server = AirflowServer(home, dags, {**place.env(home), **patience, "PYTHONPATH": str(REPO)})
         server.start()
         yield server
         server.stop()
@@ -296,6 +297,18 @@ class TestTrinoHive(OnEngine):
         check_tables(hook, run_id, tmp_path / "predicted", data, unfilled={"user_email", "shared_model"})
         assert ", by hive, is " in server.task_log("automl_two_engines", run_id, "evaluation")
         assert " of trino" in server.task_log("automl_two_engines", run_id, "record_evaluation")
+
+    def test_both_engines_record_into_one_table(self, hook: AutoMLHook) -> None:
+        schema, key = f"{RESULTS}_{uuid.uuid4().hex}", uuid.uuid4().hex
+        both = [hook.tracking(schema), AutoMLHook(warehouse_conn_id="hiveserver2_default").tracking(schema)]
+        for number, (by, other) in enumerate([both, both[::-1], both, both[::-1]]):
+            row = {"model_name": "m", "auroc": 0.5 + number / 10, "session_time": "2026-11-25T07:00:00.123456+00:00"}
+            assert by.record(EVAL_RESULTS, row, record_id=key) == ("replaced" if number else "inserted")
+            assert other.record(EVAL_RESULTS, row, record_id=key) == "unchanged"
+            for each in both:
+                (found,) = each.read(EVAL_RESULTS, model_name="m")
+                assert found["auroc"] == row["auroc"]
+                assert str(found["session_time"]) == "2026-11-25 07:00:00.123456"
 
     def test_a_query_is_linked_while_it_runs_and_ends_with_its_task(
         self, server: AirflowServer, trino_server: Facts
