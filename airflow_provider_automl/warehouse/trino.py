@@ -66,8 +66,8 @@ _GIVEN_UP = frozenset(
     | {"USER_CANCELED", "ADMINISTRATIVELY_KILLED", "ADMINISTRATIVELY_PREEMPTED"}
 )
 
-# How a catalog refuses to rename a table: a metastore on S3, or AWS Glue.
-_NO_RENAMES = frozenset({"NOT_SUPPORTED", "HIVE_METASTORE_ERROR", "HIVE_FILESYSTEM_ERROR"})
+# How a Hive catalog says that it renames no tables: its metastore is in an object store, or AWS Glue.
+_NO_RENAMES = re.compile(r"not (yet )?support")
 
 # The queries that read or write a user's rows: what a person wants to watch.
 _OF_ROWS = frozenset(
@@ -79,6 +79,9 @@ _CANCEL_SECONDS = 1.5
 
 # After so long, a table of ours that waits to be published waits for nobody.
 _ABANDONED = timedelta(days=1)
+
+# How the Hive connector says that a statement is done.
+_BUT_STATISTICS = "All operations other than the following update operations were completed"
 
 # NOT_FOUND is what the Hive connector says of a table that goes while a query is planned.
 _MISSING = frozenset({"TABLE_NOT_FOUND", "SCHEMA_NOT_FOUND", "CATALOG_NOT_FOUND", "NOT_FOUND"})
@@ -284,11 +287,22 @@ class TrinoWarehouse(Warehouse):
             if snapshots:
                 self._merge(cursor, target, list(wanted), [sql.literal(v) for v in wanted.values()], None, condition)
             else:
-                self._run(cursor, "insert", table=target, columns=list(wanted), items=list(wanted.values()))
+                self._insert_row(cursor, target, wanted)
             return "replaced" if found else "inserted"
 
         with self._explained(table):
             return self._write(work)
+
+    def _insert_row(self, cursor: Any, target: exp.Table, row: Mapping[str, object]) -> None:
+        from sqlglot import exp
+
+        try:
+            self._run(cursor, "insert", table=target, columns=list(row), items=list(row.values()))
+        except Exception as error:
+            if not _is_of_statistics(error):
+                raise
+            values = [sql.literal(value) for value in row.values()]
+            self._rewrite(cursor, target, list(row), values, exp.select("1").subquery("q"), exp.false(), "")
 
     # ------------------------------------------------------------------------------------------------ sessions, errors
 
@@ -366,7 +380,14 @@ class TrinoWarehouse(Warehouse):
 
     def _fetch_text(self, cursor: Any, text: str, *, of_rows: bool = True) -> list[dict[str, object]]:
         self._cursors[cursor] = of_rows
-        found = super()._fetch_text(cursor, self._begun(text))
+        try:
+            found = super()._fetch_text(cursor, self._begun(text))
+        except Exception as error:
+            # Only the table's statistics are not: to fail here would have the rows inserted once more.
+            if not (_name(error) == "HIVE_METASTORE_ERROR" and first_line(error).startswith(_BUT_STATISTICS)):
+                raise
+            log.warning("Hive's metastore did not take a table's statistics: %s", first_line(error))
+            found = []
         self._started(cursor)
         return found
 
@@ -618,7 +639,7 @@ class TrinoWarehouse(Warehouse):
         with self._staged(cursor, str(directory.absolute()), columns) as (outside, shared):
             source = query.subquery("q", copy=False)
             try:
-                (written,) = self._fetch(cursor, "append", table=outside, columns=list(columns), source=source)
+                written = self._fetch(cursor, "append", table=outside, columns=list(columns), source=source)
             except Exception as error:
                 if _name(error) == "TYPE_MISMATCH":
                     raise _changed(error) from error
@@ -627,9 +648,9 @@ class TrinoWarehouse(Warehouse):
                 raise
             files = shared.take(directory)
         arrived = _conform(files, schema, directory, batch_rows)
-        if arrived != written["rows"]:
+        if written and arrived != written[0]["rows"]:
             raise InputError(
-                f"Trino wrote {written['rows']} rows to {shared.uri}, and this worker finds {arrived} of them there: "
+                f"Trino wrote {written[0]['rows']} rows to {shared.uri}, and this worker finds {arrived} of them there: "
                 "give a staging place that both reach under that name."
             )
         return arrived
@@ -842,7 +863,7 @@ class TrinoWarehouse(Warehouse):
         try:
             self._rename(cursor, target if there else new, old if there else target)
         except Exception as error:
-            if self._connector(target) != "hive" or _name(error) not in _NO_RENAMES:
+            if self._connector(target) != "hive" or not _NO_RENAMES.search(first_line(error)):
                 raise
             log.info("The catalog %s renames no tables (%s).", target.catalog, first_line(error))
             self._publish_over(cursor, target, new, expected)
@@ -1018,7 +1039,13 @@ class TrinoWarehouse(Warehouse):
 
     def _rename(self, cursor: Any, table: exp.Table, name: exp.Table) -> None:
         with self._crossed_if_gone(table):
-            self._run(cursor, "rename_table", table=table, name=name)
+            try:
+                self._run(cursor, "rename_table", table=table, name=name)
+            except Exception as error:
+                # What is said where two rename at once. The metastore or database may also be down: that lasts longer.
+                if _name(error) in ("HIVE_METASTORE_ERROR", "JDBC_ERROR") and not _NO_RENAMES.search(first_line(error)):
+                    raise _Crossed(first_line(error)) from error
+                raise
 
     @contextmanager
     def _crossed_if_gone(self, table: exp.Table) -> Iterator[None]:
@@ -1055,34 +1082,51 @@ class TrinoWarehouse(Warehouse):
             self._tidy(cursor, target, self._beside(cursor, target), "")
         self._create_table(cursor, target, columns)
         if not delete_where or not self._rows_where(cursor, target, delete_where):
-            self._run(cursor, "insert_from", table=target, columns=list(columns), items=items, source=source)
+            try:
+                self._run(cursor, "insert_from", table=target, columns=list(columns), items=items, source=source)
+            except Exception as error:
+                if not _is_of_statistics(error):
+                    raise
+                self._rewrite(cursor, target, list(columns), items, source, exp.false(), key)
         elif self._is_in_snapshots(target):
             self._merge(cursor, target, list(columns), items, source, delete_where)
         else:
-            merged, mark = self._new(target, key or uuid.uuid4().hex)
-            version = self._version(cursor, target)
-            whole = self._columns(cursor, target)
-            given = {name.lower(): item for name, item in zip(columns, items, strict=True)}
-            everything = [
-                exp.alias_(given.get(name.lower(), exp.null()).unalias(), name, quoted=True) for name in whole
-            ]
-            self._run(cursor, "drop_table", table=merged)
-            try:
-                self._run_marked(
-                    cursor,
-                    "merged",
-                    mark,
-                    table=merged,
-                    columns=list(whole),
-                    target=target,
-                    condition=delete_where,
-                    items=everything,
-                    source=source,
-                )
-                self._swap(cursor, target, merged, expected=version)
-            finally:
-                with suppress(Exception):
-                    self._discard(cursor, target, merged)
+            self._rewrite(cursor, target, list(columns), items, source, delete_where, key)
+
+    def _rewrite(
+        self,
+        cursor: Any,
+        target: exp.Table,
+        columns: list[str],
+        items: Sequence[exp.Expression],
+        source: exp.Expression,
+        condition: object,
+        key: str,
+    ) -> None:
+        """Write a table anew without the rows that a condition means, with a source's, and publish that."""
+        from sqlglot import exp
+
+        merged, mark = self._new(target, key or uuid.uuid4().hex)
+        version = self._version(cursor, target)
+        whole = self._columns(cursor, target)
+        given = {name.lower(): item for name, item in zip(columns, items, strict=True)}
+        everything = [exp.alias_(given.get(name.lower(), exp.null()).unalias(), name, quoted=True) for name in whole]
+        try:
+            self._run_marked(
+                cursor,
+                "merged",
+                mark,
+                table=merged,
+                columns=list(whole),
+                target=target,
+                condition=condition,
+                items=everything,
+                source=source,
+            )
+            self._swap(cursor, target, merged, expected=version)
+        finally:
+            with suppress(Exception):
+                self._discard(cursor, target, merged)
 
     def _rows_where(self, cursor: Any, table: exp.Table, condition: Mapping[str, object]) -> int:
         present = {name.lower() for name in self._columns(cursor, table)}
@@ -1131,6 +1175,11 @@ def _digest(text: str) -> str:
 def _old(new: exp.Table) -> exp.Table:
     """Return the name that a table has while the new one, of that name, takes its place."""
     return table_of(*filter(None, (new.catalog, new.db)), f"{new.name}_old")
+
+
+def _is_of_statistics(error: Exception) -> bool:
+    """Return whether Trino cannot insert since it cannot read what Hive 4 knows of a column of times."""
+    return _name(error) == "HIVE_INVALID_METADATA" and "statistics" in first_line(error)
 
 
 def _is_of_files(error: Exception) -> bool:

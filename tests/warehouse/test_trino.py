@@ -34,7 +34,7 @@ def emptied(warehouse: TrinoWarehouse) -> None:
     with warehouse._session() as cursor:
         schemas = [unquote(str(row["schema_name"])) for row in warehouse._fetch(cursor, "schemas")]
         for schema in schemas:
-            if schema not in ("information_schema", "default", "system"):
+            if schema not in ("information_schema", "default", "system", "pg_catalog", "public"):
                 cursor.execute(f"DROP SCHEMA {quoted(schema)} CASCADE").fetchall()
 
 
