@@ -650,8 +650,8 @@ class TrinoWarehouse(Warehouse):
         arrived = _conform(files, schema, directory, batch_rows)
         if written and arrived != written[0]["rows"]:
             raise InputError(
-                f"Trino wrote {written[0]['rows']} rows to {shared.uri}, and this worker finds {arrived} of them there: "
-                "give a staging place that both reach under that name."
+                f"Trino wrote {written[0]['rows']} rows to {shared.uri}, and this worker finds {arrived} of them "
+                "there: give a staging place that both reach under that name."
             )
         return arrived
 
