@@ -26,6 +26,7 @@ from airflow_provider_automl.warehouse.base import (
     Query,
     Warehouse,
     _dotted,
+    _is_users_fault,
     _same_row,
     first_line,
     newest_rows,
@@ -64,6 +65,10 @@ _ESCAPES = str.maketrans(
 
 # What a server says of a place where it may not write.
 _UNWRITABLE = re.compile(r"denied|AccessControl|No FileSystem|mkdirs|(Unable|Failed) to create|annot create", re.I)
+
+
+class _GivenUp(BusyError):
+    """The engine gave a statement up, for reasons of its own."""
 
 
 class _Crossed(Exception):
@@ -120,7 +125,9 @@ class HiveWarehouse(Warehouse):
 
     #: The engine, for people.
     engine: ClassVar[str] = "Hive"
-    #: For each session. The last one: rows may hold ``${…}``, which must not be replaced by the server's properties.
+    #: For each session. No statistics of columns: Trino, on the same metastore, does not read those of a time, and
+    #: refuses to INSERT where there are some. The last one: rows may hold ``${…}``, which must not be replaced by the
+    #: server's properties.
     settings: ClassVar[dict[str, str]] = {
         "hive.resultset.use.unique.column.names": "false",
         "hive.local.time.zone": "UTC",
@@ -129,6 +136,7 @@ class HiveWarehouse(Warehouse):
         "hive.parquet.date.proleptic.gregorian": "true",
         "hive.parquet.date.proleptic.gregorian.default": "true",
         "hive.vectorized.execution.ptf.enabled": "false",
+        "hive.stats.column.autogather": "false",
         "hive.variable.substitute": "false",
     }
     #: Neutral types that become another one here.
@@ -162,15 +170,25 @@ class HiveWarehouse(Warehouse):
         target = self._qualified(table)
         if row.get(key) is None:
             raise InputError(f"A row of {table} needs a value for {key}.")
-        with self._explained(table), self._session(write=True) as cursor:
-            columns = self._columns(cursor, target)
-            wanted = self._spelled(columns, row, table)
-            (own_key,) = self._spelled(columns, {key: row[key]}, table)
-            found = self._fetch(cursor, "select", columns=list(columns), source=target, condition={own_key: row[key]})
-            if any(_same_row(other, wanted) for other in newest_rows(found)):
-                return "unchanged"
-            self._run(cursor, "insert", table=target, columns=list(wanted), items=list(wanted.values()))
-            return "replaced" if found else "inserted"
+        deadline = time.monotonic() + min(self.lock_timeout, _CONFLICT_TIMEOUT)
+        while True:
+            try:
+                with self._explained(table), self._session(write=True) as cursor:
+                    return self._record(cursor, table, target, row, key)
+            except _GivenUp:  # as Spark does when two insert into the same table; what is there now decides
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(random.uniform(0.05, 0.5))
+
+    def _record(self, cursor: Cursor, table: str, target: exp.Table, row: Mapping[str, object], key: str) -> str:
+        columns = self._columns(cursor, target)
+        wanted = self._spelled(columns, row, table)
+        (own_key,) = self._spelled(columns, {key: row[key]}, table)
+        found = self._fetch(cursor, "select", columns=list(columns), source=target, condition={own_key: row[key]})
+        if any(_same_row(other, wanted) for other in newest_rows(found)):
+            return "unchanged"
+        self._run(cursor, "insert", table=target, columns=list(wanted), items=list(wanted.values()))
+        return "replaced" if found else "inserted"
 
     def _load(
         self, files: list[Path], target: exp.Table, *, mode: Mode, key: str, delete_where: dict[str, object]
@@ -216,18 +234,23 @@ class HiveWarehouse(Warehouse):
     ) -> None:
         self._create_table(cursor, target, columns)
         deadline = time.monotonic() + min(self.lock_timeout, _CONFLICT_TIMEOUT)
-        while delete_where:
+        while True:
             try:
                 version = self._version(cursor, target)
                 with self._crossed_if(partial(self._is_new, cursor, target, version)):
-                    if not self._fetch(cursor, "count_where", source=target, condition=delete_where)[0]["n"]:
-                        break
+                    if not delete_where or not self._matching(cursor, target, delete_where):
+                        self._run(cursor, "append", table=target, columns=list(columns), source=staging)
+                        return
                     self._merge(cursor, target, columns, staging, merged, delete_where, mark)
                 self._swap(cursor, merged, target, expected=version)
                 return
             except _Crossed as error:
+                if not delete_where:
+                    raise BusyError(f"Another session changed {_dotted(target)} meanwhile: {error}") from error
                 self._await_turn(cursor, target, error, deadline)
-        self._run(cursor, "append", table=target, columns=list(columns), source=staging)
+
+    def _matching(self, cursor: Cursor, table: exp.Table, condition: dict[str, object]) -> int:
+        return int(str(self._fetch(cursor, "count_where", source=table, condition=condition)[0]["n"]))
 
     def _merge(
         self,
@@ -277,20 +300,21 @@ class HiveWarehouse(Warehouse):
 
         kinds = self._storable(neutral_columns(schema))
         items = [_from_text(exp.column(f"c{i}"), kind) for i, kind in enumerate(kinds.values())]
-        # sqlglot would take a second a thousand rows to build and print what is put in here.
-        marker = exp.column("automl_rows")
-        rows_of = exp.Subquery(
-            this=exp.select(
-                exp.Aliases(
-                    this=exp.Anonymous(this="INLINE", expressions=[exp.Anonymous(this="ARRAY", expressions=[marker])]),
-                    expressions=[exp.to_identifier(f"c{i}") for i in range(len(kinds))],
-                )
-            ),
-            alias=exp.TableAlias(this=exp.to_identifier("q")),
-        )
+        rows_of = self._rows_of([f"c{i}" for i in range(len(kinds))])
         text = sql.render("insert_rows", self.dialect, table=table, columns=list(kinds), items=items, rows=rows_of)
+        # sqlglot would take a second a thousand rows to build and print what is put in here.
         head, tail = text.rsplit("automl_rows", 1)
-        return head + ", ".join(rows) + tail
+        return head + ", ".join(self._row_word + row for row in rows) + tail
+
+    #: What stands before a row in parentheses.
+    _row_word: ClassVar[str] = "STRUCT"
+
+    def _rows_of(self, names: list[str]) -> exp.Expression:
+        """Return a table of rows, which stand where it says ``automl_rows``."""
+        from sqlglot import exp
+
+        listed = ", ".join(names)
+        return exp.Var(this=f"(SELECT INLINE(ARRAY(automl_rows)) AS ({listed})) AS q")
 
     def _insert_files(
         self, cursor: Cursor, table: exp.Table, columns: dict[str, str], files: list[Path], mark: dict[str, object]
@@ -537,10 +561,11 @@ class HiveWarehouse(Warehouse):
         except AutoMLError:
             raise
         except Exception as error:
-            if _UNWRITABLE.search(str(error)) or uri.rpartition(":")[2] in str(error):
+            said = first_line(error)
+            if not _is_users_fault(error) and (_UNWRITABLE.search(said) or uri.rpartition(":")[2] in said):
                 raise InputError(
                     f"{self.engine}'s servers cannot write to {uri}, which this worker can: set the connection's "
-                    f"staging to a place that both reach: {first_line(error)}"
+                    f"staging to a place that both reach: {said}"
                 ) from error
             raise
 
@@ -584,7 +609,7 @@ class HiveWarehouse(Warehouse):
                 self._prepare(cursor)
                 yield cursor
             except OperationalError as error:
-                raise BusyError(f"{self.engine} gave a statement up: {first_line(error)[:2000]}") from error
+                raise _GivenUp(f"{self.engine} gave a statement up: {first_line(error)[:2000]}") from error
             finally:
                 self._cursors.discard(cursor)
 
@@ -753,7 +778,7 @@ def _quoted(text: str) -> str:
 
 
 def _literal_rows(batch: pa.RecordBatch) -> Iterator[str]:
-    """Yield each row as ``STRUCT('1', 'a', NULL)``."""
+    """Yield each row as ``('1', 'a', NULL)``."""
     from airflow_provider_automl.warehouse.types import driver_rows
 
     def literal(value: object) -> str:
@@ -761,7 +786,7 @@ def _literal_rows(batch: pa.RecordBatch) -> Iterator[str]:
         return "NULL" if text is None else _quoted(text)
 
     for row in driver_rows(batch):
-        yield "STRUCT(" + ", ".join(map(literal, row)) + ")"
+        yield "(" + ", ".join(map(literal, row)) + ")"
 
 
 def _as_text(value: object) -> str | None:

@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_automl.errors import AutoMLError
 from airflow_provider_automl.sql.names import table_of
-from airflow_provider_automl.warehouse.hive import HiveWarehouse, _quoted
+from airflow_provider_automl.warehouse.base import _is_users_fault, first_line
+from airflow_provider_automl.warehouse.hive import HiveWarehouse, _Crossed, _quoted
 from airflow_provider_automl.warehouse.hiveserver2 import Cursor, task_context, task_name
 
 if TYPE_CHECKING:
@@ -76,9 +78,23 @@ class SparkWarehouse(HiveWarehouse):
         cursor.execute(f"INSERT OVERWRITE DIRECTORY {_quoted(uri)} USING PARQUET {query}")
         return table_of("parquet", uri)
 
+    #: VALUES, of which Spark takes twenty thousand rows in a quarter of the time of as many STRUCTs.
+    _row_word: ClassVar[str] = ""
+
+    def _rows_of(self, names: list[str]) -> exp.Expression:
+        from sqlglot import exp
+
+        return exp.Var(this=f"VALUES automl_rows AS q({', '.join(names)})")
+
     def _version(self, cursor: Cursor, table: exp.Table) -> object:
-        with self._crossed_if(lambda: not self._found(cursor, table)):
+        try:
             found = self._fetch(cursor, "paths", source=table)
+        except AutoMLError:
+            raise
+        except Exception as error:
+            if _is_users_fault(error) and self._found(cursor, table):
+                raise
+            raise _Crossed(first_line(error)) from error  # the files went while they were read
         return sorted(str(row["path"]).rpartition("/")[2] for row in found)
 
     def _refuse_ill(self, cursor: Cursor) -> None:
