@@ -58,10 +58,12 @@ class Query:
         from sqlglot.errors import SqlglotError
 
         try:
-            statements = [item for item in parse(self.sql, dialect=dialect) if item is not None]
+            parsed = parse(self.sql, dialect=dialect)
         except SqlglotError as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"The query cannot be read as {dialect} SQL: {reason}") from error
+        # A comment after the last semicolon is one of its own.
+        statements = [item for item in parsed if item is not None and not isinstance(item, exp.Semicolon)]
         if len(statements) != 1:
             raise InputError(f"A query must be exactly one SELECT statement; found {len(statements)} statements.")
         (tree,) = statements
