@@ -76,6 +76,9 @@ _OTHERWISE: dict[str, dict[str, object]] = {
     "columns": {"name": "golden_view"},
     "definition": {"name": '"golden"."census"'},
     "create_staging": {"table": "pg_temp.automl_staging"},
+    "hive/rename_table": {"name": "golden.census2"},  # a bare name would be in the session's schema
+    "spark/rename_table": {"name": "golden.census2"},
+    "trino/rename_table": {"name": "golden.census2"},
 }
 
 
@@ -88,7 +91,7 @@ def statement(name: str, engine: str) -> exp.Expression:
     """A query with the fixed parameters."""
     own = ROOT / engine / f"{name}.sql"
     path = own if own.is_file() else ROOT / f"{name}.sql"
-    given = _PARAMETERS | _OTHERWISE.get(name, {})
+    given = _PARAMETERS | _OTHERWISE.get(name, {}) | _OTHERWISE.get(f"{engine}/{name}", {})
     tree = parse_one(path.read_text(encoding="utf-8"), dialect="duckdb")
     found: dict[str, object] = {}
     for node in tree.walk():

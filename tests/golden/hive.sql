@@ -291,7 +291,7 @@ WHERE
   AND `hours-per-week` IS NULL;
 
 -- rename_table
-ALTER TABLE `golden`.`census` RENAME TO `census2`;
+ALTER TABLE `golden`.`census` RENAME TO `golden`.`census2`;
 
 -- sample
 SELECT

@@ -276,7 +276,7 @@ WHERE
 SELECT DISTINCT INPUT_FILE_NAME() AS path FROM `golden`.`census`;
 
 -- rename_table
-ALTER TABLE `golden`.`census` RENAME TO `census2`;
+ALTER TABLE `golden`.`census` RENAME TO `golden`.`census2`;
 
 -- sample
 SELECT

@@ -211,9 +211,6 @@ DROP TABLE IF EXISTS "golden"."census";
 -- drop_view
 DROP VIEW IF EXISTS "golden_view";
 
--- end_query
-CALL system.runtime.kill_query(query_id => ?, message => ?);
-
 -- files
 CREATE TABLE "golden"."census" (
   "record_id" VARCHAR,
@@ -345,7 +342,7 @@ SELECT DISTINCT "$path" AS path FROM "golden"."census";
 SELECT 1 AS found FROM "golden"."census" LIMIT 0;
 
 -- rename_table
-ALTER TABLE "golden"."census" RENAME TO "census2";
+ALTER TABLE "golden"."census" RENAME TO "golden"."census2";
 
 -- replace
 CREATE OR REPLACE TABLE "golden"."census" AS

@@ -50,7 +50,7 @@ def test_everything_must_be_given_and_nothing_else() -> None:
         (dt.date(2026, 1, 2), "CAST('2026-01-02' AS DATE)"),
         (
             dt.datetime(2026, 1, 2, 3, tzinfo=dt.timezone(dt.timedelta(hours=2))),
-            "CAST('2026-01-02 01:00:00' AS TIMESTAMP)",
+            "CAST('2026-01-02 01:00:00' AS TIMESTAMP(6))",
         ),
     ],
 )
