@@ -15,14 +15,14 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._census import census_files, home
 from benchmarks._measure import Results, compare, compare_each, peak_rss, scratch, seconds
-from tests.engines import Facts, Missing, engine
+from tests.engines import Missing, engine
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,23 +85,17 @@ def hook_of(conn_id: str) -> Any:
 @contextmanager
 def started(name: str, rows: int) -> Iterator[Engine]:
     """An engine's server, for a ``with`` block."""
-    with engine(name) as facts:
-        staging = Path(tempfile.mkdtemp(prefix="staging-", dir=scratch("warehouse")))
+    with engine(name) as facts, tempfile.TemporaryDirectory(prefix="staging-", dir=scratch("warehouse")) as directory:
+        connection = {"host": "127.0.0.1", "port": facts["port"]}
+        staging: Path | None = Path(directory)
         if name == "postgres":
-            yield Engine(name, {"conn_type": "postgres", **_address(facts), "login": "postgres"}, None, rows)
+            connection |= {"conn_type": "postgres", "login": facts["login"], "schema": facts["schema"]}
+            staging = None
         elif name == "hive":
-            extra = {"run_set_variable_statements": "false"}
-            yield Engine(name, {"conn_type": "hiveserver2", **_address(facts), "extra": extra}, staging, rows)
+            connection |= {"conn_type": "hiveserver2", "extra": {"run_set_variable_statements": "false"}}
         else:
-            extra = {"catalog": "files"}
-            login = {"login": "bench", "schema": "bench", "extra": extra}
-            yield Engine(name, {"conn_type": "trino", **_address(facts), **login}, staging, rows)
-        with suppress(OSError):
-            staging.rmdir()
-
-
-def _address(facts: Facts) -> dict[str, Any]:
-    return {"host": facts.get("host", "127.0.0.1"), "port": facts["port"], "schema": facts.get("schema", "default")}
+            connection |= {"conn_type": "trino", "login": "bench", "schema": "bench", "extra": {"catalog": "files"}}
+        yield Engine(name, connection, staging, rows)
 
 
 # ---------------------------------------------------------------------------------------------------- rows in

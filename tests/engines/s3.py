@@ -45,6 +45,6 @@ class S3(Server):
             lambda: listens(port),
             env={"PYTHONPATH": packages("moto")},
         )
-        request = urllib.request.Request(f"{self.facts['endpoint']}/{_BUCKET}", method="PUT")
+        request = urllib.request.Request(f"{self.facts['endpoint']}/{self.facts['bucket']}", method="PUT")
         with suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=60):
             pass
