@@ -98,9 +98,10 @@ class HiveWarehouse(Warehouse):
     **Publishing.** Hive without ACID tables has no transaction. A load fills a staging table in the target's schema;
     then the old table is renamed aside, the staging table is renamed to the target's name, and the old one is dropped.
     Each rename is one transaction of the metastore. Until the first, whatever fails leaves the old table as it was.
-    Between the two (MEASURED) the name is missing: a query that starts then fails with "table not found"; none ever
-    sees some of the rows. (``INSERT OVERWRITE`` would show readers an empty or a partial table instead, and would lose
-    the old rows if the server died in it.) A query that was already running may fail when the old table's files go.
+    Between the two, for some tenths of a second, the name is missing: a query that starts then fails with "table not
+    found"; none ever sees some of the rows. (``INSERT OVERWRITE`` would show readers an empty or a partial table
+    instead, and would lose the old rows if the server died in it.) A query that was already running may fail when the
+    old table's files go.
     A client killed between the two leaves both tables whole, under other names: the next load of the same target puts
     the old one back, then goes on. Of two that publish the same table, the later one stays. A view is refused.
 
@@ -108,7 +109,8 @@ class HiveWarehouse(Warehouse):
     files of an external one stay where they are.
 
     **Appending.** One ``INSERT``. With ``delete_where`` and rows that it means, a table like the old one is filled and
-    published as above, since Hive's plain tables have no ``DELETE``; again, if another session's rows came meanwhile.
+    published as above, since Hive's plain tables have no ``DELETE``; again, if another session's rows came meanwhile
+    (those that come in the very moment of a rename may be lost with the old table).
     An ``INSERT`` whose answer was lost may have been done: a retry with ``delete_where`` replaces those rows.
 
     **Recording.** A row is inserted unless the newest row of that key, by ``recorded_at``, is the same. Another one is

@@ -193,20 +193,26 @@ class Cursor:
         """
         from TCLIService import ttypes
 
-        def ask() -> Any:
-            request = ttypes.TFetchResultsReq(
-                operationHandle=self._cursor._operationHandle,
-                orientation=ttypes.TFetchOrientation.FETCH_NEXT,
-                maxRows=rows,
-            )
-            answer = self._connection.client.FetchResults(request)
-            if answer.status.statusCode != ttypes.TStatusCode.SUCCESS_STATUS:
-                raise _failure(str(answer.status.errorMessage), answer.status.sqlState)
-            return answer.results.columns
+        client = self._connection.client
+        request = ttypes.TFetchResultsReq(
+            operationHandle=self._cursor._operationHandle,
+            orientation=ttypes.TFetchOrientation.FETCH_NEXT,
+            maxRows=rows,
+        )
 
+        def answer() -> Any:
+            found = client.recv_FetchResults()
+            if found.status.statusCode != ttypes.TStatusCode.SUCCESS_STATUS:
+                raise _failure(str(found.status.errorMessage), found.status.sqlState)
+            return found.results.columns
+
+        # One request is always ahead: the server makes the next batch while this side reads the last one.
+        self._guarded(lambda: client.send_FetchResults(request))
         while True:
-            batch = _record_batch(self._guarded(ask), schema)
+            self._guarded(lambda: client.send_FetchResults(request))
+            batch = _record_batch(self._guarded(answer), schema)
             if not batch.num_rows:
+                self._guarded(answer)
                 return
             yield batch
 

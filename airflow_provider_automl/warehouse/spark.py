@@ -22,7 +22,10 @@ class SparkWarehouse(HiveWarehouse):
 
     **Publishing** is Hive's, in the session catalog (a Hive metastore, or Spark's own): each rename is one change of
     the catalog, but moves the table's directory as well, which on an object store copies its files. Between the two
-    renames (MEASURED) the name is missing. Tables of other catalogs are not reached.
+    renames, for some tenths of a second on a disk, the name is missing. Tables of other catalogs are not reached.
+
+    **Writing at once.** Two INSERTs into one table share a directory for what is not committed yet: one may break the
+    other. A record, and an append with ``delete_where``, then look again at what is there, and go on from that.
 
     **Types.** Times without zone are TIMESTAMP_NTZ, times with zone are Spark's TIMESTAMP; the session's zone is UTC.
     Arrays, maps and structs are read as JSON text, VARIANT and intervals as text.
