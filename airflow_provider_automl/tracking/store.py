@@ -54,8 +54,8 @@ class TrackingTables:
     def read(self, table: str, **where: Any) -> list[dict[str, Any]]:
         """The rows whose columns equal ``where``, oldest first; empty where the table is missing.
 
-        Of rows with one ``record_id`` only the newest counts: where the engine has no transactions, it lies beside those
-        that it supersedes. Rows without a ``record_id`` were not written by us, and all count.
+        Of rows with one ``record_id`` only the newest counts: where the engine has no transactions, it lies beside
+        those that it supersedes. Rows without a ``record_id`` were not written by us, and all count.
         """
         name = self.name(table)
         if not self.warehouse.exists(name):

@@ -72,6 +72,7 @@ _NO_RENAMES = re.compile(r"not (yet )?support")
 # The queries that read or write a user's rows: what a person wants to watch.
 _OF_ROWS = frozenset(
     {"append", "insert", "insert_from", "insert_rows", "create_as", "create_marked_as", "replace", "merge", "merged"}
+    | {"count"}
 )
 
 # Seconds in which the server must have taken the word to cancel: Airflow gives a killed task five.
@@ -766,7 +767,7 @@ class TrinoWarehouse(Warehouse):
             with self._session(write=True) as cursor:
                 self._run_marked(cursor, "create_marked", mark, table=new, columns=kinds)
                 rows = self._insert(cursor, new, list(columns), parquet_batches(files))
-                if (found := self._count(cursor, new)) != rows:
+                if (found := self._arrived(cursor, new)) != rows:
                     raise BusyError(
                         f"Trino finds {found} of {rows} rows in {new.db}.{new.name}: another process that does the "
                         "same load at the same time may be why."
@@ -780,12 +781,17 @@ class TrinoWarehouse(Warehouse):
         with tempfile.TemporaryDirectory(prefix="automl-") as scratch, self._session(write=True) as cursor:
             readable, rows = _for_hive(files, columns, Path(scratch))
             with self._staged(cursor, f"{target.sql()} {mark.load}", columns, readable) as (outside, shared):
-                if (found := self._count(cursor, outside)) != rows:
+                if (found := self._arrived(cursor, outside)) != rows:
                     raise InputError(
                         f"Trino finds {found} of {rows} rows in {shared.uri}, where this worker wrote them: give a "
                         "staging place that both reach under that name."
                     )
                 yield outside, items, rows
+
+    def _arrived(self, cursor: Any, table: exp.Table) -> int:
+        """Return the number of rows of a table of ours; the link stays with the query that brings them."""
+        (row,) = self._fetch_text(cursor, sql.render("count", self.dialect, source=table), of_rows=False)
+        return int(str(row["n"]))
 
     def _insert(self, cursor: Any, table: exp.Table, columns: list[str], batches: Iterator[pa.RecordBatch]) -> int:
         """Insert by statements of as many rows as one may hold.
