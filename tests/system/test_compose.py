@@ -11,7 +11,7 @@ from tests.system.conftest import python, rows
 from tests.system.mail import Mailbox
 from tests.system.server import REPO, AirflowServer
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1200)]  # the servers are started in the first test
 
 
 @pytest.fixture(scope="module")
