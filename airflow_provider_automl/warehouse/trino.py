@@ -10,12 +10,15 @@ import tempfile
 import threading
 import time
 import uuid
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -350,14 +353,16 @@ class TrinoWarehouse(Warehouse):
             tags += [tag for tag in self._task.tags if tag not in tags]
         return connection
 
-    def _cursor(self, connection: Any) -> Any:
+    def _cursor(self, connection: Any, *, raw: bool = False) -> Any:
+        """Return a cursor that :meth:`cancel` knows; a raw one gives values as they come, as JSON has them."""
+
         def told(stats: Mapping[str, object]) -> None:
             self._started(cursor)
 
         try:
-            cursor = connection.cursor(stats_callback=told)
+            cursor = connection.cursor(legacy_primitive_types=raw, stats_callback=told)
         except TypeError:  # a client that does not tell of a query before it is done
-            cursor = connection.cursor()
+            cursor = connection.cursor(legacy_primitive_types=raw)
         self._cursors[cursor] = False
         return cursor
 
@@ -396,9 +401,22 @@ class TrinoWarehouse(Warehouse):
         text = sql.render(template, self.dialect, **params)
         return self._fetch_text(cursor, text, of_rows=template in _OF_ROWS)
 
-    def _stream(self, cursor: Any, text: str, batch_rows: int) -> Iterator[list[tuple[Any, ...]]]:
-        self._cursors[cursor] = True
-        yield from super()._stream(cursor, self._begun(text), batch_rows)
+    def _batches(self, cursor: Any, text: str, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """As they come, since the client's Python values take longer than all else; one batch is always on its way."""
+        raw = self._cursor(cursor.connection, raw=True)
+        self._cursors[raw] = True
+        try:
+            raw.execute(self._begun(text))
+            with ThreadPoolExecutor(1) as pool:
+                coming = pool.submit(lambda: list(islice(raw, batch_rows)))
+                while rows := coming.result():
+                    coming = pool.submit(lambda: list(islice(raw, batch_rows)))
+                    yield _from_json(rows, schema)
+            self._started(raw)
+        finally:
+            self._cursors.pop(raw, None)
+            with suppress(Exception):
+                raw.close()
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -1275,6 +1293,36 @@ def _typed(value: exp.Expression, kind: str, *, from_text: bool = False) -> exp.
     if kind == "VARCHAR" and from_text:
         return value
     return exp.cast(value, exp.DataType.build(kind, dialect="duckdb"))
+
+
+def _from_json(rows: list[list[Any]], schema: pa.Schema) -> pa.RecordBatch:
+    """Return rows as Trino's JSON has them: what has no number there is text, bytes are Base64."""
+    import pyarrow as pa
+    import pyarrow.types as t
+
+    arrays = []
+    for values, field in zip(zip(*rows, strict=True), schema, strict=True):
+        kind = field.type
+        if t.is_binary(kind):
+            array = pa.array([None if value is None else b64decode(value) for value in values], kind)
+        elif t.is_floating(kind):
+            try:
+                array = pa.array(values, kind)
+            except (pa.ArrowInvalid, pa.ArrowTypeError):  # NaN and the infinities
+                array = pa.array([None if value is None else float(value) for value in values], kind)
+        elif t.is_timestamp(kind) or t.is_decimal(kind) or t.is_date(kind):
+            texts = pa.array(values, pa.string())
+            try:
+                array = texts.cast(pa.timestamp("us")).cast(kind) if t.is_timestamp(kind) else texts.cast(kind)
+            except pa.ArrowInvalid as error:
+                raise InputError(
+                    f"The column {field.name!r} holds a value that {kind} cannot: {first_line(error)}. Leave it out, "
+                    "or make text of it in a query."
+                ) from error
+        else:
+            array = pa.array(values, kind)
+        arrays.append(array)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _rows_as_json(batch: pa.RecordBatch) -> Iterator[str]:

@@ -350,6 +350,8 @@ class TestTrinoHive(OnEngine):
         assert server.get(links)["extra_links"]["Query"] == first
         os.kill(server.xcom(dag_id, run_id, "train", "process"), signal.SIGKILL)
         second = linked(other_than=first)
-        assert ended(first) == "ADMINISTRATIVELY_KILLED"  # by the retry
+        assert ended(first) == "USER_CANCELED"
+        told = f"The query {urlsplit(first).query} of a killed predecessor still runs: it is ended."
+        assert told in server.task_log(dag_id, run_id, "train")
         server.mark(dag_id, run_id, "train", "failed")
         assert ended(second) == "USER_CANCELED"
