@@ -99,9 +99,9 @@ class HiveWarehouse(Warehouse):
     then the old table is renamed aside, the staging table is renamed to the target's name, and the old one is dropped.
     Each rename is one transaction of the metastore. Until the first, whatever fails leaves the old table as it was.
     Between the two, for some tenths of a second, the name is missing: a query that starts then fails with "table not
-    found"; none ever sees some of the rows. (``INSERT OVERWRITE`` would show readers an empty or a partial table
-    instead, and would lose the old rows if the server died in it.) A query that was already running may fail when the
-    old table's files go.
+    found", and one that was planned before may fail, or find nothing at all, since the files are elsewhere: an unload
+    and a count look again. None ever sees some of the rows. (``INSERT OVERWRITE`` would show readers an empty or a
+    partial table for longer, and would lose the old rows if the server died in it.)
     A client killed between the two leaves both tables whole, under other names: the next load of the same target puts
     the old one back, then goes on. Of two that publish the same table, the later one stays. A view is refused.
 
@@ -190,6 +190,10 @@ class HiveWarehouse(Warehouse):
         if any(_same_row(other, wanted) for other in newest_rows(found)):
             return "unchanged"
         self._run(cursor, "insert", table=target, columns=list(wanted), items=list(wanted.values()))
+        if not self._keeps_inserts:
+            now = self._fetch(cursor, "select", columns=list(columns), source=target, condition={own_key: row[key]})
+            if not any(_same_row(other, wanted) for other in now):
+                raise _GivenUp(f"{self.engine} lost a row of {table} that it had taken.")
         return "replaced" if found else "inserted"
 
     def _load(
@@ -240,16 +244,19 @@ class HiveWarehouse(Warehouse):
             try:
                 version = self._version(cursor, target)
                 with self._crossed_if(partial(self._is_new, cursor, target, version)):
-                    if not delete_where or not self._matching(cursor, target, delete_where):
+                    if self._keeps_inserts and not (delete_where and self._matching(cursor, target, delete_where)):
                         self._run(cursor, "append", table=target, columns=list(columns), source=staging)
                         return
                     self._merge(cursor, target, columns, staging, merged, delete_where, mark)
                 self._swap(cursor, merged, target, expected=version)
                 return
             except _Crossed as error:
-                if not delete_where:
+                if not delete_where and self._keeps_inserts:
                     raise BusyError(f"Another session changed {_dotted(target)} meanwhile: {error}") from error
                 self._await_turn(cursor, target, error, deadline)
+
+    #: Whether an INSERT that went well has its rows in the table, whoever else inserts at that moment.
+    _keeps_inserts: ClassVar[bool] = True
 
     def _matching(self, cursor: Cursor, table: exp.Table, condition: dict[str, object]) -> int:
         return int(str(self._fetch(cursor, "count_where", source=table, condition=condition)[0]["n"]))
@@ -271,7 +278,10 @@ class HiveWarehouse(Warehouse):
             f"CREATE TABLE {self._text(merged)} LIKE {self._text(target)} "
             f"TBLPROPERTIES ({_quoted(_MARK)}={_quoted(json.dumps(mark))})"
         )
-        self._run(cursor, "keep", table=merged, columns=whole, source=target, condition=delete_where)
+        if delete_where:
+            self._run(cursor, "keep", table=merged, columns=whole, source=target, condition=delete_where)
+        else:
+            self._run(cursor, "append", table=merged, columns=whole, source=target)
         self._run(cursor, "append", table=merged, columns=list(columns), source=staging)
 
     def _insert(self, cursor: Any, table: exp.Table, columns: list[str], batches: Iterator[pa.RecordBatch]) -> int:
@@ -507,8 +517,8 @@ class HiveWarehouse(Warehouse):
             rows = self._unload_files(cursor, query, columns, path)
         else:
             rows = self._unload_batches(cursor, query, columns, path, batch_rows)
-        if not rows:
-            self._refuse_ill(cursor)
+        if not rows and self._count(cursor, query.subquery("q")):
+            raise BusyError(f"{self.engine} read nothing where there are rows: the table was being replaced.")
         return rows
 
     def _unload_batches(
@@ -580,9 +590,11 @@ class HiveWarehouse(Warehouse):
         return table
 
     def _count(self, cursor: Any, source: exp.Expression) -> int:
+        """As the base's; nothing is believed only when it is said twice, by a server that is well."""
         count = super()._count(cursor, source)
         if not count:
             self._refuse_ill(cursor)
+            count = super()._count(cursor, source)
         return count
 
     def _refuse_ill(self, cursor: Cursor) -> None:
@@ -664,10 +676,15 @@ class HiveWarehouse(Warehouse):
             return super()._source(source)
         source.parse(self.dialect)  # refuses what is no query
         with_text, text = _split(source.sql, self.dialect)
+        if with_text and self._nests_with:
+            with_text, text = "", f"WITH {with_text} {text}"
         query = exp.Subquery(this=exp.Var(this=text + "\n"), alias=exp.TableAlias(this=exp.to_identifier("q")))
         if with_text:
             query.set("with_", exp.With(expressions=[exp.Var(this=with_text)]))
         return query
+
+    #: Whether a subquery may begin with WITH; else sqlglot moves that to the front of the statement.
+    _nests_with: ClassVar[bool] = False
 
     def _describe(self, cursor: Any, source: exp.Expression) -> list[tuple[str, str]]:
         """Ask for no rows, and read the types that the server tells."""

@@ -24,8 +24,9 @@ class SparkWarehouse(HiveWarehouse):
     the catalog, but moves the table's directory as well, which on an object store copies its files. Between the two
     renames, for some tenths of a second on a disk, the name is missing. Tables of other catalogs are not reached.
 
-    **Writing at once.** Two INSERTs into one table share a directory for what is not committed yet: one may break the
-    other. A record, and an append with ``delete_where``, then look again at what is there, and go on from that.
+    **Writing at once.** Two INSERTs into one table share a directory for what is not committed yet: one may fail, or
+    go well and leave no row, because of the other. So an append always fills a table like the old one and publishes
+    it, and a record looks whether its row is there, and else inserts it again.
 
     **Types.** Times without zone are TIMESTAMP_NTZ, times with zone are Spark's TIMESTAMP; the session's zone is UTC.
     Arrays, maps and structs are read as JSON text, VARIANT and intervals as text.
@@ -42,6 +43,8 @@ class SparkWarehouse(HiveWarehouse):
     }
     narrower: ClassVar[dict[str, str]] = {"NULL": "VARCHAR", "HUGEINT": "DECIMAL(38,0)"}
     by_cursor = re.compile(r"(?!)")
+    _nests_with: ClassVar[bool] = True
+    _keeps_inserts: ClassVar[bool] = False
     _table_name = re.compile(r"[A-Za-z0-9_]+")
     _table_characters = "letters from a to z, digits and _"
     _column_name = re.compile(r"[^\n]+")
