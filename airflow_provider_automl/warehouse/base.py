@@ -384,21 +384,23 @@ class Warehouse:
         """Write a query's rows to a Parquet file."""
         import pyarrow.parquet as pq
 
-        from airflow_provider_automl.warehouse.types import arrow_schema, record_batch
+        from airflow_provider_automl.warehouse.types import arrow_schema
 
         schema = arrow_schema(columns)
         rows = 0
         with pq.ParquetWriter(path, schema) as writer:  # type: ignore[no-untyped-call]
-            for batch in self._stream(cursor, sql.to_text(query, self.dialect), batch_rows):
-                writer.write_batch(record_batch(batch, schema))
-                rows += len(batch)
+            for batch in self._batches(cursor, sql.to_text(query, self.dialect), schema, batch_rows):
+                writer.write_batch(batch)
+                rows += batch.num_rows
         return rows
 
-    def _stream(self, cursor: Any, text: str, batch_rows: int) -> Iterator[list[tuple[Any, ...]]]:
+    def _batches(self, cursor: Any, text: str, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Yield a query's rows in batches, none of them empty."""
+        from airflow_provider_automl.warehouse.types import record_batch
+
         cursor.execute(text)
-        while batch := cursor.fetchmany(batch_rows):
-            yield batch
+        while rows := cursor.fetchmany(batch_rows):
+            yield record_batch(rows, schema)
 
     def _load(
         self, files: list[Path], target: exp.Table, *, mode: Mode, key: str, delete_where: dict[str, object]
