@@ -431,6 +431,7 @@ class Warehouse:
             self._write(prepare)
             with self._session(write=True) as cursor:
                 rows = self._insert(cursor, staging, list(columns), parquet_batches(files))
+            log.info("Publishing %d rows as %s", rows, _dotted(target))
             self._write(publish)
         except BaseException:
             with suppress(Exception):

@@ -217,6 +217,7 @@ class HiveWarehouse(Warehouse):
                     rows = self._insert_files(cursor, staging, columns, files, mark)
                 if (arrived := self._count(cursor, staging)) != rows:
                     raise BusyError(f"{self.engine} stored {arrived} of {rows} rows: {_dotted(target)} is as it was.")
+                log.info("Publishing %d rows as %s", rows, _dotted(target))
                 if mode == "append":
                     self._append_to(cursor, target, columns, staging, merged, delete_where, mark)
                 else:

@@ -232,6 +232,7 @@ class PostgresWarehouse(Warehouse):
             self._run(cursor, "create_staging", table=staging, columns=columns)
             rows = self._insert(cursor, staging, list(columns), parquet_batches(files, 65536))
             self._lock(cursor, target)
+            log.info("Publishing %d rows as %s.%s", rows, target.db, target.name)
             if mode == "append":
                 self._append(cursor, target, columns, staging, delete_where)
             elif mode == "overwrite" and (old := self._definition(cursor, target)) == self._definition(cursor, staging):

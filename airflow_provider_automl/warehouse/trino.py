@@ -761,6 +761,7 @@ class TrinoWarehouse(Warehouse):
                 if source is not new and mode != "append" and not self._is_in_snapshots(target):
                     with self._session(write=True) as cursor:
                         self._run_marked(cursor, "create_marked_as", mark, table=new, source=source, items=items)
+                log.info("Publishing %d rows as %s.%s", rows, target.db, target.name)
                 self._write(lambda cursor: publish(cursor, source, items))
             return rows
         finally:
