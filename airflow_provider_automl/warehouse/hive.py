@@ -48,6 +48,9 @@ log = logging.getLogger(__name__)
 _INSERT_CHARACTERS = 500_000
 _INSERT_VALUES = 60_000
 
+# How many characters of a text may want a backslash before it goes in Base64.
+_ESCAPED = 1000
+
 # The property of tables that are ours: JSON that says whose, and since when.
 _MARK = "automl_mark"
 
@@ -218,6 +221,7 @@ class HiveWarehouse(Warehouse):
                 if (arrived := self._count(cursor, staging)) != rows:
                     raise BusyError(f"{self.engine} stored {arrived} of {rows} rows: {_dotted(target)} is as it was.")
                 log.info("Publishing %d rows as %s", rows, _dotted(target))
+                log.info("Publishing %d rows as %s", rows, _dotted(target))
                 if mode == "append":
                     self._append_to(cursor, target, columns, staging, merged, delete_where, mark)
                 else:
@@ -288,31 +292,37 @@ class HiveWarehouse(Warehouse):
     def _insert(self, cursor: Any, table: exp.Table, columns: list[str], batches: Iterator[pa.RecordBatch]) -> int:
         """Insert Arrow batches, by statements of many rows, whose values are text that the statement casts."""
         total = size = 0
-        schema: pa.Schema | None = None
         waiting: list[str] = []
+        schema: pa.Schema | None = None
+        encoded: frozenset[int] = frozenset()
+
+        def flush() -> None:
+            if waiting:
+                assert schema is not None
+                cursor.execute(self._insert_text(table, schema, encoded, waiting))
+            waiting.clear()
+
         for batch in batches:
-            schema = batch.schema
-            for row in _literal_rows(batch):
-                full = size + len(row) > _INSERT_CHARACTERS or (len(waiting) + 1) * len(columns) > _INSERT_VALUES
-                if waiting and full:
-                    cursor.execute(self._insert_text(table, schema, waiting))
-                    waiting.clear()
-                    size = 0
+            rows, now = _text_rows(batch)
+            if now != encoded:
+                flush()
+            schema, encoded = batch.schema, now
+            for row in rows:
+                if size + len(row) > _INSERT_CHARACTERS or (len(waiting) + 1) * len(columns) > _INSERT_VALUES:
+                    flush()
+                size = (size if waiting else 0) + len(row)
                 waiting.append(row)
-                size += len(row)
             total += batch.num_rows
-        if waiting:
-            assert schema is not None
-            cursor.execute(self._insert_text(table, schema, waiting))
+        flush()
         return total
 
-    def _insert_text(self, table: exp.Table, schema: pa.Schema, rows: list[str]) -> str:
+    def _insert_text(self, table: exp.Table, schema: pa.Schema, encoded: frozenset[int], rows: list[str]) -> str:
         from sqlglot import exp
 
         from airflow_provider_automl.warehouse.types import neutral_columns
 
         kinds = self._storable(neutral_columns(schema))
-        items = [_from_text(exp.column(f"c{i}"), kind) for i, kind in enumerate(kinds.values())]
+        items = [_from_text(exp.column(f"c{i}"), kind, i in encoded) for i, kind in enumerate(kinds.values())]
         rows_of = self._rows_of([f"c{i}" for i in range(len(kinds))])
         text = sql.render("insert_rows", self.dialect, table=table, columns=list(kinds), items=items, rows=rows_of)
         # sqlglot would take a second a thousand rows to build and print what is put in here.
@@ -797,16 +807,30 @@ def _quoted(text: str) -> str:
     return "'" + text.translate(_ESCAPES) + "'"
 
 
-def _literal_rows(batch: pa.RecordBatch) -> Iterator[str]:
-    """Yield each row as ``('1', 'a', NULL)``."""
+def _text_rows(batch: pa.RecordBatch) -> tuple[list[str], frozenset[int]]:
+    """Return each row as ``('1', 'a', NULL)``, and which columns of texts are in Base64.
+
+    Those are: Hive takes time by the square of how many characters of a text have a backslash before them, and
+    compiles nobody else's query meanwhile.
+    """
+    import base64
+
     from airflow_provider_automl.warehouse.types import driver_rows
 
-    def literal(value: object) -> str:
-        text = _as_text(value)
-        return "NULL" if text is None else _quoted(text)
+    def literal(text: str | None, encode: bool) -> str:
+        if text is None:
+            return "NULL"
+        return "'" + base64.b64encode(text.encode()).decode() + "'" if encode else _quoted(text)
 
-    for row in driver_rows(batch):
-        yield "(" + ", ".join(map(literal, row)) + ")"
+    rows = [[_as_text(value) for value in row] for row in driver_rows(batch)]
+    escaped = re.compile(r"[\\'\n\r\t\x00\x1a]")
+    encoded = frozenset(
+        i
+        for i, column in enumerate(zip(*rows, strict=True))
+        if any(text and len(text) > _ESCAPED and len(escaped.findall(text)) > _ESCAPED for text in column)
+    )
+    texts = ("(" + ", ".join(literal(text, i in encoded) for i, text in enumerate(row)) + ")" for row in rows)
+    return list(texts), encoded
 
 
 def _as_text(value: object) -> str | None:
@@ -826,9 +850,12 @@ def _as_text(value: object) -> str | None:
     return str(value)
 
 
-def _from_text(column: exp.Column, kind: str) -> exp.Expression:
+def _from_text(column: exp.Column, kind: str, encoded: bool) -> exp.Expression:
     from sqlglot import exp
 
+    if encoded:
+        bytes_of = exp.Anonymous(this="UNBASE64", expressions=[column])
+        return exp.Anonymous(this="DECODE", expressions=[bytes_of, exp.Literal.string("UTF-8")])
     if kind == "VARCHAR":
         return column
     if kind == "BLOB":
