@@ -130,10 +130,12 @@ class HiveWarehouse(Warehouse):
 
     #: The engine, for people.
     engine: ClassVar[str] = "Hive"
-    #: For each session. No statistics of columns: Trino, on the same metastore, does not read those of a time, and
-    #: refuses to INSERT where there are some. The last one: rows may hold ``${…}``, which must not be replaced by the
-    #: server's properties.
+    #: For each session. The first: statistics say how many rows there were, not always how many there are, and never
+    #: of a table with a quote in its name. No statistics of columns: Trino, on the same metastore, does not read those
+    #: of a time, and refuses to INSERT where there are some. The last one: rows may hold ``${…}``, which must not be
+    #: replaced by the server's properties.
     settings: ClassVar[dict[str, str]] = {
+        "hive.compute.query.using.stats": "false",
         "hive.resultset.use.unique.column.names": "false",
         "hive.local.time.zone": "UTC",
         "hive.parquet.write.int64.timestamp": "true",
@@ -220,7 +222,6 @@ class HiveWarehouse(Warehouse):
                     rows = self._insert_files(cursor, staging, columns, files, mark)
                 if (arrived := self._count(cursor, staging)) != rows:
                     raise BusyError(f"{self.engine} stored {arrived} of {rows} rows: {_dotted(target)} is as it was.")
-                log.info("Publishing %d rows as %s", rows, _dotted(target))
                 log.info("Publishing %d rows as %s", rows, _dotted(target))
                 if mode == "append":
                     self._append_to(cursor, target, columns, staging, merged, delete_where, mark)
