@@ -591,7 +591,7 @@ class ByCursor:
     test_a_table_that_goes_or_changes_before_it_is_read = test_two_columns_that_differ_by_case = None
     test_a_statement_is_cancelled = test_a_server_that_is_not_there = test_is_told_apart = None
     test_a_reader_sees_the_old_table_or_the_new_one = test_many_record_the_same_row = None
-    test_many_record_rows_of_their_own = None
+    test_many_record_rows_of_their_own = test_a_failed_load_leaves_the_old_table = None
     test_many_make_the_same_table = test_many_append = test_two_publish_the_same_table = None
 
     @pytest.mark.parametrize("name", ["select"])
