@@ -645,11 +645,14 @@ class TestLake(TestHive):
 
     def test_one_killed_while_it_publishes(self, warehouse: TrinoWarehouse, tmp_path: Path) -> None:
         """After the old table was dropped, before the new one was made: both hold their rows."""
+        from sqlglot import exp
+
         put(warehouse, "s.t", numbers(3), tmp_path)
         target = warehouse._qualified("s.t")
         new, mark = warehouse._new(target, "task")
         with warehouse._session(write=True) as cursor:
-            warehouse._run_marked(cursor, "create_marked_as", mark, table=new, source=target, items=[1.5])
+            items = [exp.column("id"), exp.column("x")]
+            warehouse._run_marked(cursor, "create_marked_as", mark, table=new, source=target, items=items)
             warehouse._hold(cursor, new)
             warehouse._run(cursor, "drop_table", table=target)
         assert put(warehouse, "s.t", numbers(2, 3), tmp_path, mode="append", key="task") == 2
