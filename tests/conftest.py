@@ -9,6 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -73,8 +74,14 @@ def _server(name: str, factory: pytest.TempPathFactory, **beside: Facts) -> Iter
         ENGINES[name].install()
     except Missing as missing:
         (pytest.fail if name in required() else pytest.skip)(str(missing))
-    with engine(name, home=factory.mktemp(name), beside=beside) as facts:
-        yield facts
+    # Not in pytest's directory, which another run of the same user closes to the user that Postgres runs as.
+    home = Path(tempfile.mkdtemp(prefix=f"automl-{name}-"))
+    try:
+        with engine(name, home=home, beside=beside) as facts:
+            yield facts
+    finally:
+        shutil.copytree(home, factory.mktemp(name), dirs_exist_ok=True)
+        shutil.rmtree(home)
 
 
 @pytest.fixture(scope="session")

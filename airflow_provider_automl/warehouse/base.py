@@ -681,6 +681,36 @@ def parquet_batches(files: Sequence[Path], batch_rows: int = 8192) -> Iterator[p
                 yield from table.to_batches()
 
 
+def parquet_rows(files: Sequence[Path]) -> int:
+    """Return the number of rows of Parquet files."""
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(path).num_rows for path in files)  # type: ignore[no-untyped-call]
+
+
+def parquet_as(files: list[Path], schema: pa.Schema, scratch: Path) -> list[Path]:
+    """Return the files if each has exactly that schema, else one that is written anew into ``scratch``.
+
+    :raises BusyError: this worker's disk has no room for it.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from airflow_provider_automl.warehouse.exchange import told
+    from airflow_provider_automl.warehouse.types import driver_rows, record_batch
+
+    if all(pq.read_schema(path).remove_metadata().equals(schema) for path in files):  # type: ignore[no-untyped-call]
+        return files
+    path = scratch / "part-00000.parquet"
+    with told(scratch), pq.ParquetWriter(path, schema) as writer:  # type: ignore[no-untyped-call]
+        for batch in parquet_batches(files, 65536):
+            try:
+                writer.write_table(pa.Table.from_batches([batch]).cast(schema))
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                writer.write_batch(record_batch(driver_rows(batch), schema))
+    return [path]
+
+
 # ---------------------------------------------------------------------------------------------------- values, errors
 
 

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from functools import cached_property, partial
 from hashlib import sha256
 from itertools import pairwise
@@ -30,7 +29,9 @@ from airflow_provider_automl.warehouse.base import (
     _same_row,
     first_line,
     newest_rows,
+    parquet_as,
     parquet_batches,
+    parquet_rows,
     parquet_schema,
 )
 from airflow_provider_automl.warehouse.hiveserver2 import Cursor, connected, mapping_of, task_context, task_name
@@ -344,12 +345,12 @@ class HiveWarehouse(Warehouse):
         self, cursor: Cursor, table: exp.Table, columns: dict[str, str], files: list[Path], mark: dict[str, object]
     ) -> int:
         """Make the staging table of Parquet files, by way of a copy where the engine reads it."""
-        import pyarrow.parquet as pq
+        from airflow_provider_automl.warehouse.types import arrow_schema
 
-        rows = sum(pq.read_metadata(path).num_rows for path in files)  # type: ignore[no-untyped-call]
+        rows = parquet_rows(files)
         key = f"{mark['target']} {mark['key'] or uuid.uuid4().hex}"
         with tempfile.TemporaryDirectory() as scratch, self._exchange().directory(key) as shared:
-            shared.put(_readable(files, columns, Path(scratch)))
+            shared.put(parquet_as(files, arrow_schema(columns), Path(scratch)))
             try:
                 source = self._files(cursor, columns, shared.uri)
                 seen = not rows or bool(self._fetch(cursor, "first_file", source=source))
@@ -528,26 +529,14 @@ class HiveWarehouse(Warehouse):
         if staged and all(map(self._column_name.fullmatch, columns)):
             rows = self._unload_files(cursor, query, columns, path)
         else:
-            rows = self._unload_batches(cursor, query, columns, path, batch_rows)
+            rows = super()._unload(cursor, query, columns, path, batch_rows)
         if not rows and self._count(cursor, query.subquery("q")):
             raise BusyError(f"{self.engine} read nothing where there are rows: the table was being replaced.")
         return rows
 
-    def _unload_batches(
-        self, cursor: Cursor, query: exp.Select, columns: Mapping[str, str], path: Path, batch_rows: int
-    ) -> int:
-        import pyarrow.parquet as pq
-
-        from airflow_provider_automl.warehouse.types import arrow_schema
-
-        schema = arrow_schema(columns)
-        cursor.execute(sql.to_text(query, self.dialect))
-        rows = 0
-        with pq.ParquetWriter(path, schema) as writer:  # type: ignore[no-untyped-call]
-            for batch in cursor.batches(schema, min(batch_rows, 10_000)):
-                writer.write_batch(batch)
-                rows += batch.num_rows
-        return rows
+    def _batches(self, cursor: Cursor, text: str, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        cursor.execute(text)
+        yield from cursor.batches(schema, min(batch_rows, 10_000))
 
     def _readable_as(self, column: exp.Expression, kind: str) -> exp.Expression | None:
         """Return what to select for a column whose type PyHive or Parquet lacks; None for the column itself."""
@@ -816,14 +805,14 @@ def _text_rows(batch: pa.RecordBatch) -> tuple[list[str], frozenset[int]]:
     """
     import base64
 
-    from airflow_provider_automl.warehouse.types import driver_rows
+    from airflow_provider_automl.warehouse.types import cast_text, driver_rows
 
     def literal(text: str | None, encode: bool) -> str:
         if text is None:
             return "NULL"
         return "'" + base64.b64encode(text.encode()).decode() + "'" if encode else _quoted(text)
 
-    rows = [[_as_text(value) for value in row] for row in driver_rows(batch)]
+    rows = [[cast_text(value) for value in row] for row in driver_rows(batch)]
     escaped = re.compile(r"[\\'\n\r\t\x00\x1a]")
     encoded = frozenset(
         i
@@ -832,23 +821,6 @@ def _text_rows(batch: pa.RecordBatch) -> tuple[list[str], frozenset[int]]:
     )
     texts = ("(" + ", ".join(literal(text, i in encoded) for i, text in enumerate(row)) + ")" for row in rows)
     return list(texts), encoded
-
-
-def _as_text(value: object) -> str | None:
-    """Return a value as text that a CAST reads exactly."""
-    from datetime import UTC
-
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return repr(value).replace("inf", "Infinity").replace("nan", "NaN")
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, datetime):
-        return (value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value).isoformat(sep=" ")
-    return str(value)
 
 
 def _from_text(column: exp.Column, kind: str, encoded: bool) -> exp.Expression:
@@ -862,23 +834,3 @@ def _from_text(column: exp.Column, kind: str, encoded: bool) -> exp.Expression:
     if kind == "BLOB":
         return exp.Unhex(this=column)
     return exp.cast(column, exp.DataType.build(kind, dialect="duckdb"))
-
-
-def _readable(files: list[Path], columns: Mapping[str, str], scratch: Path) -> list[Path]:
-    """Return the files if the engine reads each with exactly those columns, else one that is written anew."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from airflow_provider_automl.warehouse.types import arrow_schema, driver_rows, record_batch
-
-    wanted = arrow_schema(columns)
-    if all(pq.read_schema(path).remove_metadata().equals(wanted) for path in files):  # type: ignore[no-untyped-call]
-        return files
-    path = scratch / "part-00000.parquet"
-    with pq.ParquetWriter(path, wanted) as writer:  # type: ignore[no-untyped-call]
-        for batch in parquet_batches(files, 65536):
-            try:
-                writer.write_table(pa.Table.from_batches([batch]).cast(wanted))
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-                writer.write_batch(record_batch(driver_rows(batch), wanted))
-    return [path]

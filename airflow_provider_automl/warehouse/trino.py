@@ -33,8 +33,9 @@ from airflow_provider_automl.warehouse.base import (
     _same_row,
     first_line,
     newest_rows,
+    parquet_as,
     parquet_batches,
-    parquet_files,
+    parquet_rows,
     parquet_schema,
 )
 
@@ -781,6 +782,8 @@ class TrinoWarehouse(Warehouse):
         """Yield a table that has the files' rows, what to select from it for the target, and the number of rows."""
         from sqlglot import exp
 
+        from airflow_provider_automl.warehouse.types import arrow_schema
+
         names = [exp.column(exp.to_identifier(name, quoted=True)) for name in columns]
         if self._outside is None:
             with self._session(write=True) as cursor:
@@ -798,7 +801,9 @@ class TrinoWarehouse(Warehouse):
             for column, kind in zip(names, kinds.values(), strict=True)
         ]
         with tempfile.TemporaryDirectory(prefix="automl-") as scratch, self._session(write=True) as cursor:
-            readable, rows = _for_hive(files, columns, Path(scratch))
+            rows = parquet_rows(files)
+            utc = {name: "TIMESTAMP" if kind == "TIMESTAMPTZ" else kind for name, kind in columns.items()}
+            readable = parquet_as(files, arrow_schema(utc), Path(scratch))
             with self._staged(cursor, f"{target.sql()} {mark.load}", columns, readable) as (outside, shared):
                 if (found := self._arrived(cursor, outside)) != rows:
                     raise InputError(
@@ -1328,29 +1333,10 @@ def _from_json(rows: list[list[Any]], schema: pa.Schema) -> pa.RecordBatch:
 
 def _rows_as_json(batch: pa.RecordBatch) -> Iterator[str]:
     """Yield each row as a JSON array of texts that a CAST of Trino's reads exactly."""
-    from airflow_provider_automl.warehouse.types import driver_rows
+    from airflow_provider_automl.warehouse.types import cast_text, driver_rows
 
     for row in driver_rows(batch):
-        yield json.dumps([_as_text(value) for value in row], ensure_ascii=False, separators=(",", ":"))
-
-
-def _as_text(value: object) -> str | None:
-    from datetime import UTC
-    from decimal import Decimal
-
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return repr(value).replace("inf", "Infinity").replace("nan", "NaN")
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, datetime):
-        return (value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value).isoformat(sep=" ")
-    return str(value)
+        yield json.dumps([cast_text(value) for value in row], ensure_ascii=False, separators=(",", ":"))
 
 
 def _conform(files: list[Path], schema: pa.Schema, directory: Path, batch_rows: int) -> int:
@@ -1377,25 +1363,3 @@ def _conform(files: list[Path], schema: pa.Schema, directory: Path, batch_rows: 
     if not files:
         pq.write_table(schema.empty_table(), directory / "part-00000.parquet")  # type: ignore[no-untyped-call]
     return rows
-
-
-def _for_hive(files: list[Path], columns: Mapping[str, str], scratch: Path) -> tuple[list[Path], int]:
-    """Return the files if the Hive connector reads each as those columns, else one written anew; and their rows."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from airflow_provider_automl.warehouse.exchange import told
-    from airflow_provider_automl.warehouse.types import arrow_schema, driver_rows, record_batch
-
-    rows = sum(pq.read_metadata(path).num_rows for path in files)  # type: ignore[no-untyped-call]
-    wanted = arrow_schema({name: "TIMESTAMP" if kind == "TIMESTAMPTZ" else kind for name, kind in columns.items()})
-    if all(pq.read_schema(path).remove_metadata().equals(wanted) for path in files):  # type: ignore[no-untyped-call]
-        return files, rows
-    path = scratch / "part-00000.parquet"
-    with told(scratch), pq.ParquetWriter(path, wanted) as writer:  # type: ignore[no-untyped-call]
-        for batch in parquet_batches(files, 65536):
-            try:
-                writer.write_table(pa.Table.from_batches([batch]).cast(wanted))
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-                writer.write_batch(record_batch(driver_rows(batch), wanted))
-    return parquet_files(scratch), rows

@@ -161,3 +161,23 @@ def driver_rows(batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
         values = array.to_pylist()
         columns.append([_text(v) if isinstance(v, (dict, list)) else v for v in values])
     return list(zip(*columns, strict=True))
+
+
+def cast_text(value: object) -> str | None:
+    """Return a driver's value as text that a CAST reads exactly, bytes as hexadecimal digits; times are UTC."""
+    from datetime import UTC, datetime
+    from decimal import Decimal
+
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value).replace("inf", "Infinity").replace("nan", "NaN")
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, datetime):
+        return (value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value).isoformat(sep=" ")
+    return str(value)
