@@ -36,10 +36,13 @@ _SCHEMA = "faults"
 _PATIENCE = 240.0
 # What an attempt would spend its first seconds with.
 _PRELOADED = (
-    "airflow.providers.common.compat.sdk", "airflow_provider_automl.warehouse.types", "sqlglot", "pyarrow.parquet",
-    "duckdb", "psycopg2", "trino.dbapi", "pyhive.hive", "airflow.providers.duckdb.hooks.duckdb",
+    "airflow.providers.common.compat.sdk", "airflow.providers.duckdb.hooks.duckdb",
     "airflow.providers.postgres.hooks.postgres", "airflow.providers.trino.hooks.trino",
-    "airflow.providers.apache.hive.hooks.hive",
+    "airflow.providers.apache.hive.hooks.hive", "airflow_provider_automl.warehouse.duckdb",
+    "airflow_provider_automl.warehouse.exchange", "airflow_provider_automl.warehouse.postgres",
+    "airflow_provider_automl.warehouse.spark", "airflow_provider_automl.warehouse.trino",
+    "airflow_provider_automl.warehouse.types", "duckdb", "psycopg2", "pyarrow.parquet", "pyhive.hive", "sqlglot",
+    "trino.dbapi",
 )  # fmt: skip
 #: Kinds of faults: the task's process dies; its query is ended, by an administrator or by itself; the server dies.
 KINDS = ("client", "query", "server")
