@@ -1043,14 +1043,16 @@ class TrinoWarehouse(Warehouse):
             if current is not None and each == current.name and (current.held or mark is None):
                 continue
             base = each.removesuffix("_old")
-            if mark is None:
-                # A list of names is not of one moment: the target must be there now for its old rows to be past.
-                replaced = current is not None and base == current.name
-                dead = base != each and there and (replaced or (base in ours and ours[base].is_dead(load)))
-            elif mark.held:
+            if mark is not None and mark.held:
                 dead = current is not None and current.held
+            elif base != each:
+                # A list of names is not of one moment: the target must be there now for its old rows to be past.
+                # Their own comment tells of the load that had brought them, not of the one that put them aside.
+                replaced = current is not None and base == current.name
+                past = (base in ours and ours[base].is_dead(load)) or (mark is not None and mark.is_dead(load))
+                dead = there and (replaced or past)
             else:
-                dead = mark.is_dead(load)
+                dead = mark is not None and mark.is_dead(load)
             if dead:
                 self._end_users_of(cursor, table)
                 self._run(cursor, "drop_table", table=table)

@@ -340,6 +340,20 @@ class WithoutSnapshots(OnTrino):
         put(warehouse, "s.t", numbers(2), tmp_path, key="another task")
         assert self.tables(warehouse) == tables
 
+    def test_one_killed_when_it_had_published(self, warehouse: TrinoWarehouse, tmp_path: Path) -> None:
+        """Only its drop of the old table is missing, whose comment tells of the load before."""
+        put(warehouse, "s.t", numbers(3), tmp_path)
+        tables = self.tables(warehouse)
+        target = warehouse._qualified("s.t")
+        new, mark = warehouse._new(target, "task")
+        with warehouse._session(write=True) as cursor:
+            warehouse._run_marked(cursor, "create_marked", mark, table=new, columns={"id": "BIGINT"})
+            warehouse._rename(cursor, target, _old(new))
+            warehouse._rename(cursor, new, target)
+        put(warehouse, "s.t", numbers(2), tmp_path, key="task")
+        assert warehouse.count("s.t") == 2
+        assert self.tables(warehouse) == tables
+
     def test_leftovers_are_ours_by_name_and_comment(self, warehouse: TrinoWarehouse, tmp_path: Path) -> None:
         put(warehouse, "s.t", numbers(1), tmp_path)
         target = warehouse._qualified("s.t")
