@@ -173,9 +173,9 @@ class OnEngine:
         self, hook: AutoMLHook, run_id: str, tmp_path: Path
     ) -> None:
         check_tables(hook, run_id, tmp_path / "predicted")
+        (tracked,) = hook.tracking(RESULTS).read(EXPERIMENTS, run_id=run_id)
         for table in ("leaderboard_gluon_train", "feature_importance_gluon_train"):
-            exported = hook.warehouse.rows(f"{RESULTS}.{table}")
-            assert len({row["model_version"] for row in exported}) == 1, exported
+            assert hook.warehouse.rows(f"{RESULTS}.{table}", where={"model_version": tracked["model_version"]})
 
     def test_the_same_predictions_have_the_same_auc(
         self, hook: AutoMLHook, predictions: tuple[Path, float], tmp_path: Path
