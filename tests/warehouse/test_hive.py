@@ -95,16 +95,6 @@ class WithoutTransactions(Conformance):
         assert sorted(take(warehouse, query, tmp_path)["id"].to_pylist()) == [0, 1, 2, 3]
         assert take(warehouse, query, tmp_path, max_rows=3, seed=1).num_rows == 3
 
-    def test_a_query_only_reads(self, warehouse: Warehouse, tmp_path: Path) -> None:  # type: ignore[override]
-        """All cases in one: a load takes seconds."""
-        (cases,) = Conformance.test_a_query_only_reads.pytestmark  # type: ignore[attr-defined]
-        put(warehouse, "s.t", numbers(1), tmp_path)
-        for text, reason in cases.args[1]:
-            with pytest.raises(InputError, match=reason):
-                warehouse.unload(Query(text), tmp_path / "out")
-        assert warehouse.count("s.t") == 1
-        assert self.tables(warehouse) == [("s", "t")]
-
     def test_a_row_is_recorded_once(self, warehouse: Warehouse) -> None:
         """Another row of the same key supersedes the one that was there, which stays."""
         columns = {
