@@ -436,7 +436,13 @@ class HiveWarehouse(Warehouse):
         aside = self._aside(target)
         if not self._found(cursor, aside):
             return
-        if self._mark_of(cursor, aside).get("aside") != _dotted(target):
+        try:
+            mark = self._mark_of(cursor, aside)
+        except Exception:
+            if self._found(cursor, aside):
+                raise
+            return  # the session that publishes has dropped it meanwhile
+        if mark.get("aside") != _dotted(target):
             raise InputError(
                 f"The table {_dotted(aside)}, which is none of ours, has the name under which the old "
                 f"{_dotted(target)} waits while a new one is published: rename it."

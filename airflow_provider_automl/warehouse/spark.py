@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_automl.errors import AutoMLError
@@ -100,6 +101,8 @@ class SparkWarehouse(HiveWarehouse):
         except Exception as error:
             if _is_users_fault(error) and self._found(cursor, table):
                 raise
+            with suppress(Exception):  # this session would look for the same files again
+                cursor.execute(f"REFRESH TABLE {self._text(table)}")
             raise _Crossed(first_line(error)) from error  # the files went while they were read
         return sorted(str(row["path"]).rpartition("/")[2] for row in found)
 
