@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -40,9 +41,10 @@ class Exchange:
 
     @contextmanager
     def directory(self, key: str) -> Iterator[Shared]:
-        """Yield an empty directory that belongs to ``key``; it is removed whatever happens.
+        """Yield an empty directory, which no other call is given; it is removed whatever happens.
 
-        What a killed process left under the same key is removed first; on a disk, also what others left a day ago.
+        What a killed process left under the same key is removed first; what the engine still writes for that process
+        lies beside this directory. On a disk, what others left a day ago is removed, too.
 
         :raises InputError: the place cannot be written to by this process.
         :raises BusyError: it is full, or out of reach for now.
@@ -54,22 +56,19 @@ class Exchange:
             root = Path(url2pathname(urlsplit(self.uri).path)) if scheme else Path(self.uri)
             shared = _Directory(root.absolute() / name)
         else:
-            shared = _Prefix(f"{self.uri}/{name}")
+            shared = _Prefix(self.uri, name)
+        _clear(shared)
         with _told(self.uri):
-            shared.remove()
             shared.make()
         shared.sweep()
         try:
             yield shared
         finally:
-            try:
-                shared.remove()
-            except Exception as error:
-                log.warning("The staging directory %s could not be removed: %s", shared.uri, error)
+            _clear(shared)
 
 
 class Shared:
-    """One directory of a staging place."""
+    """One directory of a staging place, alone within the directory of its key."""
 
     #: The directory as the engine is told of it, such as ``file:///shared/staging/automl-1a2b``; no slash at its end.
     uri: str
@@ -90,27 +89,29 @@ class Shared:
         raise NotImplementedError
 
     def remove(self) -> None:
-        """Remove it with all that is in it; nothing happens if it is missing."""
+        """Remove the directory of its key with all that is in it; nothing happens if it is missing."""
         raise NotImplementedError
 
     def sweep(self) -> None:
-        """Remove what processes that were killed left beside it, where that can be told."""
+        """Remove what killed processes left under other keys, where that can be told."""
 
 
 class _Directory(Shared):
     """On a disk that the engine's servers mount at the same path."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.uri = path.as_uri()
+    def __init__(self, whole: Path) -> None:
+        self.whole = whole
+        self.path = whole / uuid.uuid4().hex
+        self.uri = self.path.as_uri()
 
     def make(self) -> None:
-        root = self.path.parent
+        root = self.whole.parent
         root.mkdir(parents=True, exist_ok=True)
-        self.path.mkdir()
-        # The engine writes here as a user of its own: who may write to staging may write to this part of it.
-        with suppress(PermissionError):
-            self.path.chmod(root.stat().st_mode & 0o2777 | 0o700)
+        for path in (self.whole, self.path):
+            path.mkdir(exist_ok=path == self.whole)
+            # The engine writes here as a user of its own: who may write to staging may write to this part of it.
+            with suppress(PermissionError):
+                path.chmod(root.stat().st_mode & 0o2777 | 0o700)
 
     def put(self, files: list[Path]) -> None:
         with _told(self.uri):
@@ -131,10 +132,10 @@ class _Directory(Shared):
 
     def remove(self) -> None:
         with suppress(FileNotFoundError):
-            shutil.rmtree(self.path)
+            shutil.rmtree(self.whole)
 
     def sweep(self) -> None:
-        for path in self.path.parent.iterdir():
+        for path in self.whole.parent.iterdir():
             with suppress(OSError):
                 if _NAME.fullmatch(path.name) and time.time() - path.stat().st_mtime > _ABANDONED:
                     shutil.rmtree(path)
@@ -143,7 +144,8 @@ class _Directory(Shared):
 class _Prefix(Shared):
     """In an object store, or whatever else fsspec reaches."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, root: str, name: str) -> None:
+        uri = f"{root}/{name}/{uuid.uuid4().hex}"
         parts = urlsplit(uri)
         self.uri = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
         with _told(uri):
@@ -155,6 +157,7 @@ class _Prefix(Shared):
             except ValueError as error:
                 raise ImportError(error) from error
             self.path = str(path.path)
+            self.whole = self.path.rpartition("/")[0]
 
     def make(self) -> None:
         self.files.makedirs(self.path, exist_ok=True)
@@ -178,8 +181,15 @@ class _Prefix(Shared):
 
     def remove(self) -> None:
         self.files.invalidate_cache()
-        if self.files.exists(self.path):
-            self.files.rm(self.path, recursive=True)
+        if self.files.exists(self.whole):
+            self.files.rm(self.whole, recursive=True)
+
+
+def _clear(shared: Shared) -> None:
+    try:
+        shared.remove()
+    except Exception as error:  # the engine may write there at this very moment
+        log.warning("The staging directory %s could not be removed: %s", shared.uri, error)
 
 
 def _names(count: int) -> list[str]:

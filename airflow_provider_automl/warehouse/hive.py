@@ -555,7 +555,7 @@ class HiveWarehouse(Warehouse):
         """Have the engine write the rows as Parquet files, and take those."""
         import pyarrow.parquet as pq
 
-        with self._exchange().directory(uuid.uuid4().hex) as shared:
+        with self._exchange().directory(str(path.parent.absolute())) as shared:  # the same in a retry
             with self._writes(shared.uri):
                 written = self._write_files(cursor, sql.to_text(query, self.dialect), shared.uri)
             rows = int(str(self._fetch(cursor, "count", source=written)[0]["n"]))

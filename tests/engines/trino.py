@@ -92,8 +92,20 @@ def _unpack(directory: Path) -> None:
 
 
 def _answers(port: int) -> bool:
+    """Whether a query that wants a worker is answered: for some seconds after its start, a server has none."""
+    url = f"http://127.0.0.1:{port}/v1"
+    request = urllib.request.Request(
+        f"{url}/statement", b"SELECT COUNT(*) FROM tpch.tiny.region", {"X-Trino-User": "tester"}
+    )
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/info", timeout=10) as answer:
-            return json.load(answer)["starting"] is False
+        with urllib.request.urlopen(f"{url}/info", timeout=10) as response:
+            if json.load(response)["starting"]:
+                return False
+        while True:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                answer = json.load(response)
+            if "nextUri" not in answer:
+                return "error" not in answer
+            request = urllib.request.Request(answer["nextUri"], headers={"X-Trino-User": "tester"})
     except OSError:
         return False

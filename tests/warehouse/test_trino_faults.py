@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -161,14 +162,16 @@ def test_no_room_for_the_worker(server: Trino, opened: Open, connection: dict[st
 def test_killed_in_mid_query(server: Trino, opened: Open, tmp_path: Path) -> None:
     """What is asked of it is given up, for a retry; ``cancel`` does not wait for a server that is gone."""
     warehouse = opened()
-    with ThreadPoolExecutor() as pool:
-        endless = Query("SELECT comment FROM tpch.sf1000.lineitem WHERE comment LIKE '%quick%'")
+    endless = Query("SELECT comment FROM tpch.sf1000.lineitem WHERE comment LIKE '%quick%'")
+    schema = pa.schema([("comment", pa.string())])
+    with ThreadPoolExecutor() as pool, ExitStack() as stack:
         counting = pool.submit(warehouse.count, endless)
+        stack.callback(warehouse.cancel)  # lest the pool wait for ever
         wait_for(lambda: warehouse.run("running", name="sf1000"))
         # A query that the server, when it is back, has never heard of.
         with pytest.raises(BusyError, match="went away"), warehouse._session() as cursor:
-            batches = warehouse._stream(cursor, "SELECT comment FROM tpch.sf1.lineitem", 1000)
-            assert len(next(batches)) == 1000
+            batches = warehouse._batches(cursor, "SELECT comment FROM tpch.sf1.lineitem", schema, 1000)
+            assert next(batches).num_rows == 1000
             server.kill()
             begun = time.monotonic()
             warehouse.cancel()

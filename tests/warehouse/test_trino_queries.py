@@ -149,13 +149,17 @@ def test_a_retry_ends_what_its_killed_predecessor_runs(
         query = ENDLESS.format(mark)
         out = str(tmp_path / mark)
         return TASK.format(**task) + (
-            f"from airflow_provider_automl.warehouse import Query; warehouse.unload(Query({query!r}), Path({out!r}))"
+            "from airflow_provider_automl.warehouse import Query; "
+            "warehouse.on_query = lambda url: print(url, flush=True); "
+            f"warehouse.unload(Query({query!r}), Path({out!r}))"
         )
 
     tries = {"later": (3, 0), "sibling": (1, 1), "first": (1, 0)}  # one that begins ends those before it
     with ExitStack() as stack:
         for mark, (attempt, map_index) in tries.items():
             process = stack.enter_context(child(connection, unloading(mark, attempt=attempt, map_index=map_index)))
+            assert process.stdout
+            assert process.stdout.readline().startswith("http")  # the query, not one that asks for its columns
             wait_for(lambda mark=mark: running(warehouse, f"%{mark}%"))
             process.send_signal(signal.SIGKILL)
     assert all(running(warehouse, f"%{mark}%") for mark in tries)
