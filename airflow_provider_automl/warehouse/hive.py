@@ -70,6 +70,9 @@ _ESCAPES = str.maketrans(
 # What a server says of a place where it may not write.
 _UNWRITABLE = re.compile(r"denied|AccessControl|No FileSystem|mkdirs|(Unable|Failed) to create|annot create", re.I)
 
+# What a server says that stops under a statement.
+_STOPPING = re.compile(r"shut ?down|cancel|stopped SparkContext", re.I)
+
 
 class _GivenUp(BusyError):
     """The engine gave a statement up, for reasons of its own."""
@@ -345,6 +348,8 @@ class HiveWarehouse(Warehouse):
         self, cursor: Cursor, table: exp.Table, columns: dict[str, str], files: list[Path], mark: dict[str, object]
     ) -> int:
         """Make the staging table of Parquet files, by way of a copy where the engine reads it."""
+        from pyhive.exc import Error  # type: ignore[import-untyped]
+
         from airflow_provider_automl.warehouse.types import arrow_schema
 
         rows = parquet_rows(files)
@@ -354,9 +359,9 @@ class HiveWarehouse(Warehouse):
             try:
                 source = self._files(cursor, columns, shared.uri)
                 seen = not rows or bool(self._fetch(cursor, "first_file", source=source))
-            except AutoMLError:
-                raise
-            except Exception as error:
+            except Error as error:  # the server's own words; one that went away says none
+                if _STOPPING.search(first_line(error)):
+                    raise
                 raise InputError(f"{self._unseen(shared.uri)}: {first_line(error)}") from error
             if not seen:
                 raise InputError(f"{self._unseen(shared.uri)}: it finds no file there.")
@@ -575,13 +580,17 @@ class HiveWarehouse(Warehouse):
     @contextmanager
     def _writes(self, uri: str) -> Iterator[None]:
         """Tell a staging place where the engine may not write from a query that fails."""
+        from pyhive.exc import Error
+
         try:
             yield
-        except AutoMLError:
-            raise
-        except Exception as error:
+        except Error as error:  # the server's own words; one that went away says none
             said = first_line(error)
-            if not _is_users_fault(error) and (_UNWRITABLE.search(said) or uri.rpartition(":")[2] in said):
+            if (
+                not _is_users_fault(error)
+                and not _STOPPING.search(said)
+                and (_UNWRITABLE.search(said) or uri.rpartition(":")[2] in said)
+            ):
                 raise InputError(
                     f"{self.engine}'s servers cannot write to {uri}, which this worker can: set the connection's "
                     f"staging to a place that both reach: {said}"
@@ -621,7 +630,7 @@ class HiveWarehouse(Warehouse):
     @contextmanager
     def _session(self, *, write: bool = False) -> Iterator[Any]:
         """Yield a cursor of a session; there is no transaction. The server's errors come as PEP 249 has them."""
-        from pyhive.exc import OperationalError  # type: ignore[import-untyped]
+        from pyhive.exc import OperationalError
 
         with connected(self.hook) as connection:
             cursor = Cursor(connection, comment=self._comment())
