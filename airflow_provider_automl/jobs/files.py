@@ -11,6 +11,8 @@ from typing import Any
 
 #: Beside ``job.json``: what the job returns, why it failed, and how its supervisor says that it ended.
 RESULT, FAILURE, VERDICT = "result.json", "failure.json", "verdict.json"
+#: The lines that the job has printed so far.
+LOG = "job.log"
 
 
 def strict(value: Any) -> Any:

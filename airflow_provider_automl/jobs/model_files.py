@@ -19,6 +19,7 @@ from airflow_provider_automl.jobs.errors import JobInputError
 from airflow_provider_automl.jobs.files import write_json
 
 MANIFEST, PREDICTOR, FORMAT = "manifest.json", "predictor", 1
+_MEND = "restore the model's files, or train again"
 
 
 def write_manifest(model_dir: Path, about: Mapping[str, Any]) -> str:
@@ -28,21 +29,32 @@ def write_manifest(model_dir: Path, about: Mapping[str, Any]) -> str:
     return hashlib.sha256((model_dir / MANIFEST).read_bytes()).hexdigest()
 
 
+def parse_manifest(text: bytes, digest: str, where: object) -> dict[str, Any]:
+    """The manifest, after its digest was found to be the registered one.
+
+    :raises JobInputError: it is another one, or of a newer format.
+    """
+    if hashlib.sha256(text).hexdigest() != digest:
+        raise JobInputError(f"The model's {MANIFEST} at {where} is not the registered one: {_MEND}.")
+    manifest: dict[str, Any] = json.loads(text)
+    if manifest["format"] != FORMAT:
+        raise JobInputError(
+            f"The model's manifest at {where} has format {manifest['format']}, and this release reads {FORMAT}: "
+            "upgrade airflow-provider-automl, or train again."
+        )
+    return manifest
+
+
 def read_manifest(model_dir: Path, digest: str) -> dict[str, Any]:
     """The manifest, after every file was found to be what it was.
 
     :raises JobInputError: a file is missing, was changed or added; names it.
     """
-    mend = "restore the model's files, or train again"
     try:
         text = (model_dir / MANIFEST).read_bytes()
     except OSError as error:
-        raise JobInputError(f"The model's {MANIFEST} is missing at {model_dir}: {mend}.") from error
-    if hashlib.sha256(text).hexdigest() != digest:
-        raise JobInputError(f"The model's {MANIFEST} at {model_dir} is not the registered one: {mend}.")
-    manifest: dict[str, Any] = json.loads(text)
-    if manifest["format"] != FORMAT:
-        raise JobInputError(f"The model's manifest has format {manifest['format']}, not {FORMAT}: train again.")
+        raise JobInputError(f"The model's {MANIFEST} is missing at {model_dir}: {_MEND}.") from error
+    manifest = parse_manifest(text, digest, model_dir)
     expected: dict[str, dict[str, Any]] = manifest["files"]
     found = _files(model_dir)
     for what, names in (
@@ -52,7 +64,7 @@ def read_manifest(model_dir: Path, digest: str) -> dict[str, Any]:
     ):
         if names:
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-            raise JobInputError(f"The model's file {min(names)}{more} {what} at {model_dir}: {mend}.")
+            raise JobInputError(f"The model's file {min(names)}{more} {what} at {model_dir}: {_MEND}.")
     return manifest
 
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_automl.jobs import parquet, rowids
 from airflow_provider_automl.jobs.checks import nearest
 from airflow_provider_automl.jobs.errors import JobInputError
+from airflow_provider_automl.jobs.files import RESULT, write_json
 from airflow_provider_automl.jobs.frames import kind, to_pandas
 from airflow_provider_automl.jobs.model_files import PREDICTOR, check_versions, read_manifest
 from airflow_provider_automl.jobs.parquet import Parts
 from airflow_provider_automl.jobs.probabilities import correct, to_json
+from airflow_provider_automl.jobs.report import CURVE_ROWS, Inputs, execute
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,8 +36,10 @@ class Input:
     output: list[str]  # the input's columns that the output repeats
 
 
-def predict(job: dict[str, Any]) -> dict[str, Any]:
-    """Predict on every row; returns the job's result.
+def predict(job: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """Predict on every row, and report; returns the job's result.
+
+    :param directory: for the report.
 
     :raises JobInputError: the model's files are not the registered ones, or the input does not fit the model.
     """
@@ -46,15 +50,93 @@ def predict(job: dict[str, Any]) -> dict[str, Any]:
     output = Path(job["output"])
     output.mkdir(parents=True, exist_ok=True)
     partial = output / ".partial"
-    columns = write(job, manifest, source, model, partial)
+    sample = Sample(source.parts.rows) if job["report"] else None
+    columns = write(job, manifest, source, model, partial, sample)
     partial.rename(output / "part-00000.parquet")
-    return {
+    result = {
         "rows": source.parts.rows,
         "positive_class": manifest["positive_class"],
         "problem_type": manifest["problem_type"],
         "target_column": manifest["target_column"],
         "columns": columns,
+        "notebook": None,
+        "notebook_html": None,
+        "notebook_error": "the report was not finished" if job["report"] else None,
     }
+    if sample is None:
+        return result
+    # From here on the predictions are there: a limit that is exceeded, or a crash, only cuts the report short.
+    write_json(directory / RESULT, result)
+    print("reporting in a notebook", flush=True)
+    return result | report(job, manifest, result, sample, directory / "report")
+
+
+class Sample:
+    """Rows drawn at random while they pass, with their predictions.
+
+    :param rows: how many will pass.
+    """
+
+    def __init__(self, rows: int) -> None:
+        import numpy as np
+
+        self._share = min(1.0, CURVE_ROWS / max(rows, 1))
+        self._random = np.random.default_rng(0)
+        self.is_all = self._share == 1
+        self.parts: list[pa.Table] = []
+
+    def see(self, batch: pa.RecordBatch, predicted: pa.Table) -> None:
+        """Some rows of the input, and what was predicted for them."""
+        import pyarrow as pa
+
+        both = pa.Table.from_batches([batch])
+        for name in predicted.column_names:
+            both = both.append_column(f"{_SAMPLED}{name}", predicted[name])
+        if not self.is_all:
+            both = both.filter(pa.array(self._random.random(len(both)) < self._share))
+        self.parts.append(both)
+
+
+#: Before the names of predictions beside the input's columns.
+_SAMPLED = "__automl_predicted__"
+#: Of a job's description, what is no option of the user's.
+_NOT_ASKED_FOR = frozenset({"kind", "input", "output", "model_dir", "title", "report", "timeout"})
+
+
+def report(
+    job: dict[str, Any], manifest: dict[str, Any], result: dict[str, Any], sample: Sample, directory: Path
+) -> dict[str, Any]:
+    """Leave what the notebook reads, and execute it; whatever fails, the predictions are there."""
+    import pyarrow as pa
+
+    try:
+        inputs = Inputs(directory)
+        added = [item.name for item in _added(manifest) if item.name != "predicted_probabilities"]
+        if sample.parts:
+            frame = pa.concat_tables(sample.parts).to_pandas()
+            predictions = frame[[f"{_SAMPLED}{name}" for name in added]].set_axis(added, axis=1)
+            shown = frame[[name for name in frame.columns if not name.startswith(_SAMPLED)]]
+            inputs.frame("predictions", predictions)
+            inputs.profile(shown, hide=job["hide_table_contents"])
+            if not job["hide_table_contents"]:
+                inputs.rows(shown)
+            if not sample.is_all:
+                inputs.sampled |= {"predictions": len(frame), "profile": len(frame)}
+        inputs.facts(
+            title=job["title"],
+            options={name: value for name, value in job.items() if name not in _NOT_ASKED_FOR},
+            result={name: value for name, value in result.items() if not name.startswith("notebook")},
+            rows=result["rows"],
+            ignored=dict.fromkeys(job["ignore_columns"] or (), "it is to be ignored"),
+            target_column=manifest["target_column"],
+            classes=manifest["classes"],
+            held_out=None,
+        )
+    except Exception as error:
+        problem = f"{type(error).__name__}: {str(error).strip()[-1000:]}"
+        print(f"The report failed, the predictions are unharmed: {problem}", flush=True)
+        return {"notebook_error": problem}
+    return execute(job, "predict", directory)
 
 
 def open_input(job: dict[str, Any], manifest: dict[str, Any]) -> Input:
@@ -126,7 +208,14 @@ class Model:
         return [classes.take(pa.array(chosen)), pa.array(shown), to_json(probabilities, manifest["classes"])]
 
 
-def write(job: dict[str, Any], manifest: dict[str, Any], source: Input, model: Model | None, path: Path) -> list[str]:
+def write(
+    job: dict[str, Any],
+    manifest: dict[str, Any],
+    source: Input,
+    model: Model | None,
+    path: Path,
+    sample: Sample | None = None,
+) -> list[str]:
     """Predict batch by batch into one Parquet file; returns its columns.
 
     Reading and writing go on beside the model.
@@ -143,6 +232,8 @@ def write(job: dict[str, Any], manifest: dict[str, Any], source: Input, model: M
             assert model is not None  # there is one if there are rows
             predicted = model(source, batch)
             table = pa.Table.from_arrays([*(batch[field.name] for field in repeated), *predicted], schema=schema)
+            if sample is not None:
+                sample.see(batch, table.select([field.name for field in _added(manifest)]))
             if written is not None:
                 written.result()
             written = beside.submit(file.write_table, table)

@@ -1,117 +1,272 @@
-"""The report on a training: an executed notebook, and the same as HTML that needs nothing else."""
+"""The report on a job: an executed notebook, and the same as HTML that needs nothing else.
+
+The job leaves files (see :mod:`~airflow_provider_automl.jobs.sections`), and papermill executes a notebook on them: one
+of ours, in ``notebooks/``, or the user's own. A report never fails the job that it is about.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import pkgutil
+import platform
+import shutil
 import sys
-from importlib import util
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from html import escape
+from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_automl.jobs import parquet
+from airflow_provider_automl.jobs import parquet, processes
+from airflow_provider_automl.jobs.files import LOG, strict
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
-_NEEDED = ("papermill", "nbconvert", "ipykernel")
-_CELL_SECONDS = 300
+#: What a report needs, as modules; ours draw charts besides.
+_NEEDED, _NEEDED_BY_OURS = ("papermill", "nbconvert", "ipykernel"), ("altair", "vl_convert")
+_PACKAGES = {"vl_convert": "vl-convert-python"}
+_KERNEL_SECONDS = 120
 _SHOWN_ROWS = 5
+#: So many rows tell as much as all of them do: of a profile's distinct values, and of curves.
+PROFILE_ROWS, CURVE_ROWS = 200_000, 100_000
+_PARAMETERS = "parameters"  # the tag of the cell behind which papermill puts what it was told
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark">{policy}
+<meta name="viewport" content="width=device-width"><title>{title}</title><style>
+body {{ font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; max-width: 1040px; margin: 2em auto; padding: 0 1em;
+  color: #222; background: #fff; }}
+h1 {{ font-size: 1.6em }} h2 {{ font-size: 1.25em; margin-top: 2em; border-bottom: 1px solid #8884; }}
+table {{ border-collapse: collapse; font-size: .87em; display: block; overflow-x: auto; }}
+th, td {{ padding: .2em .7em; text-align: right; border-bottom: 1px solid #8883; vertical-align: top; }}
+table.pairs th, table.pairs td {{ text-align: left; overflow-wrap: anywhere; }} th {{ font-weight: 600; }}
+pre {{ overflow-x: auto; font-size: .85em; white-space: pre-wrap; }}
+table.dataframe {{ border: 0; }} .chart {{ display: inline-block; margin: .5em 1em .5em 0; vertical-align: top; }}
+.warning {{ padding: .4em .8em; border-left: 4px solid #e08a00; background: #e08a0022; }}
+.jp-RenderedText[data-mime-type="application/vnd.jupyter.stderr"], .jp-OutputArea-output[data-mime-type*="error"]
+  {{ border-left: 4px solid #d55e00; padding-left: .8em; }}
+img, svg {{ max-width: 100%; }} {css}
+@media (prefers-color-scheme: dark) {{ body {{ color: #ddd; background: #161616; }} }}
+</style></head><body>
+{body}
+</body></html>
+"""
+#: For our own notebooks: nothing runs and nothing is fetched, whatever a table's texts hold.
+_NO_SCRIPT = (
+    '<meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
+)
 
 
-def write_report(
-    job: dict[str, Any],
-    frame: pd.DataFrame,
-    result: dict[str, Any],
-    leaderboard: pa.Table,
-    importance: pa.Table | None,
-    directory: Path,
-) -> dict[str, Any]:
-    """Execute the notebook on what the training left. A report never fails a training.
+class Inputs:
+    """What a report's notebook reads: written one by one, each of them optional but the facts."""
 
-    :returns: ``notebook`` and ``notebook_html`` (paths or None) and ``notebook_error`` (None or why there is none).
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir()
+        self.sampled: dict[str, int] = {}
+
+    def facts(self, **facts: Any) -> None:
+        """What is no table, as JSON."""
+        text = json.dumps(strict({**facts, "environment": environment(), "sampled": self.sampled}), ensure_ascii=False)
+        (self.directory / "facts.json").write_text(text, encoding="utf-8")
+
+    def frame(self, name: str, table: pd.DataFrame) -> None:
+        """A small table."""
+        table.to_parquet(self.directory / f"{name}.parquet", index=False)
+
+    def table(self, name: str, table: pa.Table | None) -> None:
+        """A small table, if there is one."""
+        if table is not None:
+            parquet.write(table, self.directory / f"{name}.parquet")
+
+    def rows(self, frame: pd.DataFrame) -> None:
+        """The first rows, as text."""
+        self.frame("rows", frame.head(_SHOWN_ROWS).astype(str).reset_index(drop=True))
+
+    def profile(self, frame: pd.DataFrame, *, hide: bool) -> None:
+        """A row a column: its type, missing values, distinct values, and the spread of numbers.
+
+        :param hide: leave out the extremes, which are values of single rows.
+        """
+        profile = frame.dtypes.astype(str).to_frame("type")
+        profile["missing"] = frame.isna().mean()
+        some = frame
+        if len(frame) > PROFILE_ROWS:
+            some = frame.sample(PROFILE_ROWS, random_state=0)
+            self.sampled["profile"] = PROFILE_ROWS
+        profile["distinct"] = some.nunique()
+        numbers = some.select_dtypes("number")
+        for name in ("mean", "std") if hide else ("mean", "std", "min", "max"):
+            profile[name] = getattr(numbers, name)() if len(numbers.columns) else None
+        self.frame("profile", profile.rename_axis("column").reset_index())
+
+    def held_out(self, labels: np.ndarray, predictions: np.ndarray, problem_type: str) -> None:
+        """Labels and predictions of rows that were not learnt from."""
+        import numpy as np
+        import pandas as pd
+
+        if len(labels) > CURVE_ROWS:
+            chosen = np.sort(np.random.default_rng(0).permutation(len(labels))[:CURVE_ROWS])
+            labels, predictions = labels[chosen], predictions[chosen]
+            self.sampled["held_out"] = CURVE_ROWS
+        columns: dict[str, Any] = {"label": labels}
+        if problem_type == "regression":
+            columns["predicted"] = predictions
+        elif predictions.ndim == 1:
+            columns["score"] = predictions
+        else:
+            columns |= {f"p{index}": predictions[:, index] for index in range(predictions.shape[1])}
+        self.frame("held_out", pd.DataFrame(columns))
+
+
+def environment() -> dict[str, Any]:
+    """Where this process runs."""
+    found = {"Python": platform.python_version(), "system": platform.platform(), "processors": os.cpu_count()}
+    with suppress(ImportError):
+        import psutil
+
+        found["memory (GiB)"] = round(psutil.virtual_memory().total / 2**30, 1)
+    for name in ("autogluon.tabular", "pandas", "scikit-learn", "lightgbm", "catboost", "xgboost", "pyarrow"):
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def execute(job: Mapping[str, Any], name: str, directory: Path) -> dict[str, Any]:
+    """Execute a notebook on the inputs in ``directory``. Whatever happens there fails nothing here.
+
+    :param job: its ``notebook`` (a path, None: ours) and ``report_time_limit`` (seconds, None: no limit).
+    :param name: of our notebook, and of the files that are made: ``train`` or ``predict``.
+    :returns: ``notebook`` and ``notebook_html`` (paths or None) and ``notebook_error`` (None, or what went wrong).
     """
     made: dict[str, Any] = {"notebook": None, "notebook_html": None, "notebook_error": None}
-    if missing := [name for name in _NEEDED if util.find_spec(name) is None]:
+    own = job.get("notebook") is None
+    needed = (*_NEEDED, *_NEEDED_BY_OURS) if own else _NEEDED
+    if missing := [_PACKAGES.get(module, module) for module in needed if util.find_spec(module) is None]:
         made["notebook_error"] = (
             f"{', '.join(missing)} is not installed in {sys.executable}: "
-            f"{sys.executable} -m pip install papermill nbconvert ipykernel"
+            f"{sys.executable} -m pip install {' '.join(missing)}"
         )
         return made
+    target = directory / f"{name}.ipynb"
+    problems = []
     try:
-        directory.mkdir()
-        _write_inputs(job, frame, result, leaderboard, importance, directory)
-        made["notebook"] = str(_execute(directory))
-        made["notebook_html"] = str(_to_html(directory))
+        source = directory / "template.ipynb"
+        if own:
+            template = pkgutil.get_data("airflow_provider_automl.jobs", f"notebooks/{name}.ipynb")
+            assert template is not None  # it is part of the package
+            source.write_bytes(template)
+        else:
+            shutil.copyfile(job["notebook"], source)
+        _run(source, target, directory, job.get("report_time_limit"), own=own)
     except Exception as error:
-        made["notebook_error"] = f"{type(error).__name__}: {str(error).strip()[-1000:]}"
-        print(f"The report failed, the model is unharmed: {made['notebook_error']}", flush=True)
+        problems.append(_said(error))
+    try:
+        if target.exists():
+            made["notebook"] = str(target)
+            made["notebook_html"] = str(_to_html(target, own=own))
+    except Exception as error:
+        problems.append(_said(error))
+    if problems:
+        made["notebook_error"] = " ".join(problems)
+        print(f"The report is incomplete, all else is unharmed: {problems[0]}", flush=True)
     return made
 
 
-def _write_inputs(
-    job: dict[str, Any],
-    frame: pd.DataFrame,
-    result: dict[str, Any],
-    leaderboard: pa.Table,
-    importance: pa.Table | None,
-    directory: Path,
-) -> None:
-    """What the notebook reads: facts as JSON and small tables as Parquet. No rows if these are to be hidden."""
-    hidden = ("input", "model_dir")
-    facts = {
-        "title": job["title"],
-        "options": {name: value for name, value in job.items() if name not in hidden},
-        "result": {name: value for name, value in result.items() if not name.startswith("notebook")},
-    }
-    (directory / "facts.json").write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
-    shown = frame.drop(columns=[name for name in frame.columns if str(name).startswith("__automl")])
-    profile = shown.dtypes.astype(str).to_frame("type")
-    profile["missing"] = shown.isna().mean()
-    profile["distinct"] = shown.nunique()
-    for name in ("mean", "std") if job["hide_table_contents"] else ("mean", "std", "min", "max"):
-        numbers = shown.select_dtypes("number")
-        profile[name] = getattr(numbers, name)() if len(numbers.columns) else None
-    profile.rename_axis("column").reset_index().to_parquet(directory / "profile.parquet")
-    parquet.write(leaderboard, directory / "leaderboard.parquet")
-    if importance is not None:
-        parquet.write(importance, directory / "importance.parquet")
-    if not job["hide_table_contents"]:
-        shown.head(_SHOWN_ROWS).astype(str).to_parquet(directory / "rows.parquet")
-
-
-def _execute(directory: Path) -> Path:
+def _run(source: Path, target: Path, directory: Path, limit: float | None, *, own: bool) -> None:
+    """Have papermill execute a notebook; cell by cell it is saved, so that a failure leaves what came before."""
     import papermill
 
-    template = pkgutil.get_data("airflow_provider_automl.jobs", "notebooks/train.ipynb")
-    assert template is not None  # it is part of the package
-    source = directory / "template.ipynb"
-    source.write_bytes(template)
+    tags = [cell.get("metadata", {}).get("tags", ()) for cell in json.loads(source.read_text("utf-8"))["cells"]]
+    if not any(_PARAMETERS in tag for tag in tags):
+        print(f"The notebook has no cell tagged {_PARAMETERS!r}: its parameters come first", flush=True)
+    log = directory.parent / LOG
+    if log.exists():
+        shutil.copyfile(log, directory / "log.txt")
     for name in ("JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):  # a home directory may not be writable
         os.environ[name] = str(directory / name.lower())
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
-    papermill.execute_notebook(
-        str(source),
-        str(directory / "train.ipynb"),
-        parameters={"directory": str(directory)},
-        kernel_name="python3",
-        language="python",
-        progress_bar=False,
-        start_timeout=120,
-        execution_timeout=_CELL_SECONDS,
-    )
-    return directory / "train.ipynb"
+    package = Path(__file__).parents[2]  # a directory or a zip
+    with _limited(limit):
+        papermill.execute_notebook(
+            str(source),
+            str(target),
+            parameters={"directory": str(directory), "package": str(package)},
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            start_timeout=_KERNEL_SECONDS,
+            # Of ours, one section that fails must not take the others with it.
+            allow_errors=own,
+        )
 
 
-def _to_html(directory: Path) -> Path:
+@contextmanager
+def _limited(seconds: float | None) -> Iterator[None]:
+    """Within, no longer than so many seconds: then the processes that were begun meanwhile are killed.
+
+    :raises TimeoutError: it took longer.
+    """
+    before = processes.descendants([os.getpid()])
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        processes.kill_all(lambda: processes.descendants([os.getpid()]) - before)
+
+    timer = threading.Timer(seconds, end) if seconds is not None else None
+    begun = time.monotonic()
+    try:
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        yield
+    except Exception as error:
+        if late.is_set():
+            raise TimeoutError(
+                f"the notebook was ended after {time.monotonic() - begun:.0f} s: raise report_time_limit"
+            ) from error
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
+        # A notebook's own background processes, and a kernel that was left behind.
+        processes.kill_all(lambda: processes.descendants([os.getpid()]) - before)
+
+
+def _said(error: Exception) -> str:
+    """An error in one line: of a cell, its own."""
+    name, text = type(error).__name__, str(error)
+    if hasattr(error, "ename"):  # papermill's, of a cell
+        name, text = str(error.ename), str(getattr(error, "evalue", ""))
+    if name == "DeadKernelError":
+        return "The notebook's kernel died: it was killed, or ran out of memory."
+    return f"{name}: {' '.join(text.split())[-1000:]}"
+
+
+def _to_html(notebook: Path, *, own: bool) -> Path:
+    """One file for any browser, without a network; a notebook of ours without its code."""
     from nbconvert import HTMLExporter
+    from pygments.formatters import HtmlFormatter
 
     exporter: Any = HTMLExporter(  # type: ignore[no-untyped-call]
-        mathjax_url="", require_js_url="", jquery_url="", exclude_input_prompt=True
+        template_name="basic",
+        exclude_input=own,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        exclude_anchor_links=True,
     )
-    html, _ = exporter.from_filename(str(directory / "train.ipynb"))
-    path = directory / "train.html"
-    path.write_text(html, encoding="utf-8")
+    body, _ = exporter.from_filename(str(notebook))
+    css = "" if own else HtmlFormatter().get_style_defs(".highlight")
+    page = _PAGE.format(policy=_NO_SCRIPT if own else "", title=escape(notebook.stem), css=css, body=body)
+    path = notebook.with_suffix(".html")
+    path.write_text(page, encoding="utf-8")
     return path

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from airflow_provider_automl.jobs import processes
-from airflow_provider_automl.jobs.files import FAILURE, RESULT, VERDICT, read_json, write_json
+from airflow_provider_automl.jobs.files import FAILURE, LOG, RESULT, VERDICT, read_json, write_json
 
 _TICK = 0.05
 _MEMORY_EVERY = 0.2
@@ -29,12 +29,13 @@ _STAGE = re.compile(r"^(?:reading|fitting|saving|loading|measuring|predicting|re
 
 
 class _Output:
-    """Passes the job's lines on, and remembers the last ones and what they say is being done."""
+    """Passes the job's lines on, keeps them in a file, and remembers the last ones and what they say is being done."""
 
-    def __init__(self, source: BinaryIO) -> None:
+    def __init__(self, source: BinaryIO, log: Path) -> None:
         self.doing: str | None = None
         self.tail: deque[str] = deque(maxlen=20)
         self._source = source
+        self._log = log
         self._thread = threading.Thread(target=self._pump, daemon=True)
         self._thread.start()
 
@@ -44,8 +45,12 @@ class _Output:
 
     def _pump(self) -> None:
         listened = True
+        with suppress(OSError):
+            self._log.unlink(missing_ok=True)
         while line := self._source.readline(65536):
             self._notice(line.decode(errors="replace").rstrip())
+            with suppress(OSError), self._log.open("ab") as file:  # a full disk must not cost the job
+                file.write(line)
             try:
                 while listened and line:
                     line = line[os.write(1, line) :]
@@ -86,7 +91,7 @@ def supervise(job_file: Path, command: list[str]) -> int:
         start_new_session=True,
     )
     assert worker.stdout is not None  # it is a pipe
-    output = _Output(worker.stdout)  # type: ignore[arg-type]
+    output = _Output(worker.stdout, directory / LOG)  # type: ignore[arg-type]
     status, ended = _watch(worker.pid, job, parent, signals)
     _kill_rest(worker.pid)
     worker.returncode = -signal.SIGKILL if status is None else status  # reaped here, not by Popen

@@ -24,7 +24,7 @@ from airflow_provider_automl.jobs.frames import kind, listed, scalar, to_pandas
 from airflow_provider_automl.jobs.model_files import PREDICTOR, autogluon_version, write_manifest
 from airflow_provider_automl.jobs.parquet import Parts
 from airflow_provider_automl.jobs.probabilities import correct, fit_temperature
-from airflow_provider_automl.jobs.report import write_report
+from airflow_provider_automl.jobs.report import Inputs, execute
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +37,10 @@ _WEIGHT = "__automl_weight__"
 _TORCH_MODELS = ["NN_TORCH", "FASTAI"]
 #: AutoGluon is told of less than the hard limit: its own estimate leaves out what is not its.
 _SOFT_MEMORY = 0.9
+#: Of a job's description, what is no option of the user's.
+_NOT_ASKED_FOR = frozenset(
+    {"kind", "input", "model_dir", "title", "report", "export_leaderboard", "export_feature_importance", "timeout"}
+)
 #: A class of fewer rows is warned of.
 _FEW_ROWS = 10
 
@@ -66,6 +70,15 @@ class Plan:
 
 
 @dataclass
+class Scored:
+    """Rows that the models did not learn from, and what is predicted for them."""
+
+    which: str  # in words
+    labels: np.ndarray  # indices of classes, or numbers
+    predictions: np.ndarray  # corrected probabilities: of the positive class, or a column a class; or numbers
+
+
+@dataclass
 class Fitted:
     """A fitted predictor and what was measured on rows that it did not learn from."""
 
@@ -78,6 +91,7 @@ class Fitted:
     best_model: str
     leaderboard: pd.DataFrame
     held_out: pd.DataFrame | None  # None: bagged
+    scored: Scored | None = None
     oversampling: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -226,6 +240,8 @@ def fit(job: dict[str, Any], data: Data, plan: Plan, path: Path) -> Fitted:
                 f"Classes of fewer than {_FEW_ROWS} rows are hardly learnt, or not at all: {listed(rare)}."
             )
         _calibrate(job, plan, fitted, scored, data)
+    else:
+        fitted.scored = _held_out_numbers(job, fitted, scored, data)
     for text in fitted.warnings:
         _say(text)
     return fitted
@@ -306,8 +322,63 @@ def report(job: dict[str, Any], data: Data, fitted: Fitted, result: dict[str, An
         made["feature_importance"] = tables.write(importance, directory / "feature_importance")
     if job["report"]:
         _say("reporting in a notebook")
-        made |= write_report(job, data.frame, result, leaderboard, importance, directory / "report")
+        made |= _report(job, data, fitted, result | {"warnings": fitted.warnings}, leaderboard, importance, directory)
     return made
+
+
+def _report(
+    job: dict[str, Any],
+    data: Data,
+    fitted: Fitted,
+    result: dict[str, Any],
+    leaderboard: pa.Table,
+    importance: pa.Table | None,
+    directory: Path,
+) -> dict[str, Any]:
+    """Leave what the notebook reads, and execute it; whatever fails, the model is there."""
+    try:
+        inputs = Inputs(directory / "report")
+        shown = data.frame.drop(columns=[name for name in data.frame.columns if name == _WEIGHT])
+        inputs.profile(shown, hide=job["hide_table_contents"])
+        if not job["hide_table_contents"]:
+            inputs.rows(shown)
+        inputs.table("leaderboard", leaderboard)
+        inputs.table("importance", importance)
+        median = _profile_target(inputs, shown[job["target_column"]], fitted)
+        if fitted.scored is not None:
+            inputs.held_out(fitted.scored.labels, fitted.scored.predictions, result["problem_type"])
+        inputs.facts(
+            title=job["title"],
+            options={name: value for name, value in job.items() if name not in _NOT_ASKED_FOR},
+            result={name: value for name, value in result.items() if not name.startswith("notebook")},
+            rows=len(shown),
+            ignored=data.ignored,
+            target_column=job["target_column"],
+            target_median=median,
+            classes=fitted.classes,
+            decision_threshold=fitted.decision_threshold,
+            held_out=fitted.scored.which if fitted.scored is not None else None,
+        )
+    except Exception as error:
+        problem = f"{type(error).__name__}: {str(error).strip()[-1000:]}"
+        _say(f"The report failed, the model is unharmed: {problem}")
+        return {"notebook_error": problem}
+    return execute(job, "train", inputs.directory)
+
+
+def _profile_target(inputs: Inputs, target: pd.Series, fitted: Fitted) -> float | None:
+    """The target's classes or its histogram; returns the median of a number."""
+    import numpy as np
+    import pandas as pd
+
+    if fitted.classes is not None:
+        counts = target.value_counts()
+        names = [str(value) for value in counts.index]
+        inputs.frame("target", pd.DataFrame({"class": names, "rows": counts.to_numpy()}))
+        return None
+    found, edges = np.histogram(target.to_numpy(dtype=np.float64), bins=40)
+    inputs.frame("target", pd.DataFrame({"low": edges[:-1], "high": edges[1:], "rows": found}))
+    return float(target.median())
 
 
 def _fit_autogluon(
@@ -436,12 +507,13 @@ def _calibrate(job: dict[str, Any], plan: Plan, fitted: Fitted, model: str, data
     if job["proba_calibration"] and len(labels):
         fitted.correction["temperature"] = fit_temperature(probabilities, labels, fitted.correction)
         _say(f"Probabilities are calibrated: temperature {fitted.correction['temperature']:.3f}")
+    fitted.scored = Scored(_which(fitted), labels, correct(probabilities, fitted.correction))
     threshold = predictor.decision_threshold if plan.problem_type == "binary" else None
     if threshold not in (None, 0.5):  # AutoGluon tuned it on what the model says before the correction
         fitted.decision_threshold = float(correct(np.array([threshold]), fitted.correction)[0])
     if done is not None and len(labels):
         metric = predictor.eval_metric
-        corrected = correct(probabilities, fitted.correction)
+        corrected = fitted.scored.predictions
         classes = (corrected > fitted.decision_threshold).astype(int)
         fitted.score_val = float(metric(labels, classes if metric.needs_class else corrected))
 
@@ -467,6 +539,37 @@ def _held_out_probabilities(
     indices = labels.map(positions).to_numpy(dtype=np.float64)
     known = ~np.isnan(indices)
     return probabilities[known], indices[known].astype(int)
+
+
+def _held_out_numbers(job: dict[str, Any], fitted: Fitted, model: str, data: Data) -> Scored | None:
+    """As :func:`_held_out_probabilities`, for a regression; None where AutoGluon kept no such rows."""
+    import numpy as np
+
+    if fitted.held_out is not None:
+        found = fitted.predictor.predict(fitted.held_out, model=model, as_pandas=False)
+        labels = fitted.held_out[job["target_column"]]
+    else:
+        try:
+            out_of_fold = fitted.predictor.predict_oof(model=model).dropna()
+        except Exception as error:
+            _say(f"There are no out-of-fold predictions: {error}")
+            return None
+        found = out_of_fold.to_numpy()
+        labels = data.frame[job["target_column"]].reindex(out_of_fold.index)
+    return Scored(_which(fitted), labels.to_numpy(dtype=np.float64), np.asarray(found, dtype=np.float64))
+
+
+def _which(fitted: Fitted) -> str:
+    """Which rows the scored ones are."""
+    if fitted.held_out is None:
+        return (
+            "Out-of-fold predictions: each row was predicted by models that were fitted on other rows. "
+            "The ensemble's weights were chosen on the same predictions."
+        )
+    return (
+        f"{len(fitted.held_out):,} rows that were held out: no model was fitted on them. The ensemble's weights were "
+        "chosen on them."
+    )
 
 
 def _feature_importance(job: dict[str, Any], data: Data, fitted: Fitted, identity: dict[str, Any]) -> pa.Table | None:

@@ -50,7 +50,7 @@ def _do(job_file: Path) -> dict[str, Any]:
     if job["kind"] == "predict":
         from airflow_provider_automl.jobs.predict import predict
 
-        return predict(job)
+        return predict(job, job_file.parent)
     raise JobInputError(f"There is no kind of job {job['kind']!r}: give 'train' or 'predict'.")
 
 

@@ -55,6 +55,7 @@ def predict_job(directory: Path, table: Any, result: dict[str, Any], work: Path,
     return {
         "kind": "predict", "input": str(source), "output": str(output), "model_dir": str(directory / "model"),
         "model_digest": result["model_digest"], "rowid_column": None, "ignore_columns": None, "batch_rows": 65536,
+        "report": False, "title": "predictions", "hide_table_contents": False,
         **options,
     }  # fmt: skip
 
@@ -62,7 +63,7 @@ def predict_job(directory: Path, table: Any, result: dict[str, Any], work: Path,
 def predictions(directory: Path, table: Any, result: dict[str, Any], work: Path | None = None, **options: Any) -> Any:
     """The output table of a prediction by the model in ``directory``."""
     described = predict_job(directory, table, result, work or directory, **options)
-    reported = predict(described)
+    reported = predict(described, work or directory)
     output = pq.read_table(described["output"])
     assert reported["columns"] == output.column_names
     assert reported["rows"] == output.num_rows

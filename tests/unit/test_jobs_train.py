@@ -301,31 +301,3 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_manifest(tmp_path, full):
 
 def test_not_one_model_within_the_time_limit(tmp_path):
     assert "could fit no model: raise time_limit" in refused(tmp_path, rows(), time_limit=0.001)
-
-
-def test_the_report_is_a_notebook_and_a_page_that_needs_nothing_else(tmp_path):
-    result = run(tmp_path, rows(60), report=True)
-    assert result["notebook_error"] is None
-    notebook = json.loads(Path(result["notebook"]).read_text())
-    assert any("m v1" in json.dumps(cell.get("outputs", [])) for cell in notebook["cells"])
-    page = Path(result["notebook_html"]).read_text()
-    assert "m v1" in page
-    assert 'src="http' not in page
-    assert 'href="http' not in page
-
-
-def test_rows_are_kept_out_of_a_report_that_is_to_hide_them(tmp_path):
-    table = rows(60) | {"secret": [f"secret-{i}" for i in range(60)]}
-    result = run(tmp_path, table, report=True, hide_table_contents=True)
-    assert "secret-" not in Path(result["notebook"]).read_text()
-
-
-def test_a_failing_report_does_not_lose_the_model(tmp_path, monkeypatch):
-    def fails(*_: object) -> None:
-        raise RuntimeError("the kernel died")
-
-    monkeypatch.setattr("airflow_provider_automl.jobs.report._execute", fails)
-    result = run(tmp_path, rows(60), report=True)
-    assert result["notebook"] is None
-    assert result["notebook_error"] == "RuntimeError: the kernel died"
-    assert read_manifest(tmp_path / "model", result["model_digest"])

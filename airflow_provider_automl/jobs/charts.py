@@ -1,0 +1,446 @@
+"""Every chart, made once: for notebooks and pages alike.
+
+Each function takes NumPy arrays or small tables and returns an Altair chart whose title says what is to be seen;
+:func:`svg` draws it as SVG, which needs no script and follows the reader's light or dark colours. Colours are those of
+Okabe and Ito ("Color universal design", 2008), which people with any kind of colour vision tell apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import altair as alt
+    import numpy as np
+    import pandas as pd
+
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#3a87c8", "#e08a00", "#00a078", "#cc79a7", "#8a8a8a"
+_PALETTE = [BLUE, ORANGE, GREEN, PURPLE, "#d55e00", "#56b4e9", "#b8a900", GREY]
+_WIDTH, _HEIGHT = 400, 280
+_POINTS = 400  # of a curve: no eye tells more
+_SHOWN_ROWS = 1000  # of a scatter plot
+_SHOWN_CLASSES = 20
+_Z = 1.959963984540054  # the normal distribution's 97.5 % quantile
+
+_CONFIG = {
+    "aria": False,  # one label for the whole instead of one a mark
+    "background": None,
+    "font": "DejaVu Sans, Verdana, sans-serif",
+    "title": {
+        "color": "currentColor", "subtitleColor": "currentColor", "fontSize": 13, "anchor": "start", "offset": 10,
+    },
+    "axis": {
+        "labelColor": "currentColor", "titleColor": "currentColor", "gridColor": "currentColor", "gridOpacity": 0.12,
+        "domainColor": "currentColor", "tickColor": "currentColor", "titleFontWeight": "normal", "labelLimit": 220,
+    },
+    "legend": {"labelColor": "currentColor", "titleColor": "currentColor", "titleFontWeight": "normal"},
+    "header": {"labelColor": "currentColor", "titleColor": "currentColor"},
+    "view": {"stroke": None},
+    "range": {"category": _PALETTE},
+}  # fmt: skip
+_STYLE = (
+    "<style>svg.automl{color:#222;max-width:100%;height:auto}"
+    "@media(prefers-color-scheme:dark){svg.automl{color:#ddd}}</style>"
+)
+
+
+def svg(chart: alt.TopLevelMixin) -> str:
+    """A chart as SVG: text and lines in the page's own colour, no background, no script, no font but the reader's."""
+    import vl_convert
+
+    spec: dict[str, Any] = chart.to_dict()
+    text: str = vl_convert.vegalite_to_svg({**spec, "config": _CONFIG})
+    end = text.index(">", text.index("<svg"))
+    label = escape(f"{spec['title']['text']}. {spec['title']['subtitle']}")
+    head = text[:end].replace('class="marks"', f'class="automl" role="img" aria-label="{label}"')
+    return head + ">" + _STYLE + text[end + 1 :]
+
+
+def roc(labels: np.ndarray, scores: np.ndarray) -> alt.TopLevelMixin:
+    """The share of positives found against the share of negatives taken for positives, at every threshold.
+
+    :param labels: 1 for positives, else 0.
+    :param scores: the probability of being positive.
+    """
+    import altair as alt
+    import pandas as pd
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    false, true, _ = roc_curve(labels, scores)
+    auc = roc_auc_score(labels, scores)
+    line = pd.DataFrame(_thinned(false, true), columns=["false", "true"])
+    chance = pd.DataFrame({"false": [0.0, 1.0], "true": [0.0, 1.0]})
+    x = alt.X("false:Q", title="negatives taken for positives", axis=_percent(), scale=_unit())
+    y = alt.Y("true:Q", title="positives found", axis=_percent(), scale=_unit())
+    return alt.layer(
+        alt.Chart(chance).mark_line(color=GREY, strokeDash=[4, 4]).encode(x, y),
+        alt.Chart(line).mark_line(color=BLUE, strokeWidth=2).encode(x, y),
+    ).properties(
+        title=_title(
+            f"A positive is ranked above a negative {auc:.1%} of the time", f"ROC curve, AUC {auc:.4f}; dashed: chance"
+        ),
+        width=_HEIGHT,
+        height=_HEIGHT,
+    )
+
+
+def precision_recall(labels: np.ndarray, scores: np.ndarray) -> alt.TopLevelMixin:
+    """The share of true positives among what is taken for positive against the share of positives found."""
+    import altair as alt
+    import pandas as pd
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    average = average_precision_score(labels, scores)
+    rate = float(labels.mean())
+    line = pd.DataFrame(_thinned(recall, precision), columns=["recall", "precision"])
+    half = precision[recall >= 0.5].max()
+    x = alt.X("recall:Q", title="positives found (recall)", axis=_percent(), scale=_unit())
+    y = alt.Y("precision:Q", title="of those called positive, are (precision)", axis=_percent(), scale=_unit())
+    base = pd.DataFrame({"recall": [0.0, 1.0], "precision": [rate, rate]})
+    return alt.layer(
+        alt.Chart(base).mark_line(color=GREY, strokeDash=[4, 4]).encode(x, y),
+        alt.Chart(line).mark_line(color=BLUE, strokeWidth=2).encode(x, y),
+    ).properties(
+        title=_title(
+            f"Finding half of the positives, it can be right {half:.1%} of the time",
+            f"precision and recall, average precision {average:.4f}; dashed: chance, {rate:.1%}",
+        ),
+        width=_HEIGHT,
+        height=_HEIGHT,
+    )
+
+
+def calibration(labels: np.ndarray, scores: np.ndarray) -> alt.TopLevelMixin:
+    """What was predicted against what came, in ten groups of as many rows, with Wilson's 95 % interval."""
+    return _reliability(labels, scores, "predicted probability, mean of the group", "positives in the group")
+
+
+def confidence(right: np.ndarray, probabilities: np.ndarray) -> alt.TopLevelMixin:
+    """As :func:`calibration`, for many classes: the probability of the predicted class, and whether it was right."""
+    return _reliability(right, probabilities, "probability of the predicted class, mean of the group", "right")
+
+
+def _reliability(labels: np.ndarray, scores: np.ndarray, x_title: str, y_title: str) -> alt.TopLevelMixin:
+    import altair as alt
+    import numpy as np
+    import pandas as pd
+
+    order = np.argsort(scores, kind="stable")
+    groups = [group for group in np.array_split(order, 10) if len(group)]
+    rows = []
+    for group in groups:
+        n, came = len(group), float(labels[group].mean())
+        center = (came + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+        half = _Z / (1 + _Z**2 / n) * np.sqrt(came * (1 - came) / n + _Z**2 / (4 * n * n))
+        rows.append((float(scores[group].mean()), came, max(0.0, center - half), min(1.0, center + half), n))
+    table = pd.DataFrame(rows, columns=["predicted", "came", "low", "high", "rows"])
+    error = float(np.average((table["predicted"] - table["came"]).abs(), weights=table["rows"]))
+    x = alt.X("predicted:Q", title=x_title, axis=_percent(), scale=_unit())
+    y = alt.Y("came:Q", title=y_title, axis=_percent(), scale=_unit())
+    ideal = pd.DataFrame({"predicted": [0.0, 1.0], "came": [0.0, 1.0]})
+    return alt.layer(
+        alt.Chart(ideal).mark_line(color=GREY, strokeDash=[4, 4]).encode(x, y),
+        alt.Chart(table).mark_rule(color=BLUE).encode(x, alt.Y("low:Q", title=""), alt.Y2("high:Q")),
+        alt.Chart(table).mark_line(color=BLUE, point=alt.OverlayMarkDef(color=BLUE, size=40)).encode(x, y),
+    ).properties(
+        title=_title(
+            f"Predicted probabilities are off by {error:.1%} on average",
+            f"{len(groups)} groups of as many rows, bars: 95 % interval (Wilson); dashed: as it should be",
+        ),
+        width=_HEIGHT,
+        height=_HEIGHT,
+    )
+
+
+def confusion(actual: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> alt.TopLevelMixin:
+    """How many rows of each class were taken for which.
+
+    :param actual: indices into ``classes``, like ``predicted``; of many classes the most frequent are shown.
+    """
+    import altair as alt
+    import numpy as np
+    import pandas as pd
+
+    right = float((actual == predicted).mean())
+    counts = np.bincount(actual, minlength=len(classes))
+    shown = np.sort(np.argsort(-counts, kind="stable")[:_SHOWN_CLASSES])
+    table = pd.DataFrame({"actual": actual, "predicted": predicted}).value_counts().rename("rows").reset_index()
+    table = table[table["actual"].isin(shown) & table["predicted"].isin(shown)]
+    cells = pd.MultiIndex.from_product([shown, shown], names=["actual", "predicted"])
+    table = table.set_index(["actual", "predicted"]).reindex(cells, fill_value=0).reset_index()
+    table["share"] = table["rows"] / np.maximum(counts[table["actual"]], 1)
+    names = [_label(classes[i]) for i in range(len(classes))]
+    order = [names[i] for i in shown]
+    longest = max(map(len, order), default=0)
+    table["actual"] = [names[i] for i in table["actual"]]
+    table["predicted"] = [names[i] for i in table["predicted"]]
+    table["dark"] = table["share"] > 0.55
+    size = max(26, min(90, _WIDTH // max(len(shown), 1)))
+    x = alt.X(
+        "predicted:N", title="predicted", sort=order, axis=alt.Axis(labelAngle=0 if longest * len(shown) < 40 else -40)
+    )
+    y = alt.Y("actual:N", title="actual", sort=order)
+    cell = alt.Chart(table).encode(x, y)
+    left_out = f"; the {len(shown)} most frequent of {len(classes)} classes" if len(shown) < len(classes) else ""
+    return alt.layer(
+        cell.mark_rect(color=BLUE).encode(
+            opacity=alt.Opacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0.04, 1]), legend=None)
+        ),
+        cell.mark_text(fontSize=11 if len(shown) < 12 else 8).encode(
+            text=alt.Text("rows:Q", format=","),
+            color=alt.condition("datum.dark", alt.value("white"), alt.value("currentColor")),
+        ),
+    ).properties(
+        title=_title(
+            f"It is right for {right:.1%} of {len(actual):,} rows",
+            f"rows by class, the deeper the larger a share of its class{left_out}",
+        ),
+        width=size * len(shown),
+        height=size * len(shown) if len(shown) > 4 else 60 * len(shown),
+    )
+
+
+def score_distribution(labels: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> alt.TopLevelMixin:
+    """How the scores of each class are spread, each class as shares of its own rows.
+
+    :param labels: 1 for positives, else 0.
+    :param classes: the name of the negative class, then of the positive one.
+    """
+    import altair as alt
+    import numpy as np
+    import pandas as pd
+
+    edges = np.linspace(0, 1, 41)
+    parts = []
+    for index, name in enumerate(classes):
+        found, _ = np.histogram(scores[labels == index], edges)
+        share = found / max(found.sum(), 1)
+        parts.append(pd.DataFrame({"low": edges[:-1], "high": edges[1:], "share": share, "class": _label(name)}))
+    middle = [float(np.median(scores[labels == index])) for index in range(2)]
+    chart: alt.TopLevelMixin = (
+        alt.Chart(pd.concat(parts))
+        .mark_bar(opacity=0.6, binSpacing=0)
+        .encode(
+            alt.X("low:Q", title="predicted probability of the positive class", axis=_percent(), bin="binned"),
+            alt.X2("high:Q"),
+            alt.Y("share:Q", title="share of the class's rows", axis=_percent(), stack=None),
+            alt.Color("class:N", title="class", sort=[_label(name) for name in classes]),
+        )
+        .properties(
+            title=_title(
+                f"Half of the positives score above {middle[1]:.0%}, half of the others below {middle[0]:.0%}",
+                "distribution of scores by class",
+            ),
+            width=_WIDTH,
+            height=_HEIGHT,
+        )
+    )
+    return chart
+
+
+def residuals(actual: np.ndarray, predicted: np.ndarray, target: str) -> alt.TopLevelMixin:
+    """What was predicted too high or too low, against the prediction; of many rows a sample is drawn."""
+    import altair as alt
+    import numpy as np
+    import pandas as pd
+
+    difference = predicted - actual
+    half = float(np.median(np.abs(difference)))
+    bias = float(difference.mean())
+    shown = np.random.default_rng(0).permutation(len(actual))[:_SHOWN_ROWS]
+    table = pd.DataFrame({"predicted": predicted[shown], "difference": difference[shown]})
+    zero = alt.Chart(pd.DataFrame({"difference": [0.0]})).mark_rule(color=GREY, strokeDash=[4, 4])
+    points = alt.Chart(table).mark_circle(color=BLUE, opacity=0.4, size=22)
+    y = alt.Y("difference:Q", title="predicted minus actual")
+    sampled = f", {len(shown):,} of {len(actual):,} rows" if len(shown) < len(actual) else f", {len(actual):,} rows"
+    return alt.layer(
+        zero.encode(y),
+        points.encode(alt.X("predicted:Q", title=f"predicted {_label(target)}", scale=alt.Scale(zero=False)), y),
+    ).properties(
+        title=_title(
+            f"Half of the predictions are within {half:.4g} of the truth",
+            f"residuals, on average {bias:+.3g}{sampled}",
+        ),
+        width=_WIDTH,
+        height=_HEIGHT,
+    )
+
+
+def predicted_and_actual(actual: np.ndarray, predicted: np.ndarray, target: str) -> alt.TopLevelMixin:
+    """Predictions against the truth."""
+    import altair as alt
+    import numpy as np
+    import pandas as pd
+
+    spread = float(((actual - actual.mean()) ** 2).sum())
+    explained = 1 - float(((actual - predicted) ** 2).sum()) / spread if spread else float("nan")
+    shown = np.random.default_rng(0).permutation(len(actual))[:_SHOWN_ROWS]
+    table = pd.DataFrame({"actual": actual[shown], "predicted": predicted[shown]})
+    ends = [float(min(actual.min(), predicted.min())), float(max(actual.max(), predicted.max()))]
+    scale = alt.Scale(domain=ends, nice=True, zero=False)
+    x = alt.X("actual:Q", title=f"actual {_label(target)}", scale=scale)
+    y = alt.Y("predicted:Q", title=f"predicted {_label(target)}", scale=scale)
+    ideal = pd.DataFrame({"actual": ends, "predicted": ends})
+    return alt.layer(
+        alt.Chart(ideal).mark_line(color=GREY, strokeDash=[4, 4]).encode(x, y),
+        alt.Chart(table).mark_circle(color=BLUE, opacity=0.4, size=22).encode(x, y),
+    ).properties(
+        title=_title(f"It explains {explained:.1%} of the variance", "predicted and actual; dashed: as it should be"),
+        width=_HEIGHT,
+        height=_HEIGHT,
+    )
+
+
+def importance(table: pd.DataFrame, *, shown: int = 25) -> alt.TopLevelMixin:
+    """How much the score falls when a feature is shuffled, with the 99 % interval.
+
+    :param table: columns index (the feature), importance, p99_low, p99_high.
+    """
+    import altair as alt
+
+    table = table.sort_values("importance", ascending=False)
+    best = table.iloc[0]
+    useful = int((table["p99_low"] > 0).sum()) if table["p99_low"].notna().any() else None
+    found = "" if useful is None else f"; {useful} of {len(table)} features certainly matter"
+    top = table.head(shown).assign(index=[_label(name) for name in table["index"].head(shown)])
+    y = alt.Y("index:N", title=None, sort=list(top["index"]))
+    base = alt.Chart(top)
+    return alt.layer(
+        base.mark_bar(color=BLUE, opacity=0.8).encode(
+            alt.X("importance:Q", title="loss of score when the feature is shuffled"), y
+        ),
+        base.mark_rule(color="currentColor", strokeWidth=1.5).encode(
+            alt.X("p99_low:Q", title=""), alt.X2("p99_high:Q"), y
+        ),
+    ).properties(
+        title=_title(
+            f"{_label(best['index'])} matters most: without it the score falls by {best['importance']:.3g}",
+            f"permutation importance, lines: 99 % interval{found}",
+        ),
+        width=_WIDTH,
+        height=alt.Step(18),
+    )
+
+
+def leaderboard(table: pd.DataFrame, metric: str, *, shown: int = 25) -> alt.TopLevelMixin:
+    """Each model's validation score against the seconds that it took to fit.
+
+    :param table: columns model, score_val, fit_time (seconds).
+    """
+    import altair as alt
+
+    scored = table.dropna(subset=["score_val"]).sort_values("score_val", ascending=False).head(shown)
+    best = scored.iloc[0]
+    scored = scored.assign(model=[_label(name) for name in scored["model"]])
+    chart: alt.TopLevelMixin = (
+        alt.Chart(scored)
+        .mark_circle(color=BLUE, size=90, opacity=0.9)
+        .encode(
+            alt.X("score_val:Q", title=f"validation score, {_label(metric)}", scale=alt.Scale(zero=False, padding=12)),
+            alt.Y("model:N", title=None, sort=list(scored["model"])),
+            alt.Size("fit_time:Q", title="seconds to fit", scale=alt.Scale(range=[30, 300])),
+        )
+        .properties(
+            title=_title(
+                f"{_label(best['model'])} is the best of {len(table)} models: {best['score_val']:.4g}",
+                "validation score of each model; the larger, the longer it took",
+            ),
+            width=_WIDTH,
+            height=alt.Step(20),
+        )
+    )
+    return chart
+
+
+def class_balance(counts: Sequence[tuple[str, int]], what: str) -> alt.TopLevelMixin:
+    """Rows by class.
+
+    :param counts: the classes' names and rows.
+    :param what: what has these classes, such as the target column's name.
+    """
+    import altair as alt
+    import pandas as pd
+
+    total = sum(rows for _, rows in counts)
+    ordered = sorted(counts, key=lambda item: -item[1])
+    rarest, few = ordered[-1]
+    table = pd.DataFrame(
+        [(_label(name), rows, rows / total) for name, rows in ordered[:_SHOWN_CLASSES]],
+        columns=["class", "rows", "share"],
+    )
+    y = alt.Y("class:N", title=_label(what), sort=list(table["class"]))
+    base = alt.Chart(table)
+    return alt.layer(
+        base.mark_bar(color=BLUE, opacity=0.8).encode(alt.X("rows:Q", title="rows", axis=alt.Axis(format="~s")), y),
+        base.mark_text(align="left", dx=4, color="currentColor").encode(
+            alt.X("rows:Q", title=""), y, alt.Text("share:Q", format=".1%")
+        ),
+    ).properties(
+        title=_title(
+            f"{_label(rarest)} is the rarest class, {few / total:.1%} of {total:,} rows",
+            f"{len(counts)} classes" + (f", the {_SHOWN_CLASSES} largest" if len(counts) > _SHOWN_CLASSES else ""),
+        ),
+        width=_WIDTH - 60,
+        height=alt.Step(22),
+    )
+
+
+def histogram(edges: Sequence[float], counts: Sequence[int], what: str, title: str) -> alt.TopLevelMixin:
+    """A number's distribution.
+
+    :param edges: one more than ``counts``.
+    """
+    import altair as alt
+    import pandas as pd
+
+    total = max(sum(counts), 1)
+    table = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "share": [count / total for count in counts]})
+    chart: alt.TopLevelMixin = (
+        alt.Chart(table)
+        .mark_bar(color=BLUE, opacity=0.8, binSpacing=0)
+        .encode(
+            alt.X("low:Q", title=_label(what), bin="binned"),
+            alt.X2("high:Q"),
+            alt.Y("share:Q", title="share of rows", axis=_percent()),
+        )
+        .properties(title=_title(title, f"{total:,} rows"), width=_WIDTH, height=200)
+    )
+    return chart
+
+
+def _title(text: str, subtitle: str) -> Any:
+    import altair as alt
+
+    return alt.TitleParams(text=text, subtitle=subtitle)
+
+
+def _percent() -> Any:
+    import altair as alt
+
+    return alt.Axis(format="~%")
+
+
+def _unit() -> Any:
+    import altair as alt
+
+    return alt.Scale(domain=[0, 1])
+
+
+def _label(value: object) -> str:
+    """A name for an axis: one line, not too long; Vega takes a line break for another line."""
+    text = " ".join(str(value).split()) or repr(value)
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def _thinned(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """A curve's points at about even distances along it, the first and the last among them."""
+    import numpy as np
+
+    if len(x) <= _POINTS:
+        return np.column_stack([x, y])
+    along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
+    at = np.searchsorted(along, np.linspace(0, along[-1], _POINTS))
+    return np.column_stack([x, y])[np.unique(np.clip(at, 0, len(x) - 1))]
