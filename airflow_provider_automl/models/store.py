@@ -5,19 +5,24 @@ Layout, for a model store at ``base``::
     base/<model_name>/<model_version>/model/manifest.json      digests of every file beside it
     base/<model_name>/<model_version>/model/predictor/...      what AutoGluon saved
     base/<model_name>/<model_version>/report/train.ipynb       the executed notebook, and train.html
+    base/<model_name>/<model_version>/predictions/<task>/...   predict.ipynb, predict.html and run.json of a prediction
     base/<model_name>/<model_version>/leaderboard/*.parquet    and feature_importance/*.parquet
     base/<model_name>/<model_version>/training.json            what the training reported
 
-Files come first; the registry row is the commit. A version without a row is a leftover and is never found.
+Files come first; the registry row is the commit. A version without a row is a leftover and is never found. A version's
+files never change. A version that is deleted is gone from its row at once, and from the disk after a time of grace.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import uuid
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -25,12 +30,32 @@ from urllib.request import url2pathname
 
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.tracking.store import record_id
-from airflow_provider_automl.tracking.tables import MODELS
+from airflow_provider_automl.tracking.tables import MODEL_ALIASES, MODELS
 
 if TYPE_CHECKING:
+    from airflow_provider_automl.models.cache import ModelCache
     from airflow_provider_automl.tracking.store import TrackingTables
 
+log = logging.getLogger(__name__)
+
 _MAX_NAME = 200
+#: For so long a deleted version can be had back.
+GRACE = timedelta(days=7)
+#: Where a version has what a prediction loads.
+_MODEL = "model"
+
+
+def check_alias(alias: object) -> str:
+    """``alias`` if it can be an alias; the rules are those of a model's name.
+
+    :raises InputError: see :func:`check_model_name`.
+    """
+    if not isinstance(alias, str) or not alias:
+        raise InputError(f"alias is {alias!r}: give a name, such as 'census_champion'.")
+    try:
+        return check_model_name(alias)
+    except InputError as error:
+        raise InputError(str(error).replace("model_name", "alias", 1)) from None
 
 
 def check_model_name(name: object) -> str:
@@ -58,12 +83,16 @@ class ModelStore:
     """Versions of models: their files under ``base``, their rows in ``automl_models``.
 
     :param base: a directory, or a URI that Airflow's ``ObjectStoragePath`` reaches (``s3://bucket/models``).
-    :param tracking: the schema that holds ``automl_models``.
+    :param tracking: the schema that holds ``automl_models`` and ``automl_model_aliases``.
+    :param cache: where models of an object store are kept on this worker.
     """
 
-    def __init__(self, base: str, tracking: TrackingTables) -> None:
+    def __init__(self, base: str, tracking: TrackingTables, cache: ModelCache | None = None) -> None:
         self.base = base if "://" in base else Path(base).absolute().as_uri()
         self.tracking = tracking
+        self.cache = cache
+
+    # ------------------------------------------------------------------------------------------------ saving
 
     def uri(self, model_name: str, model_version: str) -> str:
         """Where that version's files are, or will be."""
@@ -113,20 +142,35 @@ class ModelStore:
         self.tracking.record(MODELS, row, record_id=record_id(model_name, model_version))
         return row
 
-    def versions(self, model_name: str) -> list[dict[str, Any]]:
-        """Registry rows of a model that are not deleted, oldest first."""
-        return [row for row in self._read(model_name=model_name) if row["deleted_at"] is None]
+    # ------------------------------------------------------------------------------------------------ finding
+
+    def versions(self, model_name: str | None = None, *, deleted: bool = False) -> list[dict[str, Any]]:
+        """Registry rows of a model, or of all, oldest first.
+
+        :param deleted: those that are deleted, instead of those that are not.
+        """
+        where = {} if model_name is None else {"model_name": model_name}
+        rows = [row for row in self._read(**where) if (row["deleted_at"] is not None) == deleted]
+        return sorted(rows, key=lambda row: (row["created_at"], row["model_version"]))
 
     def find(
-        self, *, model_name: str | None = None, model_version: str | None = None, shared_model: str | None = None
+        self,
+        *,
+        model_name: str | None = None,
+        model_version: str | None = None,
+        shared_model: str | None = None,
+        alias: str | None = None,
     ) -> dict[str, Any]:
         """The registry row of one version.
 
         :param model_name: with no version, its newest complete one; a name ending in ``*`` is the newest of all
             models whose names begin so.
         :param shared_model: the UUID under which a version was shared; nothing else is needed then.
+        :param alias: the version that holds this alias.
         :raises InputError: no such version; the message says what there is.
         """
+        if alias is not None:
+            return self._find_alias(alias)
         if shared_model is not None:
             if found := [row for row in self._read(shared_model=shared_model) if row["deleted_at"] is None]:
                 return found[-1]
@@ -135,7 +179,7 @@ class ModelStore:
                 "train with share_model=True, or check the UUID."
             )
         if model_name is None:
-            raise InputError("No model was named: give model, model_name or shared_model.")
+            raise InputError("No model was named: give model, model_name, shared_model or alias.")
         if model_name.endswith("*"):
             everything = [row for row in self._read() if row["deleted_at"] is None]
             rows = [row for row in everything if row["model_name"].startswith(model_name[:-1])]
@@ -153,14 +197,131 @@ class ModelStore:
             return found[-1]
         return max(rows, key=lambda row: row["created_at"])
 
+    def _find_alias(self, alias: str) -> dict[str, Any]:
+        history = self.alias_history(check_alias(alias))
+        if not history:
+            known = ", ".join(sorted(self.aliases())) or "none yet"
+            raise InputError(f"There is no alias {alias!r} in {self.tracking.name(MODEL_ALIASES)}; there are: {known}.")
+        held = history[-1]
+        try:
+            return self.find(model_name=held["model_name"], model_version=held["model_version"])
+        except InputError as error:
+            raise InputError(
+                f"The alias {alias!r} points at {held['model_name']!r} version {held['model_version']!r}, which is "
+                "not there: point it at another one, or undelete that."
+            ) from error
+
+    def describe(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A version's registry row, its aliases, what its training reported, and how many bytes its files have."""
+        held = [name for name, held in self.aliases().items() if _same(held, row)]
+        try:
+            training: dict[str, Any] | None = self.training(row)
+        except (OSError, ValueError) as error:
+            log.warning("What the training of %s reported cannot be read: %s", row["model_uri"], error)
+            training = None
+        return {**row, "aliases": held, "training": training, "bytes": self._size(row)}
+
     def training(self, row: dict[str, Any]) -> dict[str, Any]:
         """What the training of that version reported (``training.json``)."""
-        local = local_path(row["model_uri"])
-        path = local / "training.json" if local is not None else _object(f"{row['model_uri']}/training.json")
-        report: dict[str, Any] = json.loads(path.read_text())
+        report: dict[str, Any] = json.loads(self.file(row, "training.json").read_text())
         return report
 
-    def fetch(self, row: dict[str, Any], directory: Path, part: str = "model") -> Path | None:
+    def manifest(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A version's manifest, after its digest was found to be the registered one. Nothing is loaded.
+
+        :raises InputError: it is missing, or is another one.
+        """
+        from airflow_provider_automl.jobs.errors import JobInputError
+        from airflow_provider_automl.jobs.model_files import MANIFEST, parse_manifest
+
+        try:
+            text = self.file(row, f"{_MODEL}/{MANIFEST}").read_bytes()
+        except OSError as error:
+            raise missing_files(row) from error
+        try:
+            return parse_manifest(text, row["model_digest"], row["model_uri"])
+        except JobInputError as error:
+            raise InputError(str(error)) from error
+
+    def file(self, row: dict[str, Any], path: str) -> Any:
+        """A file of a version's directory, as a path to read; it never lies outside of the model store.
+
+        :raises InputError: it would.
+        """
+        uri = self._own(row)
+        parts = path.split("/")
+        if any(part in ("", ".", "..") or "\\" in part for part in parts):
+            raise InputError(f"{path!r} is no file of a model.")
+        local = local_path(uri)
+        if local is None:
+            return _object(f"{uri}/{path}")
+        found = local.joinpath(*parts)
+        base = local_path(self.base)
+        assert base is not None
+        if not found.resolve().is_relative_to(base.resolve()):
+            raise InputError(f"{path!r} of the model at {uri} is a link to elsewhere.")
+        return found
+
+    def _own(self, row: dict[str, Any]) -> str:
+        """A version's URI, which must be its place in this store: a row may have been written by anybody."""
+        uri = str(row["model_uri"])
+        if uri != self.uri(check_model_name(row["model_name"]), check_model_name(row["model_version"])):
+            raise InputError(
+                f"The files of model {row['model_name']!r} version {row['model_version']!r} are said to be at {uri}, "
+                f"which is not its place in the model store {self.base}: name the store that it was saved in."
+            )
+        return uri
+
+    # ------------------------------------------------------------------------------------------------ files
+
+    @contextmanager
+    def opened(self, row: dict[str, Any], directory: Path) -> Iterator[Path]:
+        """Yield a local directory with a version's ``model``: the place itself, or a copy that is kept for later.
+
+        :param directory: for the copy where there is no cache.
+        :raises InputError: the files are missing, or are not the registered ones.
+        """
+        local = local_path(row["model_uri"])
+        if local is None and self.cache is not None:
+            with self.cache.opened(row["model_digest"], lambda into: self._download_model(row, into)) as kept:
+                yield kept
+            return
+        found = self.fetch(row, directory)
+        if found is None:
+            raise missing_files(row)
+        yield found
+
+    def _download_model(self, row: dict[str, Any], into: Path) -> None:
+        source = _object(f"{row['model_uri']}/{_MODEL}")
+        if not source.exists():
+            raise missing_files(row)
+        _download(source, into)
+
+    def download(self, row: dict[str, Any], directory: Path) -> Path:
+        """Copy a version's model into a new directory, for use elsewhere; every file's digest is checked.
+
+        :raises InputError: the directory exists, or the files are not the registered ones.
+        """
+        from airflow_provider_automl.jobs.errors import JobInputError
+        from airflow_provider_automl.jobs.model_files import read_manifest
+
+        if directory.exists():
+            raise InputError(f"{directory} exists: give a directory that does not.")
+        partial = directory.with_name(f".{directory.name}.partial-{uuid.uuid4().hex}")
+        try:
+            with self.opened(row, partial.with_suffix(".fetched")) as model:
+                shutil.copytree(model, partial)
+            try:
+                read_manifest(partial, row["model_digest"])
+            except JobInputError as error:
+                raise InputError(str(error)) from error
+            partial.rename(directory)
+        finally:
+            for leftover in (partial, partial.with_suffix(".fetched")):
+                shutil.rmtree(leftover, ignore_errors=True)
+        return directory
+
+    def fetch(self, row: dict[str, Any], directory: Path, part: str = _MODEL) -> Path | None:
         """A local directory with that part of the version's files: the place itself, or a copy below ``directory``."""
         local = local_path(row["model_uri"])
         if local is not None:
@@ -168,13 +329,177 @@ class ModelStore:
         source = _object(f"{row['model_uri']}/{part}")
         if not source.exists():
             return None
-        target = directory / part
-        for path in source.rglob("*"):
-            if path.is_file():
-                relative = path.path[len(source.path) :].lstrip("/")
-                (target / relative).parent.mkdir(parents=True, exist_ok=True)
-                path.fs.get_file(path.path, str(target / relative))
-        return target
+        _download(source, directory / part)
+        return directory / part
+
+    def add_report(self, row: dict[str, Any], key: str, files: list[Path]) -> None:
+        """Put the report on a prediction beside the model; the same key's is replaced."""
+        uri = f"{self._own(row)}/predictions/{key}"
+        local = local_path(uri)
+        if local is not None:
+            local.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            if local is not None:
+                shutil.copyfile(file, local / f".{file.name}.partial")
+                os.replace(local / f".{file.name}.partial", local / file.name)
+            else:
+                target = _object(f"{uri}/{file.name}")
+                target.fs.put_file(str(file), target.path)
+
+    def _size(self, row: dict[str, Any]) -> int | None:
+        try:
+            return sum(int(entry["size"]) for entry in self.manifest(row)["files"].values())
+        except InputError:
+            return None
+
+    # ------------------------------------------------------------------------------------------------ aliases
+
+    def aliases(self) -> dict[str, dict[str, Any]]:
+        """Each alias and the newest row of its history."""
+        return {row["alias"]: row for row in _in_order(self._read_aliases())}
+
+    def alias_history(self, alias: str) -> list[dict[str, Any]]:
+        """Every change of an alias, oldest first; the last one holds."""
+        return _in_order(self._read_aliases(alias=alias))
+
+    def set_alias(
+        self, alias: str, row: dict[str, Any], *, assigned_by: str | None, reason: str | None = None
+    ) -> dict[str, Any]:
+        """Point an alias at a version. Nothing of its history is lost; of several at once, all are in it, in one order.
+
+        :param assigned_by: who did it.
+        :param reason: why.
+        :returns: the new row of the history.
+        :raises InputError: no such version, or it was deleted at the same moment.
+        """
+        check_alias(alias)
+        held = self.find(model_name=row["model_name"], model_version=row["model_version"])
+        new = self._append_alias(alias, held, assigned_by, reason)
+        if not any(_same(version, held) for version in self.versions(held["model_name"])):
+            before = [change for change in self.alias_history(alias) if not _same(change, held)]
+            if before:
+                self._append_alias(alias, before[-1], assigned_by, "the version was deleted at the same moment")
+            raise InputError(
+                f"Model {held['model_name']!r} version {held['model_version']!r} was deleted at the same moment."
+            )
+        return new
+
+    def rollback_alias(self, alias: str, *, assigned_by: str | None, reason: str | None = None) -> dict[str, Any]:
+        """Point an alias at the version that held it before the present one; that is a change like any other.
+
+        :raises InputError: there is no such alias, or it has pointed at one version only.
+        """
+        history = self.alias_history(check_alias(alias))
+        before = [change for change in history if not _same(change, history[-1])] if history else []
+        if not before:
+            raise InputError(f"The alias {alias!r} has no earlier version to go back to.")
+        return self.set_alias(alias, before[-1], assigned_by=assigned_by, reason=reason or "rolled back")
+
+    def _append_alias(
+        self, alias: str, row: dict[str, Any], assigned_by: str | None, reason: str | None
+    ) -> dict[str, Any]:
+        history = self.alias_history(alias)
+        new = {
+            "alias": alias,
+            "alias_seq": 1 + max((change["alias_seq"] for change in history), default=0),
+            "model_name": row["model_name"],
+            "model_version": row["model_version"],
+            "assigned_at": datetime.now(UTC),
+            "assigned_by": assigned_by,
+            "reason": reason,
+        }
+        self.tracking.record(MODEL_ALIASES, new)
+        return new
+
+    def _read_aliases(self, **where: Any) -> list[dict[str, Any]]:
+        return self.tracking.read(MODEL_ALIASES, **where)
+
+    # ------------------------------------------------------------------------------------------------ sharing
+
+    def share(self, row: dict[str, Any]) -> str:
+        """Publish a version under a UUID, all that a reader needs; returns it. Shared already: the same one."""
+        current = self.find(model_name=row["model_name"], model_version=row["model_version"])
+        if current["shared_model"] is None:
+            current = self._change(current, shared_model=new_share())
+        return str(current["shared_model"])
+
+    def unshare(self, row: dict[str, Any]) -> None:
+        """Revoke a version's UUID: nobody finds it by that any more, and it is never given again."""
+        current = self.find(model_name=row["model_name"], model_version=row["model_version"])
+        if current["shared_model"] is not None:
+            self._change(current, shared_model=None)
+
+    # ------------------------------------------------------------------------------------------------ deleting
+
+    def delete(self, row: dict[str, Any]) -> None:
+        """Delete a version: at once it is not found any more; its files go after :data:`GRACE`.
+
+        What runs with it now is not disturbed.
+
+        :raises InputError: an alias points at it, or it is shared.
+        """
+        current = self.find(model_name=row["model_name"], model_version=row["model_version"])
+        self._refuse_used(current)
+        deleted = self._change(current, deleted_at=datetime.now(UTC))
+        try:
+            self._refuse_used(deleted)  # an alias that came in between
+        except InputError:
+            self._change(deleted, deleted_at=None)
+            raise
+        self.purge()
+
+    def undelete(self, model_name: str, model_version: str) -> dict[str, Any]:
+        """Have a deleted version back; returns its row.
+
+        :raises InputError: it was not deleted, or its files are gone.
+        """
+        found = [row for row in self.versions(model_name, deleted=True) if row["model_version"] == model_version]
+        if not found:
+            raise InputError(f"Model {model_name!r} has no deleted version {model_version!r}.")
+        self.manifest(found[-1])
+        return self._change(found[-1], deleted_at=None)
+
+    def purge(self, grace: timedelta = GRACE) -> int:
+        """Remove the files of versions that were deleted longer ago than ``grace``; returns how many those were."""
+        due = datetime.now(UTC) - grace
+        old = [row for row in self.versions(deleted=True) if _aware(row["deleted_at"]) < due]
+        removed = 0
+        for row in old:
+            try:
+                removed += self._remove_files(self._own(row))
+            except (OSError, InputError) as error:
+                log.warning("The files of a deleted version could not be removed: %s", error)
+        return removed
+
+    def _refuse_used(self, row: dict[str, Any]) -> None:
+        held = [name for name, held in self.aliases().items() if _same(held, row)]
+        what = f"Model {row['model_name']!r} version {row['model_version']!r}"
+        if held:
+            raise InputError(f"{what} cannot be deleted: the alias {held[0]!r} points at it. Point that elsewhere.")
+        if row["shared_model"] is not None:
+            raise InputError(f"{what} cannot be deleted: it is shared. Unshare it before.")
+
+    def _remove_files(self, uri: str) -> bool:
+        local = local_path(uri)
+        if local is not None:
+            if not local.exists():
+                return False
+            # Renamed before: what is removed by halves must not be taken for whole.
+            removed = local.with_name(f".{local.name}.removed")
+            local.rename(removed)
+            shutil.rmtree(removed)
+            return True
+        path = _object(uri)
+        if not path.exists():
+            return False
+        path.rmdir(recursive=True)
+        return True
+
+    def _change(self, row: dict[str, Any], **changes: Any) -> dict[str, Any]:
+        changed = {**row, **changes}
+        key = record_id(row["model_name"], row["model_version"])
+        self.tracking.record(MODELS, changed, record_id=key)
+        return changed
 
     def remove_leftovers(self, model_name: str, model_version: str) -> None:
         """Remove files of this task instance's earlier, unfinished trainings: versions that have no registry row."""
@@ -202,6 +527,39 @@ class ModelStore:
             if path.is_file():
                 target = _object(f"{uri}/{path.relative_to(directory).as_posix()}")
                 target.fs.put_file(str(path), target.path)
+
+
+def missing_files(row: dict[str, Any]) -> InputError:
+    """What to say when a version's files are not where they should be."""
+    return InputError(
+        f"The files of model {row['model_name']!r} version {row['model_version']!r} are missing at "
+        f"{row['model_uri']}: restore them, or train again."
+    )
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two rows are of one version."""
+    return all(one[key] == other[key] for key in ("model_name", "model_version"))
+
+
+def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Alias rows in their total order: two that came at one moment, with the same number, by their time and record."""
+    return sorted(rows, key=lambda row: (row["alias_seq"], str(row["recorded_at"]), str(row["record_id"])))
+
+
+def _aware(moment: datetime) -> datetime:
+    """Engines return UTC without saying so."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _download(source: Any, target: Path) -> None:
+    for path in source.rglob("*"):
+        if path.is_file():
+            relative = path.path[len(source.path) :].lstrip("/")
+            if ".." in relative.split("/"):
+                raise InputError(f"The object {path} has a name that leads out of its directory.")
+            (target / relative).parent.mkdir(parents=True, exist_ok=True)
+            path.fs.get_file(path.path, str(target / relative))
 
 
 def new_share() -> str:

@@ -1,36 +1,54 @@
-"""The model store and the registry, on a DuckDB file and a local directory."""
+"""The model store and the registry: files in a local directory and on a real S3 server."""
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.hooks.automl import AutoMLHook
-from airflow_provider_automl.models.store import ModelStore, check_model_name
+from airflow_provider_automl.jobs.model_files import write_manifest
+from airflow_provider_automl.models.cache import ModelCache
+from airflow_provider_automl.models.store import ModelStore, check_model_name, local_path
+from airflow_provider_automl.tracking.tables import MODELS
+from tests.engines import Facts
+from tests.faults.models import made, on_s3
 
 
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModelStore:
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModelStore:
+    """The files in a local directory, or on an S3 server; the registry in DuckDB."""
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
+    if request.param == "s3":
+        facts: Facts = request.getfixturevalue("s3_server")
+        on_s3(facts, monkeypatch.setenv, f"models-{uuid.uuid4().hex}")
     return AutoMLHook().models
 
 
 def save(
     store: ModelStore, tmp_path: Path, name: str, version: str, *, register: bool = True, shared: str | None = None
 ) -> str:
-    files = tmp_path / "work"
-    (files / "model").mkdir(parents=True)
-    (files / "model" / "manifest.json").write_text(version)
-    (files / "training.json").write_text('{"score_val": 0.9}')
+    """A version whose model is one small file, with a manifest that is right."""
+    files = tmp_path / f"work-{uuid.uuid4().hex}"
+    digest = made(files, version)
     uri = store.save(files, name, version)
     if register:
         store.register(
             model_name=name,
             model_version=version,
             model_uri=uri,
-            model_digest="d",
+            model_digest=digest,
             shared_model=shared,
             dag_id="d",
             run_id="r",
@@ -46,7 +64,7 @@ def test_a_version_exists_when_its_row_does(store: ModelStore, tmp_path: Path) -
     row = store.find(model_name="census model é%20")
     found = store.fetch(row, tmp_path)
     assert found is not None
-    assert (found / "manifest.json").read_text() == "20261124T070000-abc-0"
+    assert (found / "predictor" / "model.pkl").read_text() == "20261124T070000-abc-0"
     assert store.training(row) == {"score_val": 0.9}
 
 
@@ -75,10 +93,321 @@ def test_leftovers_of_this_task_instance_go_and_nothing_else(store: ModelStore, 
     save(store, tmp_path, "m", "time-other-0", register=False)
     save(store, tmp_path, "m", "time-mine-1")
     save(store, tmp_path, "m", "time-mine-2")
-    base = tmp_path / "home" / "automl" / "models" / "m"
-    (base / ".time-mine-3.partial").mkdir()
+    base = place(store, "m")
+    if local_path(store.base) is not None:
+        (base / ".time-mine-3.partial").mkdir()
     store.remove_leftovers("m", "time-mine-4")
     assert sorted(path.name for path in base.iterdir()) == ["time-mine-1", "time-mine-2", "time-other-0"]
+
+
+def place(store: ModelStore, *parts: str) -> Any:
+    """A directory of the store, as a path."""
+    uri = store._join(*parts)
+    local = local_path(uri)
+    if local is not None:
+        return local
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(uri)
+
+
+# ---------------------------------------------------------------------------------------------------- aliases
+
+
+def versions(store: ModelStore, tmp_path: Path, *names: str) -> list[dict[str, Any]]:
+    for name in names:
+        save(store, tmp_path, "m", name)
+    return [store.find(model_name="m", model_version=name) for name in names]
+
+
+def test_an_alias_has_a_history(store: ModelStore, tmp_path: Path) -> None:
+    a, b = versions(store, tmp_path, "a-0", "b-0")
+    with pytest.raises(InputError, match=r"There is no alias 'champion' in .*; there are: none yet"):
+        store.find(alias="champion")
+    store.set_alias("champion", a, assigned_by="ann", reason="the first")
+    store.set_alias("champion", b, assigned_by="bob", reason="better")
+    assert store.find(alias="champion")["model_version"] == "b-0"
+    history = store.alias_history("champion")
+    assert [(row["model_version"], row["assigned_by"], row["reason"]) for row in history] == [
+        ("a-0", "ann", "the first"), ("b-0", "bob", "better"),
+    ]  # fmt: skip
+    store.rollback_alias("champion", assigned_by="ann")
+    assert store.find(alias="champion")["model_version"] == "a-0"
+    assert [row["model_version"] for row in store.alias_history("champion")] == ["a-0", "b-0", "a-0"]
+    assert store.describe(a)["aliases"] == ["champion"]
+
+
+def test_an_alias_of_what_is_not_there(store: ModelStore, tmp_path: Path) -> None:
+    (a,) = versions(store, tmp_path, "a-0")
+    with pytest.raises(InputError, match="Model 'm' has no version 'x'"):
+        store.set_alias("champion", {**a, "model_version": "x"}, assigned_by=None)
+    with pytest.raises(InputError, match="alias is ''"):
+        store.set_alias("", a, assigned_by=None)
+    with pytest.raises(InputError, match=r"alias '\.\./x' holds"):
+        store.set_alias("../x", a, assigned_by=None)
+    store.set_alias("champion", a, assigned_by=None)
+    with pytest.raises(InputError, match="has no earlier version to go back to"):
+        store.rollback_alias("champion", assigned_by=None)
+
+
+@pytest.mark.parametrize("store", ["local"], indirect=True)
+def test_changes_of_an_alias_at_once_have_one_order_and_none_is_lost(store: ModelStore, tmp_path: Path) -> None:
+    rows = versions(store, tmp_path, *(f"v{i}-0" for i in range(8)))
+    barrier = threading.Barrier(8)
+
+    def change(row: dict[str, Any]) -> None:
+        own = AutoMLHook().models
+        barrier.wait()
+        own.set_alias("champion", row, assigned_by=row["model_version"])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(change, rows))
+    history = store.alias_history("champion")
+    assert sorted(row["model_version"] for row in history) == [f"v{i}-0" for i in range(8)]
+    assert all(AutoMLHook().models.alias_history("champion") == history for _ in range(3))
+    assert store.find(alias="champion")["model_version"] == history[-1]["model_version"]
+    assert len({row["record_id"] for row in history}) == 8
+
+
+# ---------------------------------------------------------------------------------------------------- sharing, deleting
+
+
+def test_a_share_is_given_and_revoked(store: ModelStore, tmp_path: Path) -> None:
+    (a,) = versions(store, tmp_path, "a-0")
+    share = store.share(a)
+    assert store.share(a) == share
+    assert store.find(shared_model=share)["model_version"] == "a-0"
+    store.unshare(a)
+    with pytest.raises(InputError, match="No model is shared under"):
+        store.find(shared_model=share)
+    assert store.share(a) != share
+
+
+def test_a_version_is_deleted_and_had_back(store: ModelStore, tmp_path: Path) -> None:
+    a, _ = versions(store, tmp_path, "a-0", "b-0")
+    store.delete(a)
+    assert [row["model_version"] for row in store.versions("m")] == ["b-0"]
+    with pytest.raises(InputError, match="Model 'm' has no version 'a-0'"):
+        store.find(model_name="m", model_version="a-0")
+    assert store.fetch(a, tmp_path / "used") is not None  # a run that had found it before goes on
+    store.undelete("m", "a-0")
+    assert store.find(model_name="m", model_version="a-0")["model_digest"] == a["model_digest"]
+    with pytest.raises(InputError, match="has no deleted version 'a-0'"):
+        store.undelete("m", "a-0")
+
+
+def test_the_files_of_a_deleted_version_go_after_a_time_of_grace(store: ModelStore, tmp_path: Path) -> None:
+    a, _ = versions(store, tmp_path, "a-0", "b-0")
+    store.delete(a)
+    assert store.purge() == 0
+    assert store.purge(timedelta(0)) == 1
+    assert [path.name for path in place(store, "m").iterdir()] == ["b-0"]
+    assert store.purge(timedelta(0)) == 0
+    with pytest.raises(InputError, match="The files of model 'm' version 'a-0' are missing"):
+        store.undelete("m", "a-0")
+
+
+def test_what_is_used_is_not_deleted(store: ModelStore, tmp_path: Path) -> None:
+    a, b = versions(store, tmp_path, "a-0", "b-0")
+    store.set_alias("champion", a, assigned_by=None)
+    with pytest.raises(InputError, match="cannot be deleted: the alias 'champion' points at it"):
+        store.delete(a)
+    store.set_alias("champion", b, assigned_by=None)
+    store.share(a)
+    with pytest.raises(InputError, match="cannot be deleted: it is shared"):
+        store.delete(a)
+    store.unshare(a)
+    store.delete(a)
+    with pytest.raises(InputError, match="Model 'm' has no version 'a-0'"):  # the history alone does not hold it
+        store.rollback_alias("champion", assigned_by=None)
+
+
+# ---------------------------------------------------------------------------------------------------- integrity
+
+HARMFUL = """
+import os, pickle, sys
+class Harm:
+    def __reduce__(self):
+        return (os.system, (f"touch {sys.argv[2]}",))
+with open(sys.argv[1], "wb") as file:
+    pickle.dump(Harm(), file)
+"""
+
+
+def harm(model: Path, touched: Path) -> None:
+    """Put a pickle in the model's place that would create a file when it is loaded."""
+    target = model / "predictor" / "model.pkl"
+    subprocess.run([sys.executable, "-c", HARMFUL, str(target), str(touched)], check=True)
+
+
+def upload(store: ModelStore, model: Path, version: str) -> None:
+    there = place(store, "m", version, "model")
+    if isinstance(there, Path):
+        if model != there:
+            shutil.copytree(model, there, dirs_exist_ok=True)
+        return
+    for path in model.rglob("*"):
+        if path.is_file():
+            there.fs.put_file(str(path), f"{there.path}/{path.relative_to(model).as_posix()}")
+
+
+@pytest.mark.parametrize("with_manifest", [False, True])
+def test_a_tampered_model_is_refused(store: ModelStore, tmp_path: Path, with_manifest: bool) -> None:
+    """Alone, or with a manifest that fits it: the digest that counts is the registry's."""
+    (a,) = versions(store, tmp_path, "a-0")
+    fetched = store.fetch(a, tmp_path / "fetched")
+    assert fetched is not None
+    tampered = Path(shutil.copytree(fetched, tmp_path / "tampered"))
+    harm(tampered, tmp_path / "touched")
+    if with_manifest:
+        (tampered / "manifest.json").unlink()
+        write_manifest(tampered, {"autogluon_version": "1", "python_version": "3"})
+    upload(store, tampered, "a-0")
+    reason = "is not the registered one" if with_manifest else "was changed"
+    with pytest.raises(InputError, match=reason):
+        store.download(a, tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+    if with_manifest:
+        with pytest.raises(InputError, match=reason):
+            store.manifest(a)
+    assert not (tmp_path / "touched").exists()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".mine")) == []
+
+
+@pytest.mark.parametrize("path", ["../b-0/training.json", "report/../../x", "/etc/passwd", "report//x", "report/.", ""])
+def test_a_path_does_not_lead_out_of_a_version(store: ModelStore, tmp_path: Path, path: str) -> None:
+    (a,) = versions(store, tmp_path, "a-0")
+    with pytest.raises(InputError, match="is no file of a model"):
+        store.file(a, path)
+
+
+@pytest.mark.parametrize("store", ["local"], indirect=True)
+def test_a_link_does_not_lead_out_of_the_store(store: ModelStore, tmp_path: Path) -> None:
+    (a,) = versions(store, tmp_path, "a-0")
+    (tmp_path / "secret").write_text("x")
+    (place(store, "m", "a-0") / "report").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="is a link to elsewhere"):
+        store.file(a, "report/secret")
+
+
+def test_a_row_that_names_another_place_is_not_believed(store: ModelStore, tmp_path: Path) -> None:
+    """Whoever can write a row cannot have any file of this machine shown."""
+    (a,) = versions(store, tmp_path, "a-0")
+    for uri in ((tmp_path / "m" / "a-0").as_uri(), f"{a['model_uri']}/..", "s3://elsewhere/m/a-0"):
+        with pytest.raises(InputError, match="is not its place in the model store"):
+            store.file({**a, "model_uri": uri}, "training.json")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "reason"),
+    [(None, "are missing at"), ("", "is not the registered one"), ('{"format": 1', "is not the registered one")],
+)
+def test_manifests_that_are_none(store: ModelStore, tmp_path: Path, manifest: str | None, reason: str) -> None:
+    (a,) = versions(store, tmp_path, "a-0")
+    file = place(store, "m", "a-0", "model") / "manifest.json"
+    if manifest is None:
+        file.unlink()
+    else:
+        file.write_text(manifest)
+    with pytest.raises(InputError, match=reason):
+        store.manifest(a)
+
+
+def test_a_manifest_of_a_newer_format(store: ModelStore, tmp_path: Path) -> None:
+    import hashlib
+
+    (a,) = versions(store, tmp_path, "a-0")
+    text = json.dumps({"format": 99, "files": {}})
+    (place(store, "m", "a-0", "model") / "manifest.json").write_text(text)
+    changed = {**a, "model_digest": hashlib.sha256(text.encode()).hexdigest()}
+    with pytest.raises(InputError, match="has format 99, and this release reads 1: upgrade airflow-provider-automl"):
+        store.manifest(changed)
+
+
+# ---------------------------------------------------------------------------------------------------- the cache
+
+
+def fill(text: str, calls: list[str]) -> Callable[[Path], None]:
+    def download(directory: Path) -> None:
+        calls.append(text)
+        (directory / "predictor").mkdir()
+        (directory / "predictor" / "model.pkl").write_text(text)
+        write_manifest(directory, {})
+
+    return download
+
+
+def digest_of(text: str, tmp_path: Path) -> str:
+    directory = tmp_path / uuid.uuid4().hex
+    (directory / "predictor").mkdir(parents=True)
+    (directory / "predictor" / "model.pkl").write_text(text)
+    return write_manifest(directory, {})
+
+
+def test_a_model_is_downloaded_once_and_again_when_it_was_changed(tmp_path: Path) -> None:
+    cache, calls = ModelCache(tmp_path / "cache", 2**30), []  # type: tuple[ModelCache, list[str]]
+    digest = digest_of("a", tmp_path)
+    for _ in range(2):
+        with cache.opened(digest, fill("a", calls)) as kept:
+            assert (kept / "predictor" / "model.pkl").read_text() == "a"
+    assert calls == ["a"]
+    harm(kept, tmp_path / "touched")
+    with cache.opened(digest, fill("a", calls)) as kept:
+        assert (kept / "predictor" / "model.pkl").read_text() == "a"
+    assert calls == ["a", "a"]
+    with pytest.raises(InputError, match="is not the registered one"), cache.opened("f" * 64, fill("a", calls)):
+        pass
+    assert sorted(path.name for path in cache.directory.iterdir() if path.is_dir()) == [digest]
+
+
+def test_the_cache_is_bounded_and_keeps_what_is_used(tmp_path: Path) -> None:
+    cache = ModelCache(tmp_path / "cache", 3000)
+    calls: list[str] = []
+    texts = [letter * 1000 for letter in "abcd"]
+    digests = [digest_of(text, tmp_path) for text in texts]
+    with cache.opened(digests[0], fill(texts[0], calls)) as first:
+        for text, digest in zip(texts[1:], digests[1:], strict=True):
+            with cache.opened(digest, fill(text, calls)) as kept:
+                assert kept.is_dir()
+            assert first.is_dir()
+    kept_now = {path.name for path in cache.directory.iterdir() if path.is_dir()}
+    assert digests[0] in kept_now
+    assert digests[3] in kept_now
+    assert digests[1] not in kept_now
+
+
+def test_many_processes_download_a_model_once(tmp_path: Path) -> None:
+    cache, calls = ModelCache(tmp_path / "cache", 2**30), []  # type: tuple[ModelCache, list[str]]
+    digest = digest_of("a", tmp_path)
+
+    def use(_: int) -> bool:
+        with cache.opened(digest, fill("a", calls)) as kept:
+            return (kept / "manifest.json").exists()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(use, range(8)))
+    assert calls == ["a"]
+
+
+@pytest.mark.parametrize("store", ["s3"], indirect=True)
+def test_a_model_of_an_object_store_is_kept_on_the_worker(store: ModelStore, tmp_path: Path) -> None:
+    (a,) = versions(store, tmp_path, "a-0")
+    with store.opened(a, tmp_path / "unused") as model:
+        assert (model / "predictor" / "model.pkl").read_text() == "a-0"
+        assert store.cache is not None
+        assert model == store.cache.directory / a["model_digest"]
+    assert not (tmp_path / "unused").exists()
+    place(store, "m", "a-0").rmdir(recursive=True)
+    with store.opened(a, tmp_path / "unused") as again:
+        assert again == model
+
+
+@pytest.mark.parametrize("store", ["local"], indirect=True)
+def test_listing_reads_the_registry_once(store: ModelStore, tmp_path: Path) -> None:
+    versions(store, tmp_path, "a-0", "b-0")
+    save(store, tmp_path, "n", "c-0")
+    assert [row["model_version"] for row in store.versions()] == ["a-0", "b-0", "c-0"]
+    assert store.tracking.name(MODELS) == "automl_test.automl_models"
 
 
 @pytest.mark.parametrize("name", ["", None, "a/b", "a\\b", "..", "a..b", "a\nb", "a\0", " a", "a.", "a*", "é" * 101])
