@@ -1,4 +1,6 @@
-"""Command line: ``python -m airflow_provider_automl dags list`` and ``... dags copy DIR``. Needs no Airflow."""
+"""Command line: ``python -m airflow_provider_automl``, with ``dags list``, ``dags copy DIR``, ``models …`` and
+``experiments …``. The commands on DAGs need no Airflow; the others are in :mod:`airflow_provider_automl.cli`.
+"""
 
 from __future__ import annotations
 
@@ -55,8 +57,16 @@ def copy_dags(directory: Path, *, force: bool) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m airflow_provider_automl", description=__doc__)
-    dags = parser.add_subparsers(required=True, metavar="dags").add_parser("dags", help="the example DAGs")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in ("models", "experiments"):
+        from airflow_provider_automl.cli import parse
+
+        return parse(arguments)
+    parser = argparse.ArgumentParser(prog="python -m airflow_provider_automl")
+    groups = parser.add_subparsers(required=True, metavar="dags | models | experiments")
+    dags = groups.add_parser("dags", help="the example DAGs")
+    groups.add_parser("models", help="the registry of models: models --help")
+    groups.add_parser("experiments", help="what was trained: experiments --help")
     commands = dags.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="name the example DAGs")
     copy = commands.add_parser("copy", help="copy the example DAGs into a directory")

@@ -30,6 +30,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [{"integration-name": "AutoML", "python-modules": [f"{package}.hooks.automl"]}],
         "extra-links": [f"{package}.operators.links.{name}" for name in ("NotebookLink", "QueryLink")],
+        "cli": [f"{package}.cli.get_airflow_commands"],
         "connection-types": [
             {
                 "hook-class-name": f"{package}.hooks.automl.AutoMLHook",

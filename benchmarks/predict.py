@@ -71,6 +71,7 @@ def main() -> None:
             "rowid_column": None,
             "ignore_columns": None,
             "batch_rows": BATCH_ROWS,
+            "report": False,
         }
 
     def ours() -> None:

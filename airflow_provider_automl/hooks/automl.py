@@ -11,9 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, conf
 
+from airflow_provider_automl.compat import base_url, has_pages
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.models.store import ModelStore, check_store, local_path, require_writable
 from airflow_provider_automl.tracking.store import TrackingTables
@@ -44,6 +46,7 @@ class AutoMLSettings:
         named ``default`` runs the jobs of operators that name none.
     :param user_email: recorded with every experiment whose task names none.
     :param embedded: the DuckDB file of the embedded default, where that is used.
+    :param cache_bytes: how much of an object store's models a worker keeps on its disk, in staging.
     """
 
     warehouse_conn_id: str | None
@@ -55,6 +58,7 @@ class AutoMLSettings:
     lock_timeout: float = 600.0
     embedded: Path | None = None
     shared_staging: str | None = None
+    cache_bytes: int = 20 * 2**30
 
 
 class AutoMLHook(BaseHook):
@@ -67,6 +71,7 @@ class AutoMLHook(BaseHook):
     :param automl_conn_id: the connection; any other than the default one must exist.
     :param warehouse_conn_id: a warehouse to read and write data tables on instead of the connection's own. The
         registry of models stays where the connection says.
+    :param lock_timeout: seconds to wait for a warehouse that is locked, instead of the connection's.
     :param on_query: called with the web page of each query that a warehouse starts, where its engine has such pages.
     :raises InputError: from whatever is reached first, where the connection is missing or wrong.
     """
@@ -81,9 +86,11 @@ class AutoMLHook(BaseHook):
         automl_conn_id: str = default_conn_name,
         warehouse_conn_id: str | None = None,
         *,
+        lock_timeout: float | None = None,
         on_query: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__()
+        self.lock_timeout = lock_timeout
         self.automl_conn_id = automl_conn_id
         self.warehouse_conn_id = warehouse_conn_id
         self.on_query = on_query
@@ -135,8 +142,9 @@ class AutoMLHook(BaseHook):
             staging=staging,
             interpreters=self._interpreters(extra.get("interpreters")),
             user_email=extra.get("user_email") or None,
-            lock_timeout=self._seconds(extra.get("lock_timeout") or 600),
+            lock_timeout=self._seconds(self.lock_timeout or extra.get("lock_timeout") or 600),
             shared_staging=shared_staging,
+            cache_bytes=self._bytes(extra.get("model_cache") or "20g"),
             embedded=None if extra.get("warehouse_conn_id") else home / "warehouse.duckdb",
         )
         local_parts = [
@@ -180,6 +188,11 @@ class AutoMLHook(BaseHook):
             raise InputError(
                 f"lock_timeout of the connection {self.automl_conn_id!r} is {value!r}: give seconds, such as 600."
             ) from None
+
+    def _bytes(self, value: Any) -> int:
+        from airflow_provider_automl.launchers.limits import parse_memory
+
+        return parse_memory(str(value), f"model_cache of the connection {self.automl_conn_id!r}")
 
     def _interpreters(self, value: Any) -> dict[str, str]:
         if not value:
@@ -267,7 +280,49 @@ class AutoMLHook(BaseHook):
     @cached_property
     def models(self) -> ModelStore:
         """The model store."""
-        return ModelStore(self.settings.model_store, self.registry)
+        from airflow_provider_automl.models.cache import ModelCache
+
+        cache = ModelCache(Path(self.settings.staging) / "models", self.settings.cache_bytes)
+        return ModelStore(self.settings.model_store, self.registry, cache)
+
+    def report_url(self, row: dict[str, Any], html: str | None, notebook: str | None) -> str | None:
+        """Where people open a report on a version: Airflow's own page, or, below Airflow 3.1, the notebook's URI.
+
+        :param row: the version's registry row.
+        :param html: the page's path below the version's directory; None: there is none, like ``notebook``.
+        """
+        if html is not None and has_pages():
+            parts = (self.automl_conn_id, row["model_name"], row["model_version"], *html.split("/"))
+            return f"{base_url()}/automl/reports/{'/'.join(quote(part, safe='') for part in parts)}"
+        return f"{row['model_uri']}/{notebook}" if notebook else None
+
+    def interpreter_for(self, row: dict[str, Any]) -> str | None:
+        """The interpreter that can load a version: None for the connection's default one or this, if that can.
+
+        :raises InputError: none of the connection's interpreters can; says which would.
+        """
+        from airflow_provider_automl.launchers.process import describe_interpreter
+
+        manifest = self.models.manifest(row)
+        wanted = (manifest["autogluon_version"], manifest["python_version"].split(".")[:2])
+        named = self.settings.interpreters
+        found = {}
+        for name in ("default", *(name for name in named if name != "default")):
+            try:
+                about = describe_interpreter(named.get(name))
+            except InputError as error:
+                self.log.warning("%s", error)
+                continue
+            if (about["autogluon"], about["python"].split(".")[:2]) == wanted:
+                return named.get(name)
+            found[name] = f"{name}: Python {about['python']}, AutoGluon {about['autogluon'] or 'not installed'}"
+        raise InputError(
+            f"Model {row['model_name']!r} version {row['model_version']!r} was trained with Python "
+            f"{manifest['python_version']} and AutoGluon {wanted[0]}, and no interpreter has both "
+            f"({'; '.join(found.values())}). Make one: python{'.'.join(wanted[1])} -m venv ENVIRONMENT && "
+            f"ENVIRONMENT/bin/python -m pip install 'autogluon.tabular[lightgbm,catboost,xgboost]=={wanted[0]}', and "
+            f"name it in interpreters of the connection {self.automl_conn_id!r}; or train again."
+        )
 
     def staging(self, key: str) -> Path:
         """A directory of this worker's for one task instance; not created yet."""

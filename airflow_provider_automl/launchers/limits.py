@@ -10,7 +10,7 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", re.IGNORECASE)
 _POWERS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 
 
-def parse_memory(text: str | int) -> int:
+def parse_memory(text: str | int, name: str = "memory_limit") -> int:
     """Bytes of a size such as ``8g``, ``512m``, ``1.5 GiB`` or ``2147483648``; units are powers of 1024.
 
     :raises InputError: not such a size, or less than 1 MiB.
@@ -18,5 +18,5 @@ def parse_memory(text: str | int) -> int:
     match = _SIZE.fullmatch(str(text))
     size = int(float(match[1]) * 2 ** _POWERS[match[2].lower()]) if match else 0
     if size < 2**20:
-        raise InputError(f"memory_limit is {text!r}: give a size such as '8g' or '512m'.")
+        raise InputError(f"{name} is {text!r}: give a size such as '8g' or '512m'.")
     return size

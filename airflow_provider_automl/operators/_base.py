@@ -264,6 +264,36 @@ class AutoMLOperator(AutoMLMixin):
         return Query(sql) if sql is not None else str(input_table)
 
 
+def notebook_source(notebook: str | None, dag: Any, into: Path) -> str | None:
+    """A local copy of a user's notebook; None for ours.
+
+    :param notebook: a path, absolute or beside the DAG's file, or a URI that ``ObjectStoragePath`` reaches.
+    :param dag: the DAG, for its file.
+    :param into: where the copy goes.
+    :raises InputError: there is no such file, or it is no notebook.
+    """
+    if notebook is None:
+        return None
+    try:
+        if "://" in notebook:
+            from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+            text = ObjectStoragePath(notebook).read_text()
+        else:
+            text = (Path(dag.fileloc).parent / notebook).read_text(encoding="utf-8")
+    except (OSError, ImportError, ValueError) as error:
+        raise InputError(f"The notebook {notebook} cannot be read: {error}.") from error
+    try:
+        found = json.loads(text)
+        cells = [cell["cell_type"] for cell in found["cells"]]
+    except (ValueError, TypeError, KeyError):
+        raise InputError(f"{notebook} is no notebook: give an .ipynb file of format 4.") from None
+    if "code" not in cells or found.get("nbformat") != 4:
+        raise InputError(f"The notebook {notebook} has no code cell, or is not of format 4.")
+    into.write_text(text, encoding="utf-8")
+    return str(into)
+
+
 def require_columns(columns: Mapping[str, str], names: Sequence[str], *, what: str, source: object) -> None:
     """Check that ``names`` are among ``columns``, in their exact spelling.
 

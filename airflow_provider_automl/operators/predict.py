@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.operators._base import (
     AutoMLOperator,
     Run,
+    notebook_source,
+    parse_flag,
     parse_names,
     parse_seconds,
     parse_whole,
     require_columns,
 )
+from airflow_provider_automl.operators.links import NotebookLink, QueryLink
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -31,7 +36,8 @@ class AutoMLPredictOperator(AutoMLOperator):
     :param model: a training's dict (``train.output``); or
     :param model_name: a model's name, and ``model_version``; without a version the newest complete one; a name that
         ends in ``*`` means the newest of all models whose names begin so; or
-    :param shared_model: the UUID under which a version was shared.
+    :param shared_model: the UUID under which a version was shared; or
+    :param alias: the version that holds that alias, such as ``census_champion``.
     :param input_table: the table to predict; or
     :param sql: a SELECT in the warehouse's own dialect.
     :param output_table: the table to write; its schema is made if missing.
@@ -41,17 +47,23 @@ class AutoMLPredictOperator(AutoMLOperator):
     :param memory_limit: such as ``4g``: the job is killed above it.
     :param timeout: seconds, or arithmetic; the job is killed after it.
     :param batch_rows: rows predicted at a time.
-    :param python: the interpreter that runs the job: a path, or a name among the connection's ``interpreters``.
+    :param hide_table_contents: keep rows of the table out of the notebook.
+    :param notebook: as of :class:`.AutoMLTrainOperator`.
+    :param report_time_limit: as of :class:`.AutoMLTrainOperator`.
+    :param python: the interpreter that runs the job: a path, or a name among the connection's ``interpreters``;
+        default: the first of these that has the model's versions of AutoGluon and Python.
     :returns: ``output_table``, ``input_table``, ``model_name``, ``model_version``, ``rows``, ``positive_class``,
-        ``problem_type``, ``target_column``.
+        ``problem_type``, ``target_column``, ``notebook_url``, ``notebook_error``.
     """
 
     template_fields: Sequence[str] = (
         *AutoMLOperator.template_fields,
-        "model", "model_name", "model_version", "shared_model", "input_table", "sql", "output_table", "output_mode",
-        "rowid_column", "ignore_columns", "memory_limit", "timeout", "batch_rows", "python",
+        "model", "model_name", "model_version", "shared_model", "alias", "input_table", "sql", "output_table",
+        "output_mode", "rowid_column", "ignore_columns", "memory_limit", "timeout", "batch_rows",
+        "hide_table_contents", "notebook", "report_time_limit", "python",
     )  # fmt: skip
     template_fields_renderers = {"sql": "sql", "model": "json"}
+    operator_extra_links = (NotebookLink(), QueryLink())
 
     def __init__(
         self,
@@ -60,6 +72,7 @@ class AutoMLPredictOperator(AutoMLOperator):
         model_name: str | None = None,
         model_version: str | None = None,
         shared_model: str | None = None,
+        alias: str | None = None,
         input_table: str | None = None,
         sql: str | None = None,
         output_table: str,
@@ -69,6 +82,9 @@ class AutoMLPredictOperator(AutoMLOperator):
         memory_limit: str | None = None,
         timeout: float | str | None = None,
         batch_rows: int | str = 50_000,
+        hide_table_contents: bool | str = False,
+        notebook: str | None = None,
+        report_time_limit: float | str = 10 * 60,
         python: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -77,6 +93,7 @@ class AutoMLPredictOperator(AutoMLOperator):
         self.model_name = model_name
         self.model_version = model_version
         self.shared_model = shared_model
+        self.alias = alias
         self.input_table = input_table
         self.sql = sql
         self.output_table = output_table
@@ -86,6 +103,9 @@ class AutoMLPredictOperator(AutoMLOperator):
         self.memory_limit = memory_limit
         self.timeout = timeout
         self.batch_rows = batch_rows
+        self.hide_table_contents = hide_table_contents
+        self.notebook = notebook
+        self.report_time_limit = report_time_limit
         self.python = python
         self._remember_given()
 
@@ -97,27 +117,22 @@ class AutoMLPredictOperator(AutoMLOperator):
         ignored = parse_names(self.ignore_columns, "ignore_columns")
         source = self.source(self.input_table, self.sql)
         what = self.input_table or "The query"
-        self._launcher = self.hook.launcher(
-            self.python, memory_limit=self.memory_limit, timeout=timeout, log=self.log.info
-        )
-        self.preflight()
         publishing = self.hook.staging(f"{run.task_id[:60]}-{run.key}-{run.generation}.publishing")
         retried = run.try_number > 1 and publishing.exists()
+        self.preflight()
         self._check_output(source, retried)
         row = self.hook.models.find(**self._named())
+        python = self.hook.interpreter_for(row) if self.python is None else self.python
+        self._launcher = self.hook.launcher(python, memory_limit=self.memory_limit, timeout=timeout, log=self.log.info)
+        self.preflight()
         self.log.info("Predicting with model %s version %s", row["model_name"], row["model_version"])
         warehouse = self.hook.warehouse
         columns = warehouse.columns(source)
         require_columns(columns, ignored or [], what="column to ignore", source=what)
         if self.rowid_column is not None:
             require_columns(columns, [self.rowid_column], what="row id column", source=what)
-        with self.work_directory(run) as work:
-            model = self.hook.models.fetch(row, work)
-            if model is None:
-                raise InputError(
-                    f"The files of model {row['model_name']!r} version {row['model_version']!r} are missing at "
-                    f"{row['model_uri']}: restore them, or train again."
-                )
+        with self.work_directory(run) as work, self.hook.models.opened(row, work) as model:
+            own_notebook = notebook_source(self.notebook, self.dag, work / "notebook.ipynb")
             unloaded = warehouse.unload(source, work / "input")
             self.log.info("Unloaded %d rows of %s", unloaded, what)
             job = {
@@ -129,12 +144,18 @@ class AutoMLPredictOperator(AutoMLOperator):
                 "rowid_column": self.rowid_column,
                 "ignore_columns": ignored,
                 "batch_rows": batch_rows,
+                "title": f"{self.output_table}: predictions by {row['model_name']} {row['model_version']}",
+                "report": True,
+                "notebook": own_notebook,
+                "report_time_limit": parse_seconds(self.report_time_limit, "report_time_limit"),
+                "hide_table_contents": parse_flag(self.hide_table_contents, "hide_table_contents"),
             }
             result = self._launcher.run(job, work)
             if self.output_mode == "error":
                 publishing.touch()  # a retry of a task that is killed after this finds a table that is its own
             mode: Literal["overwrite", "error"] = "overwrite" if retried else self.output_mode
             rows = warehouse.load(work / "output", self.output_table, mode=mode, key=run.key)
+            notebook = self._keep_report(row, result, run, work)
         self.log.info("%d predictions are in %s", rows, self.output_table)
         return {
             "output_table": self.output_table,
@@ -143,23 +164,45 @@ class AutoMLPredictOperator(AutoMLOperator):
             "model_version": row["model_version"],
             "rows": rows,
             **{key: result[key] for key in ("positive_class", "problem_type", "target_column")},
+            **notebook,
         }
+
+    def _keep_report(self, row: dict[str, Any], result: dict[str, Any], run: Run, work: Path) -> dict[str, Any]:
+        """Put the report beside the model; a store that this worker cannot write to loses no prediction."""
+        kept: dict[str, Any] = {"notebook_url": None, "notebook_error": result["notebook_error"]}
+        made = {key: Path(result[key]) for key in ("notebook", "notebook_html") if result[key]}
+        if not made:
+            return kept
+        key = f"{run.key}-{run.generation}"
+        about = work / "run.json"  # whose report it is: its DAG tells who may read it
+        about.write_text(json.dumps({"dag_id": run.dag_id, "run_id": run.run_id, "task_id": run.task_id}))
+        try:
+            self.hook.models.add_report(row, key, [about, *made.values()])
+        except (OSError, InputError, ValueError) as error:
+            kept["notebook_error"] = f"The report could not be kept beside the model: {error}"
+            self.log.warning(kept["notebook_error"])
+            return kept
+        paths = {name: f"predictions/{key}/{path.name}" for name, path in made.items()}
+        kept["notebook_url"] = self.hook.report_url(row, paths.get("notebook_html"), paths.get("notebook"))
+        return kept
 
     def _named(self) -> dict[str, Any]:
         """Which model the arguments name."""
-        if self.shared_model is not None:
-            named: dict[str, Any] = {"shared_model": self.shared_model}
+        if self.alias is not None:
+            named: dict[str, Any] = {"alias": self.alias}
+        elif self.shared_model is not None:
+            named = {"shared_model": self.shared_model}
         elif isinstance(self.model, dict):
             named = {key: self.model.get(key) for key in ("model_name", "model_version")}
         elif self.model is not None:
             raise InputError(f"model is {str(self.model)[:100]!r}: give the dict of a training, or model_name.")
         else:
             named = {"model_name": self.model_name, "model_version": self.model_version}
-        ways = [self.model is not None, self.model_name is not None, self.shared_model is not None]
+        ways = [way is not None for way in (self.model, self.model_name, self.shared_model, self.alias)]
         if sum(ways) != 1:
             raise InputError(
                 f"Task {self.task_id!r} names {'no' if not any(ways) else 'more than one'} model: "
-                "give exactly one of model, model_name (with model_version) and shared_model."
+                "give exactly one of model, model_name (with model_version), shared_model and alias."
             )
         if self.model_version is not None and self.model_name is None:
             raise InputError(

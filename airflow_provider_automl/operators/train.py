@@ -13,6 +13,7 @@ from airflow_provider_automl.models.store import check_model_name, new_share
 from airflow_provider_automl.operators._base import (
     AutoMLOperator,
     Run,
+    notebook_source,
     parse_flag,
     parse_names,
     parse_ratio,
@@ -43,7 +44,7 @@ TRAINING_KEYS = (
 _OPTIONS = (
     "problem_type", "positive_class", "eval_metric", "presets", "hyperparameters", "ignore_columns", "time_limit",
     "timeout", "memory_limit", "fi_time_limit", "oversampling_threshold", "proba_calibration", "sampling_threshold",
-    "sample_weight", "random_seed", "share_model", "python",
+    "sample_weight", "random_seed", "share_model", "notebook", "report_time_limit", "python",
 )  # fmt: skip
 
 
@@ -82,6 +83,9 @@ class AutoMLTrainOperator(AutoMLOperator):
     :param export_leaderboard: a table that gets this version's leaderboard.
     :param export_feature_importance: a table that gets this version's feature importance.
     :param hide_table_contents: keep rows of the table out of the notebook.
+    :param notebook: your own notebook for the report instead of ours: a path, absolute or beside the DAG's file, or a
+        URI. What it finds in its ``directory`` is in :mod:`airflow_provider_automl.jobs.sections`.
+    :param report_time_limit: seconds, or arithmetic, after which the notebook is ended, incomplete; the model is kept.
     :param user_email: recorded with the experiment; default: the connection's.
     :param python: the interpreter that runs the job: a path, or a name among the connection's ``interpreters``.
     :returns: a dict with the keys of ``TRAINING_KEYS``.
@@ -93,7 +97,7 @@ class AutoMLTrainOperator(AutoMLOperator):
         "presets", "hyperparameters", "ignore_columns", "time_limit", "timeout", "memory_limit", "fi_time_limit",
         "oversampling_threshold", "proba_calibration", "sampling_threshold", "sample_weight", "random_seed",
         "share_model", "export_leaderboard", "export_feature_importance", "hide_table_contents",
-        "user_email", "python",
+        "notebook", "report_time_limit", "user_email", "python",
     )  # fmt: skip
     template_fields_renderers = {"sql": "sql", "hyperparameters": "json"}
     operator_extra_links = (NotebookLink(), QueryLink())
@@ -126,6 +130,8 @@ class AutoMLTrainOperator(AutoMLOperator):
         export_leaderboard: str | None = None,
         export_feature_importance: str | None = None,
         hide_table_contents: bool | str = False,
+        notebook: str | None = None,
+        report_time_limit: float | str = 10 * 60,
         user_email: str | None = None,
         python: str | None = None,
         **kwargs: Any,
@@ -154,6 +160,8 @@ class AutoMLTrainOperator(AutoMLOperator):
         self.export_leaderboard = export_leaderboard
         self.export_feature_importance = export_feature_importance
         self.hide_table_contents = hide_table_contents
+        self.notebook = notebook
+        self.report_time_limit = report_time_limit
         self.user_email = user_email
         self.python = python
         self._remember_given()
@@ -221,7 +229,7 @@ class AutoMLTrainOperator(AutoMLOperator):
             "model_uri": registered["model_uri"],
             "model_digest": registered["model_digest"],
             "shared_model": registered["shared_model"],
-            "notebook_url": f"{registered['model_uri']}/{report['notebook']}" if report["notebook"] else None,
+            "notebook_url": self.hook.report_url(registered, report["notebook_html"], report["notebook"]),
             "leaderboard_table": self.export_leaderboard,
             "feature_importance_table": self.export_feature_importance,
             "state": ExperimentState.COMPLETE.value,
@@ -248,6 +256,7 @@ class AutoMLTrainOperator(AutoMLOperator):
         if self.sample_weight is not None:
             require_columns(columns, [self.sample_weight], what="weight column", source=what)
         with self.work_directory(run) as work:
+            job["notebook"] = notebook_source(self.notebook, self.dag, work / "notebook.ipynb")
             rows = self.hook.warehouse.unload(source, work / "input", max_rows=threshold, seed=job["random_seed"])
             self.log.info("Unloaded %d rows of %s", rows, what)
             out = work / "version"
@@ -300,6 +309,7 @@ class AutoMLTrainOperator(AutoMLOperator):
             "export_leaderboard": self.export_leaderboard is not None,
             "export_feature_importance": self.export_feature_importance is not None,
             "report": True,
+            "report_time_limit": parse_seconds(self.report_time_limit, "report_time_limit"),
         }
 
     def _check_exports(self, source: str | Query) -> None:

@@ -38,6 +38,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Itera
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
             "PYTHONPATH": str(REPO),
         },
+        # The guest has no role, and so no access to any DAG.
+        users={"admin": "admin", "guest": ""},
     )
     python(server, "from tests.system.census import load; load()")
     server.start()

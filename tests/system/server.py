@@ -44,16 +44,29 @@ def environment(home: Path, dags: Path) -> dict[str, str]:
 
 
 class AirflowServer:
-    """Scheduler, API server and DAG processor with the LocalExecutor and everyone as admin, on loopback only."""
+    """Scheduler, API server and DAG processor with the LocalExecutor, on loopback only.
 
-    def __init__(self, home: Path, dags: Path, env: dict[str, str] | None = None, *, port: int = 0) -> None:
+    :param users: names and roles of people who log in, with their names as passwords; None: everyone is admin.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        dags: Path,
+        env: dict[str, str] | None = None,
+        *,
+        port: int = 0,
+        users: dict[str, str] | None = None,
+    ) -> None:
         self.home = home
+        self.users = users
         self.port = free_port(port)
         self.url = f"http://127.0.0.1:{self.port}"
         self.env = {
             **environment(home, dags),
             "AIRFLOW__CORE__PARALLELISM": "4",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": str(users is None),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{k}:{role}" for k, role in (users or {}).items()),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.port),
@@ -68,6 +81,7 @@ class AirflowServer:
             **(env or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self._tokens: dict[str | None, str] = {}
 
     def start(self, timeout: float = 180) -> None:
         """Start it and wait until it is healthy.
@@ -75,6 +89,9 @@ class AirflowServer:
         :raises RuntimeError: it is not, with the end of its output.
         """
         self.home.mkdir(parents=True, exist_ok=True)
+        if self.users is not None:
+            passwords = json.dumps({name: name for name in self.users})
+            (self.home / "simple_auth_manager_passwords.json.generated").write_text(passwords)
         with (self.home / "standalone.log").open("wb") as log:
             self._process = subprocess.Popen(
                 ["airflow", "standalone"], env=self.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
@@ -119,8 +136,7 @@ class AirflowServer:
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         request = urllib.request.Request(self.url + path, method=method)
         request.add_header("Content-Type", "application/json")
-        if path != "/auth/token":
-            request.add_header("Authorization", f"Bearer {self._token()}")
+        request.add_header("Authorization", f"Bearer {self.token()}")
         data = None if body is None else json.dumps(body).encode()
         try:
             with urllib.request.urlopen(request, data, timeout=60) as response:
@@ -128,11 +144,30 @@ class AirflowServer:
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"{method} {path}: {error.code} {error.read().decode()[:2000]}") from error
 
-    def _token(self) -> str:
-        if not hasattr(self, "_cached_token"):
-            with urllib.request.urlopen(f"{self.url}/auth/token", timeout=60) as response:
-                self._cached_token: str = json.loads(response.read())["access_token"]
-        return self._cached_token
+    def token(self, user: str | None = None) -> str:
+        """A user's token; the first user's by default."""
+        if user is None and self.users:
+            user = next(iter(self.users))
+        if user not in self._tokens:
+            request = urllib.request.Request(f"{self.url}/auth/token")
+            if user is not None:
+                request.data = json.dumps({"username": user, "password": user}).encode()
+                request.add_header("Content-Type", "application/json")
+            with urllib.request.urlopen(request, timeout=60) as response:
+                self._tokens[user] = str(json.loads(response.read())["access_token"])
+        return self._tokens[user]
+
+    def open(self, url: str, user: str | None) -> tuple[int, dict[str, str], bytes]:
+        """What a user, or nobody, gets at a URL: status, headers in lower case, content."""
+        request = urllib.request.Request(url)
+        if user is not None:
+            request.add_header("Authorization", f"Bearer {self.token(user)}")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return response.status, headers, response.read()
+        except urllib.error.HTTPError as error:
+            return error.code, {}, error.read()
 
     def get(self, path: str) -> Any:
         return self.call("GET", path)

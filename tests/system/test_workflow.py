@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import urllib.error
-import urllib.request
 
 import pytest
 
@@ -46,8 +44,55 @@ def test_documented_columns_are_filled(airflow: AirflowServer, experiment: str) 
     (evaluated,) = rows(airflow, "workflow.automl_eval_results")
     assert (tracked["model_name"], tracked["model_version"]) == (evaluated["model_name"], evaluated["model_version"])
     assert evaluated["test_table"] == "ml_datasets.gluon_test"
-    with urllib.request.urlopen(tracked["notebook_url"]) as notebook:
-        assert b'"execution_count"' in notebook.read()
+    assert tracked["notebook_url"].startswith(f"{airflow.url}/automl/reports/automl_default/{tracked['model_name']}/")
+
+
+def links(airflow: AirflowServer, run_id: str, task_id: str) -> dict[str, str | None]:
+    path = f"/api/v2/dags/automl_experiment/dagRuns/{run_id}/taskInstances/{task_id}/links"
+    found: dict[str, str | None] = airflow.get(path)["extra_links"]
+    return found
+
+
+@pytest.mark.parametrize(("task_id", "says"), [("train", b"How good it is"), ("predict", b"Predictions")])
+def test_reports_are_shown_to_those_who_may_see_the_dag(
+    airflow: AirflowServer, experiment: str, task_id: str, says: bytes
+) -> None:
+    url = links(airflow, experiment, task_id)["Notebook"]
+    assert url
+    assert url == airflow.xcom("automl_experiment", experiment, task_id, "notebook_url")
+    status, headers, page = airflow.open(url, "admin")
+    assert status == 200
+    assert says in page
+    assert headers["content-type"] == "text/html; charset=utf-8"
+    policy = headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-scripts; default-src 'none';")  # of no origin: without Airflow's cookies
+    assert "allow-same-origin" not in policy
+    assert airflow.open(url, None)[0] == 401
+    assert airflow.open(url, "guest")[0] == 403
+    status, headers, notebook = airflow.open(url.replace(".html", ".ipynb"), "admin")
+    assert status == 200
+    assert headers["content-disposition"].startswith("attachment")
+    assert b'"execution_count"' in notebook
+    assert airflow.open(url.replace(".html", ".ipynb"), "guest")[0] == 403
+
+
+def test_nothing_but_reports_is_served(airflow: AirflowServer, experiment: str) -> None:
+    url = links(airflow, experiment, "train")["Notebook"]
+    assert url
+    version = url.removesuffix("/report/train.html")
+    model = version.rpartition("/")[0]
+    for path in (
+        f"{version}/training.json", f"{version}/model/manifest.json", f"{version}/report/facts.json",
+        f"{version}/report/..%2ftraining.json", f"{version}/report/%2e%2e/training.json",
+        f"{version}/predictions/..%2freport/train.html", f"{version}/predictions/x/predict.html",
+        f"{model}/..%2f..%2f/report/train.html", f"{model}/20261124T000000-x-0/report/train.html",
+        f"{airflow.url}/automl/reports/automl_default/*/x/report/train.html",
+        f"{airflow.url}/automl/reports/smtp_default/m/v/report/train.html",
+        f"{airflow.url}/automl/reports/not_there/m/v/report/train.html",
+        f"{airflow.url}/automl/docs", f"{airflow.url}/automl/openapi.json", f"{airflow.url}/automl/",
+    ):  # fmt: skip
+        assert airflow.open(path, "admin")[0] == 404, path
+        assert airflow.open(path, None)[0] in (401, 404), path
 
 
 def test_auc_is_scikit_learns(airflow: AirflowServer, experiment: str) -> None:
