@@ -9,16 +9,60 @@ import shutil
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import BrowserType, Page, sync_playwright
 
 from tests.system.server import REPO, AirflowServer
 
 DAG = "automl_experiment"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 def settle(page: Page) -> None:
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(1500)
+
+
+def open_report(page: Page, task_url: str, picture: Path) -> None:
+    """Click a task instance's link *Notebook*, as a user does, and take a picture of what opens.
+
+    :raises SystemExit: it does not open, or its page complains or asks for anything.
+    """
+    page.goto(task_url)
+    settle(page)
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="Notebook").click()
+    report = opened.value
+    said: list[str] = []
+    report.on("console", lambda message: said.append(message.text))
+    report.on("request", lambda request: said.append(request.url))
+    report.wait_for_load_state("networkidle")
+    if report.locator("h2").count() < 5 or report.locator("svg").count() == 0 or said:
+        sys.exit(f"The report at {report.url} is not whole, or says: {said}")
+    report.screenshot(path=picture)
+    report.close()
+
+
+def offline(chromium: BrowserType, executable: str, reports: list[Path]) -> None:
+    """Open reports from the disk, without a network.
+
+    :raises SystemExit: one complains, asks for anything, or lacks a section.
+    """
+    browser = chromium.launch(executable_path=executable, args=FLAGS)
+    context = browser.new_context(offline=True)
+    for path in reports:
+        page = context.new_page()
+        said: list[str] = []
+        page.on("console", lambda message, said=said: said.append(message.text))
+        page.on("request", lambda request, said=said: said.append(request.url))
+        page.on("pageerror", lambda error, said=said: said.append(str(error)))
+        page.goto(path.as_uri())
+        headings = page.locator("h2").all_inner_texts()
+        wanted = 9 if path.stem == "train" else 5
+        if len(headings) != wanted or said != [path.as_uri()]:
+            sys.exit(f"{path} has the sections {headings} and says {said}")
+        print(f"offline, without a complaint or a request: {path.parent.name}/{path.name}, {', '.join(headings)}")
+        page.close()
+    browser.close()
 
 
 def main() -> None:
@@ -35,9 +79,7 @@ def main() -> None:
     try:
         runs = server.get(f"/api/v2/dags/{DAG}/dagRuns?order_by=-run_after")["dag_runs"]
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-            )
+            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
             page = browser.new_page(viewport={"width": 1500, "height": 900})
             for name, path in {
                 "dag-run": f"/dags/{DAG}/runs/{runs[0]['dag_run_id']}",
@@ -61,7 +103,12 @@ def main() -> None:
                     settle(page)
                 page.screenshot(path=directory / f"{name}.png")
                 print(directory / f"{name}.png")
+            for task in ("train", "predict"):
+                picture = directory / f"report-{task}.png"
+                open_report(page, f"{server.url}/dags/{DAG}/runs/{runs[0]['dag_run_id']}/tasks/{task}", picture)
+                print(picture)
             browser.close()
+            offline(playwright.chromium, chromium, sorted((home / "automl" / "models").rglob("*.html")))
     finally:
         server.stop()
 

@@ -86,10 +86,10 @@ class Kills:
         self._processes.set_forkserver_preload(["tests.faults.models", "airflow.providers.common.compat.sdk", "duckdb",
             "airflow_provider_automl.hooks.automl", "airflow.providers.duckdb.hooks.duckdb", "sqlglot", "pyarrow",
             "airflow_provider_automl.warehouse.duckdb"])  # fmt: skip
-        self._seconds = 2.0
+        self._seconds: float | None = None
 
     def kill_one(self, turn: int) -> None:
-        """Start a child, kill it at a random moment, and note what it had said."""
+        """Start a child, kill it at a random moment, note what it had said. The first one shows how long it takes."""
         receiver, sender = self._processes.Pipe(duplex=False)
         child = self._processes.Process(target=work, args=(turn, self.scratch, self.environment, sender), daemon=True)
         child.start()
@@ -97,9 +97,10 @@ class Kills:
         assert receiver.poll(60)
         assert receiver.recv() == ("begin", "")
         begun = time.monotonic()
-        child.join(self.random.uniform(0, self._seconds))
+        child.join(None if self._seconds is None else self.random.uniform(0, self._seconds))
         child.kill()
         child.join()
+        self._seconds = self._seconds or time.monotonic() - begun
         last = "begin"
         while True:
             try:
@@ -107,7 +108,6 @@ class Kills:
             except EOFError:
                 break
             if last == "end":
-                self._seconds = 0.9 * (time.monotonic() - begun)  # so that most are killed
                 break
             self.done[last].append(name)
         self.hit[last] = self.hit.get(last, 0) + 1
