@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks._census import census_files, home
 from benchmarks._measure import Results, compare, compare_each, peak_rss, scratch, seconds
 from tests.engines import Missing, engine
+from tests.engines.trino import Trino
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,6 +86,7 @@ def hook_of(conn_id: str) -> Any:
 @contextmanager
 def started(name: str, rows: int) -> Iterator[Engine]:
     """An engine's server, for a ``with`` block."""
+    Trino.heap = 8
     with engine(name) as facts, tempfile.TemporaryDirectory(prefix="staging-", dir=scratch("warehouse")) as directory:
         connection = {"host": "127.0.0.1", "port": facts["port"]}
         staging: Path | None = Path(directory)

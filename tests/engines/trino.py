@@ -28,6 +28,8 @@ class Trino(Server):
     """
 
     name = "trino"
+    #: Of memory, in GiB: a query may use half of it. The tests run beside other servers; a benchmark takes more.
+    heap = 3
 
     @classmethod
     def install(cls) -> None:
@@ -60,11 +62,12 @@ class Trino(Server):
         options = (_CONFIG / "jvm.config").read_text().split()
         self.run(
             "trino",
-            [jdk(25) / "bin" / "java", *options, f"-Djava.io.tmpdir={self.data}/tmp", "-cp", f"{home}/lib/*",
-             f"-Dconfig={_CONFIG / 'config.properties'}", "io.trino.server.TrinoServer"],
+            [jdk(25) / "bin" / "java", f"-Xmx{self.heap}G", *options, f"-Djava.io.tmpdir={self.data}/tmp",
+             "-cp", f"{home}/lib/*", f"-Dconfig={_CONFIG / 'config.properties'}", "io.trino.server.TrinoServer"],
             lambda: _answers(port),
             env={
                 "TRINO_PORT": str(port),
+                "TRINO_QUERY_MEMORY": f"{self.heap * 512}MB",
                 "TRINO_HOME": home,
                 "TRINO_DATA": self.data,
                 "TRINO_CONFIG": _CONFIG,

@@ -66,6 +66,9 @@ def test_a_version_exists_when_its_row_does(store: ModelStore, tmp_path: Path) -
     assert found is not None
     assert (found / "predictor" / "model.pkl").read_text() == "20261124T070000-abc-0"
     assert store.training(row) == {"score_val": 0.9}
+    assert store.file(row, "training.json").stat().st_size == 18
+    store.add_report(row, "key-0", [found / "manifest.json"])
+    assert store.file(row, "predictions/key-0/manifest.json").read_bytes() == (found / "manifest.json").read_bytes()
 
 
 def test_no_version_given_means_the_newest(store: ModelStore, tmp_path: Path) -> None:
