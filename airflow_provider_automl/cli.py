@@ -237,6 +237,7 @@ def run(command: Command, options: Namespace) -> int:
     """Run a command; returns the exit code: 0, or 1 with one sentence on stderr."""
     import logging
 
+    import yaml  # Airflow brings it
     from airflow.cli.simple_table import AirflowConsole
 
     from airflow_provider_automl.hooks.automl import AutoMLHook
@@ -248,8 +249,10 @@ def run(command: Command, options: Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     shown = [{key: strict(value) for key, value in row.items()} for row in rows]
-    if options.output in ("json", "yaml"):
-        AirflowConsole().print_as(data=shown, output=options.output)
+    if options.output == "json":
+        print(json.dumps(shown, ensure_ascii=False, indent=1))
+    elif options.output == "yaml":
+        print(yaml.safe_dump(shown, allow_unicode=True, sort_keys=False), end="")
     elif command.name == "show":  # too wide for a line
         pairs = [{"property": key, "value": _text(value)} for row in shown for key, value in row.items()]
         AirflowConsole().print_as(data=pairs, output=options.output)
