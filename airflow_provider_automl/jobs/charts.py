@@ -148,7 +148,7 @@ def _reliability(labels: np.ndarray, scores: np.ndarray, x_title: str, y_title: 
     ).properties(
         title=_title(
             f"Predicted probabilities are off by {error:.1%} on average",
-            f"{len(groups)} groups of as many rows, bars: 95 % interval (Wilson); dashed: as it should be",
+            f"{len(groups)} equal groups, 95 % intervals (Wilson); dashed: ideal",
         ),
         width=_HEIGHT,
         height=_HEIGHT,

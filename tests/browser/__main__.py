@@ -9,11 +9,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from playwright.sync_api import BrowserType, Page, sync_playwright
+from playwright.sync_api import BrowserType, Page, ViewportSize, sync_playwright
 
+from tests.system.demo import PORT
 from tests.system.server import REPO, AirflowServer
 
 DAG = "automl_experiment"
+VIEW: ViewportSize = {"width": 1500, "height": 900}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -29,17 +31,16 @@ def open_report(page: Page, task_url: str, picture: Path) -> None:
     """
     page.goto(task_url)
     settle(page)
-    with page.context.expect_page() as opened:
-        page.get_by_role("link", name="Notebook").click()
-    report = opened.value
+    page.get_by_role("link", name="Notebook").click()
+    page.wait_for_url("**/automl/reports/**")
     said: list[str] = []
-    report.on("console", lambda message: said.append(message.text))
-    report.on("request", lambda request: said.append(request.url))
-    report.wait_for_load_state("networkidle")
-    if report.locator("h2").count() < 5 or report.locator("svg").count() == 0 or said:
-        sys.exit(f"The report at {report.url} is not whole, or says: {said}")
-    report.screenshot(path=picture)
-    report.close()
+    page.on("console", lambda message: said.append(message.text))
+    page.on("request", lambda request: said.append(request.url))
+    page.reload()
+    settle(page)
+    if page.locator("h2").count() < 5 or page.locator("svg").count() == 0 or said != [page.url]:
+        sys.exit(f"The report at {page.url} is not whole, or says: {said}")
+    page.screenshot(path=picture)
 
 
 def offline(chromium: BrowserType, executable: str, reports: list[Path]) -> None:
@@ -74,13 +75,13 @@ def main() -> None:
     home = REPO / ".demo"
     if not (home / "airflow.db").exists():
         sys.exit(f"{home} holds no Airflow: run `make demo` first.")
-    server = AirflowServer(home, REPO / "dags")
+    server = AirflowServer(home, REPO / "dags", port=PORT)
     server.start()
     try:
         runs = server.get(f"/api/v2/dags/{DAG}/dagRuns?order_by=-run_after")["dag_runs"]
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-            page = browser.new_page(viewport={"width": 1500, "height": 900})
+            page = browser.new_page(viewport=VIEW)
             for name, path in {
                 "dag-run": f"/dags/{DAG}/runs/{runs[0]['dag_run_id']}",
                 "trigger-form": f"/dags/{DAG}?trigger=1",
@@ -105,10 +106,15 @@ def main() -> None:
                 print(directory / f"{name}.png")
             for task in ("train", "predict"):
                 picture = directory / f"report-{task}.png"
-                open_report(page, f"{server.url}/dags/{DAG}/runs/{runs[0]['dag_run_id']}/tasks/{task}", picture)
+                open_report(
+                    browser.new_page(viewport=VIEW),
+                    f"{server.url}/dags/{DAG}/runs/{runs[0]['dag_run_id']}/tasks/{task}/details",
+                    picture,
+                )
                 print(picture)
             browser.close()
-            offline(playwright.chromium, chromium, sorted((home / "automl" / "models").rglob("*.html")))
+            reports = sorted((home / "automl" / "models").rglob("*.html"), key=lambda path: path.stat().st_mtime)
+            offline(playwright.chromium, chromium, reports[-4:])  # of the demo's two runs
     finally:
         server.stop()
 

@@ -19,6 +19,8 @@ from tests.system.mail import RECIPIENTS, Mailbox, body
 from tests.system.server import FINISHED, REPO, AirflowServer
 
 HOME = REPO / ".demo"
+#: The same each time, for the links that a run leaves hold it.
+PORT = int(os.environ.get("PORT", "8080"))
 MAILS = HOME / "mails"
 DAG_ID = "automl_experiment"
 CONF = {
@@ -85,9 +87,9 @@ def demo() -> None:
 
 
 @contextlib.contextmanager
-def airflow(mailbox: Mailbox, port: int = 0) -> Iterator[AirflowServer]:
+def airflow(mailbox: Mailbox) -> Iterator[AirflowServer]:
     """Airflow on the demo's home, on loopback, everyone as admin; ended with everything it started."""
-    server = AirflowServer(HOME, REPO / "dags", {"AIRFLOW_CONN_SMTP_DEFAULT": mailbox.connection()}, port=port)
+    server = AirflowServer(HOME, REPO / "dags", {"AIRFLOW_CONN_SMTP_DEFAULT": mailbox.connection()}, port=PORT)
     print(f"Starting Airflow (half a minute; its output: {HOME / 'standalone.log'}) ...", flush=True)
     try:
         server.start()
@@ -138,7 +140,7 @@ def open_airflow() -> None:
     """Airflow on what the demo left, until Ctrl-C."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        with Mailbox(MAILS) as mailbox, airflow(mailbox, int(os.environ.get("PORT", "8080"))) as server:
+        with Mailbox(MAILS) as mailbox, airflow(mailbox) as server:
             print(f"Airflow is ready, without a login: {server.url}/dags/{DAG_ID}")
             print(f"Mails it sends are kept in {MAILS}. Ctrl-C ends it.", flush=True)
             while not server.ended():
