@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.errors import AutoMLError, BusyError, InputError
 from airflow_provider_automl.tracking.store import record_id
 from airflow_provider_automl.tracking.tables import MODEL_ALIASES, MODELS
 
@@ -121,7 +121,8 @@ class ModelStore:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
         else:
-            self._upload(directory, uri)
+            with _reached(self.base):
+                self._upload(directory, uri)
         return uri
 
     def register(
@@ -223,7 +224,8 @@ class ModelStore:
 
     def training(self, row: dict[str, Any]) -> dict[str, Any]:
         """What the training of that version reported (``training.json``)."""
-        report: dict[str, Any] = json.loads(self.file(row, "training.json").read_text())
+        with _reached(self.base):
+            report: dict[str, Any] = json.loads(self.file(row, "training.json").read_text())
         return report
 
     def manifest(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -235,7 +237,8 @@ class ModelStore:
         from airflow_provider_automl.jobs.model_files import MANIFEST, parse_manifest
 
         try:
-            text = self.file(row, f"{_MODEL}/{MANIFEST}").read_bytes()
+            with _reached(self.base):
+                text = self.file(row, f"{_MODEL}/{MANIFEST}").read_bytes()
         except OSError as error:
             raise missing_files(row) from error
         try:
@@ -292,10 +295,11 @@ class ModelStore:
         yield found
 
     def _download_model(self, row: dict[str, Any], into: Path) -> None:
-        source = _object(f"{row['model_uri']}/{_MODEL}")
-        if not source.exists():
-            raise missing_files(row)
-        _download(source, into)
+        with _reached(self.base):
+            source = _object(f"{row['model_uri']}/{_MODEL}")
+            if not source.exists():
+                raise missing_files(row)
+            _download(source, into)
 
     def download(self, row: dict[str, Any], directory: Path) -> Path:
         """Copy a version's model into a new directory, for use elsewhere; every file's digest is checked.
@@ -326,10 +330,11 @@ class ModelStore:
         local = local_path(row["model_uri"])
         if local is not None:
             return local / part if (local / part).is_dir() else None
-        source = _object(f"{row['model_uri']}/{part}")
-        if not source.exists():
-            return None
-        _download(source, directory / part)
+        with _reached(self.base):
+            source = _object(f"{row['model_uri']}/{part}")
+            if not source.exists():
+                return None
+            _download(source, directory / part)
         return directory / part
 
     def add_report(self, row: dict[str, Any], key: str, files: list[Path]) -> None:
@@ -343,8 +348,9 @@ class ModelStore:
                 shutil.copyfile(file, local / f".{file.name}.partial")
                 os.replace(local / f".{file.name}.partial", local / file.name)
             else:
-                target = _object(f"{uri}/{file.name}")
-                target.fs.put_file(str(file), target.path)
+                with _reached(self.base):
+                    target = _object(f"{uri}/{file.name}")
+                    target.fs.put_file(str(file), target.path)
 
     def _size(self, row: dict[str, Any]) -> int | None:
         try:
@@ -489,10 +495,11 @@ class ModelStore:
             local.rename(removed)
             shutil.rmtree(removed)
             return True
-        path = _object(uri)
-        if not path.exists():
-            return False
-        path.rmdir(recursive=True)
+        with _reached(self.base):
+            path = _object(uri)
+            if not path.exists():
+                return False
+            path.rmdir(recursive=True)
         return True
 
     def _change(self, row: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -513,10 +520,11 @@ class ModelStore:
                 if version.startswith(prefix) and (version not in known or child.name != version):
                     shutil.rmtree(child, ignore_errors=True)
             return
-        parent = _object(parent_uri)
-        for child in parent.iterdir() if parent.exists() else ():
-            if child.name.startswith(prefix) and child.name not in known:
-                child.rmdir(recursive=True)
+        with _reached(self.base):
+            parent = _object(parent_uri)
+            for child in parent.iterdir() if parent.exists() else ():
+                if child.name.startswith(prefix) and child.name not in known:
+                    child.rmdir(recursive=True)
 
     def _read(self, **where: Any) -> list[dict[str, Any]]:
         return self.tracking.read(MODELS, **where)
@@ -584,9 +592,10 @@ def check_store(base: str) -> str:
         return base
     probe = f"{base.rstrip('/')}/.check-{uuid.uuid4().hex}"
     try:
-        target = _object(probe)
-        target.fs.pipe_file(target.path, b"")
-        target.fs.rm_file(target.path)
+        with _reached(base):
+            target = _object(probe)
+            target.fs.pipe_file(target.path, b"")
+            target.fs.rm_file(target.path)
     except (ImportError, ValueError) as error:
         raise InputError(
             f"The model store {base} cannot be reached, for its file system is not installed: {error} "
@@ -608,6 +617,33 @@ def require_writable(directory: Path, what: str) -> None:
         raise InputError(f"The {what} {directory} cannot be made: {error}.") from error
     if not os.access(directory, os.W_OK | os.X_OK):
         raise InputError(f"The {what} {directory} is not writable for this user: change its mode, or name another.")
+
+
+@contextmanager
+def _reached(base: str) -> Iterator[None]:
+    """Within, tell an object store that is down from one that refuses, in a sentence; a disk's errors stay as they are.
+
+    :raises BusyError: it cannot be reached for now.
+    :raises InputError: it refuses this worker.
+    """
+    try:
+        yield
+    except (AutoMLError, FileNotFoundError):
+        raise
+    except Exception as error:
+        remote = local_path(base) is None if "://" in base else False
+        said = " ".join(str(error).split())[:500]
+        if remote and isinstance(error, PermissionError):
+            raise InputError(
+                f"The model store {base} refuses access: {said}. Give its connection the right to list, read, "
+                "write and delete there, or name another store."
+            ) from error
+        unreachable = isinstance(error, (ConnectionError, TimeoutError)) or type(error).__module__.startswith(
+            ("botocore", "aiobotocore", "aiohttp", "google", "azure")
+        )
+        if remote and (unreachable or isinstance(error, OSError)):
+            raise BusyError(f"The model store {base} cannot be reached: {type(error).__name__}: {said}") from error
+        raise
 
 
 def _object(uri: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import shutil
 from pathlib import Path
 from typing import Any
@@ -206,7 +207,7 @@ def test_a_model_that_is_not_the_registered_one(model: dict[str, Any], damage: s
     assert run(AutoMLPredictOperator, **PREDICT)["rows"] == 200
 
 
-def test_a_model_of_another_autogluon(model: dict[str, Any], warehouse: Warehouse) -> None:
+def test_a_model_of_another_autogluon_than_the_interpreter_that_is_named(model: dict[str, Any], warehouse: Warehouse) -> None:
     import hashlib
     import json
 
@@ -220,6 +221,7 @@ def test_a_model_of_another_autogluon(model: dict[str, Any], warehouse: Warehous
         refused(
             AutoMLPredictOperator,
             r"trained with AutoGluon 1\.5\.0.*pip install 'autogluon.tabular\[.*\]==1\.5\.0'",
+            python=sys.executable,
             **PREDICT,
         )
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -16,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.errors import BusyError, InputError
 from airflow_provider_automl.hooks.automl import AutoMLHook
 from airflow_provider_automl.jobs.model_files import write_manifest
 from airflow_provider_automl.models.cache import ModelCache
-from airflow_provider_automl.models.store import ModelStore, check_model_name, local_path
+from airflow_provider_automl.models.store import ModelStore, check_model_name, check_store, local_path
 from airflow_provider_automl.tracking.tables import MODELS
 from tests.engines import Facts
 from tests.faults.models import made, on_s3
@@ -422,3 +423,29 @@ def test_names_that_are_no_directories(name: str | None) -> None:
 @pytest.mark.parametrize("name", ["gluon_model_161722236", "a b", "v1.2-x", "модель"])
 def test_names_that_are(name: str) -> None:
     assert check_model_name(name) == name
+
+
+@pytest.mark.parametrize("store", ["s3"], indirect=True)
+def test_a_store_that_is_down(store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retry may help; and who asks is told which store it is."""
+    (a,) = versions(store, tmp_path, "a-0")
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        config = {"connect_timeout": 1, "retries": {"max_attempts": 1}}
+        keys = {
+            "conn_type": "aws", "login": "x", "password": "y",
+            "extra": {"endpoint_url": f"http://127.0.0.1:{nobody.getsockname()[1]}", "region_name": "us-east-1",
+                      "config_kwargs": config},
+        }  # fmt: skip
+        monkeypatch.setenv("AIRFLOW_CONN_DOWN_KEYS", json.dumps(keys))
+        base = store.base.replace("models_keys@", "down_keys@")
+        down = ModelStore(base, store.tracking)
+        row = {**a, "model_uri": a["model_uri"].replace("models_keys@", "down_keys@")}
+        for call in (
+            lambda: down.manifest(row),
+            lambda: down.fetch(row, tmp_path / "down"),
+            lambda: down.save(tmp_path, "m", "b-0"),
+            lambda: check_store(base),
+        ):
+            with pytest.raises(BusyError, match=r"The model store s3://down_keys@.* cannot be reached: "):
+                call()
