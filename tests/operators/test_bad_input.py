@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import sys
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +207,7 @@ def test_a_model_that_is_not_the_registered_one(model: dict[str, Any], damage: s
     assert run(AutoMLPredictOperator, **PREDICT)["rows"] == 200
 
 
-def test_a_model_of_another_autogluon_than_the_interpreter_that_is_named(model: dict[str, Any], warehouse: Warehouse) -> None:
+def test_a_model_of_another_autogluon_than_the_named_interpreter(model: dict[str, Any], warehouse: Warehouse) -> None:
     import hashlib
     import json
 
