@@ -41,7 +41,7 @@ def test_a_training_gives_every_documented_key(model: dict[str, Any]) -> None:
     assert model["train_rows"] == 200
     assert model["session_time"] == "2026-11-24T07:00:00+00:00"
     assert model["shared_model"]
-    notebook = json.loads(Path(model["notebook_url"].removeprefix("file://")).read_text())
+    notebook = json.loads((Path(model["model_uri"].removeprefix("file://")) / "report" / "train.ipynb").read_text())
     executed = [cell["execution_count"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert executed
     assert all(executed)
