@@ -303,8 +303,10 @@ def importance(table: pd.DataFrame, *, shown: int = 25) -> alt.TopLevelMixin:
 
     table = table.sort_values("importance", ascending=False)
     best = table.iloc[0]
-    useful = int((table["p99_low"] > 0).sum()) if table["p99_low"].notna().any() else None
-    found = "" if useful is None else f"; {useful} of {len(table)} features certainly matter"
+    found = "permutation importance, measured once: without an interval"
+    if table["p99_low"].notna().any():
+        useful = int((table["p99_low"] > 0).sum())
+        found = f"permutation importance, lines: 99 % interval; {useful} of {len(table)} features certainly matter"
     top = table.head(shown).assign(index=[_label(name) for name in table["index"].head(shown)])
     y = alt.Y("index:N", title=None, sort=list(top["index"]))
     base = alt.Chart(top)
@@ -318,7 +320,7 @@ def importance(table: pd.DataFrame, *, shown: int = 25) -> alt.TopLevelMixin:
     ).properties(
         title=_title(
             f"{_label(best['index'])} matters most: without it the score falls by {best['importance']:.3g}",
-            f"permutation importance, lines: 99 % interval{found}",
+            found,
         ),
         width=_WIDTH,
         height=alt.Step(18),
