@@ -195,7 +195,7 @@ def test_a_users_own_notebook(tmp_path: Path) -> None:
     result = reported(
         tmp_path,
         "directory = package = None",
-        "import sys; sys.path.append(package)\nfrom airflow_provider_automl.jobs.sections import Report\n"
+        "import sys; sys.path.insert(0, package)\nfrom airflow_provider_automl.jobs.sections import Report\n"
         "print('rows of the profile:', len(Report(directory).table('profile')))",
     )
     assert result["notebook_error"] is None
