@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
+# All tests by two processes; some, which ARGS chooses, by one.
+TWO := --numprocesses 2 --dist loadgroup
 
 .PHONY: help install demo airflow test lint format benchmark faults deployments clean
 
@@ -19,7 +21,7 @@ airflow: $(INSTALLED)  ## open Airflow on what the demo did
 	@$(PY) -m tests.system.demo airflow
 
 test: $(INSTALLED)  ## every test (AUTOML_TEST_DATA=DIR: on the real census data in DIR/adult); ARGS="-k name" for some
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest $(if $(ARGS),$(ARGS),$(TWO))
 
 lint: $(INSTALLED)  ## style, types, and who may import whom
 	@$(BIN)/ruff check .

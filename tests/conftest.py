@@ -15,7 +15,9 @@ import pytest
 
 from tests.engines import BESIDE, ENGINES, Facts, Missing, engine, required
 
-if "AIRFLOW_HOME" not in os.environ:  # before Airflow is imported: it makes files there
+_IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ  # of a run by several processes, each with servers of its own
+
+if _IS_WORKER or "AIRFLOW_HOME" not in os.environ:  # before Airflow is imported: it makes files there
     os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="automl-tests-")
     atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
@@ -23,9 +25,13 @@ _ENGINE = "engine"  # a test's property, reported with its outcome
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say of each test which engines it proves something about."""
+    """Say of each test which engines it proves something about, and which process runs it where there are several:
+    one has all of Trino's, one all of Hive's, the others go by files.
+    """
     for item in items:
         item.user_properties += [(_ENGINE, name) for name in _engines(item)]
+        slow = [name for name in ("trino", "hive") if name in _engines(item) or name in item.nodeid.lower()]
+        item.add_marker(pytest.mark.xdist_group(slow[0] if slow else item.path.name))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -44,6 +50,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """A run of all tests that leaves a required engine unproven has failed."""
     config = session.config
+    if _IS_WORKER:
+        return
     chosen = config.args_source is config.ArgsSource.ARGS or config.option.keyword or config.option.markexpr
     if exitstatus == pytest.ExitCode.OK and not chosen and not config.option.collectonly:
         outcomes = _outcomes(config.pluginmanager.getplugin("terminalreporter"))
