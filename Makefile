@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 # All tests by two processes; some, which ARGS chooses, by one.
-TWO := --numprocesses 2 --dist loadgroup
+TWO := --numprocesses 2 --dist loadscope
 
 .PHONY: help install demo airflow test lint format benchmark faults deployments clean
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,14 +25,24 @@ if _IS_WORKER or "AIRFLOW_HOME" not in os.environ:  # before Airflow is imported
 _ENGINE = "engine"  # a test's property, reported with its outcome
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say of each test which engines it proves something about, and which process runs it where there are several:
-    one has all of Trino's, one all of Hive's, the others go by files.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Say of a test which engines it proves something about."""
+    item.user_properties += [(_ENGINE, name) for name in _engines(item)]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Have one process run all tests of Trino, one all of Hive, and go by files for the others: servers are slow to
+    start. (xdist's own groups by a mark do not work with pytest 9.2.)
     """
-    for item in items:
-        item.user_properties += [(_ENGINE, name) for name in _engines(item)]
-        slow = [name for name in ("trino", "hive") if name in _engines(item) or name in item.nodeid.lower()]
-        item.add_marker(pytest.mark.xdist_group(slow[0] if slow else item.path.name))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByServers(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            slow = [name for name in ("trino", "hive") if name in nodeid.lower()]
+            return slow[0] if slow else nodeid.partition("::")[0]
+
+    return ByServers(config, log)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
