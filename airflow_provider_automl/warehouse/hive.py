@@ -409,8 +409,8 @@ class HiveWarehouse(Warehouse):
                 raise _Crossed(f"{_dotted(target)} is gone")
             self._rename(cursor, staging, target)
             return
-        aside = self._aside(target)
-        self._set_mark(cursor, target, {"aside": _dotted(target)})
+        aside, mine = self._aside(target), uuid.uuid4().hex
+        self._set_mark(cursor, target, {"aside": _dotted(target), "by": mine})
         try:
             self._rename(cursor, target, aside)
             if expected is not None and self._version(cursor, aside) != expected:
@@ -420,7 +420,10 @@ class HiveWarehouse(Warehouse):
             with suppress(Exception), self._session(write=True) as fresh:
                 self._recover(fresh, target)
             raise
-        self._run(cursor, "drop_table", table=aside)
+        with suppress(_Crossed), self._crossed_if(lambda: not self._found(cursor, aside)):
+            # Another session may have dropped it already, and wait to have the new table back under that very name.
+            if self._mark_of(cursor, aside).get("by") == mine:
+                self._run(cursor, "drop_table", table=aside)
 
     def _refuse_view(self, cursor: Cursor, target: exp.Table) -> None:
         if "VIEW" in (self._kind(cursor, target) or ""):
@@ -453,7 +456,8 @@ class HiveWarehouse(Warehouse):
                 f"{_dotted(target)} waits while a new one is published: rename it."
             )
         if self._found(cursor, target):
-            self._run(cursor, "drop_table", table=aside)
+            with suppress(_Crossed), self._crossed_if(lambda: not self._found(cursor, aside)):
+                self._run(cursor, "drop_table", table=aside)
         else:
             log.warning("A load of %s was cut off while it published: its old rows are put back.", _dotted(target))
             with suppress(_Crossed):
