@@ -451,6 +451,8 @@ class HiveWarehouse(Warehouse):
                 raise
             return  # the session that publishes has dropped it meanwhile
         if mark.get("aside") != _dotted(target):
+            if not self._found(cursor, aside):
+                return  # nothing is said of a table that is gone
             raise InputError(
                 f"The table {_dotted(aside)}, which is none of ours, has the name under which the old "
                 f"{_dotted(target)} waits while a new one is published: rename it."
@@ -461,8 +463,7 @@ class HiveWarehouse(Warehouse):
         else:
             log.warning("A load of %s was cut off while it published: its old rows are put back.", _dotted(target))
             with suppress(_Crossed):
-                self._rename(cursor, aside, target)
-                self._set_mark(cursor, target, None)
+                self._rename(cursor, aside, target)  # its mark stays: another session may have set it anew by now
 
     def _aside(self, target: exp.Table) -> exp.Table:
         return self._staging(target, "the old table while a new one is published")
@@ -493,13 +494,8 @@ class HiveWarehouse(Warehouse):
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _set_mark(self, cursor: Cursor, table: exp.Table, mark: Mapping[str, object] | None) -> None:
-        name = _quoted(_MARK)
-        change = (
-            f"UNSET TBLPROPERTIES IF EXISTS ({name})"
-            if mark is None
-            else (f"SET TBLPROPERTIES ({name}={_quoted(json.dumps(mark))})")
-        )
+    def _set_mark(self, cursor: Cursor, table: exp.Table, mark: Mapping[str, object]) -> None:
+        change = f"SET TBLPROPERTIES ({_quoted(_MARK)}={_quoted(json.dumps(mark))})"
         with self._crossed_if(lambda: not self._found(cursor, table)):
             cursor.execute(f"ALTER TABLE {self._text(table)} {change}")
 
