@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.errors import AutoMLError, InputError
 from airflow_provider_automl.operators._base import (
     AutoMLOperator,
     Run,
@@ -115,11 +115,12 @@ class AutoMLPredictOperator(AutoMLOperator):
         timeout = parse_seconds(self.timeout, "timeout")
         batch_rows = parse_whole(self.batch_rows, "batch_rows")
         ignored = parse_names(self.ignore_columns, "ignore_columns")
+        hide = parse_flag(self.hide_table_contents, "hide_table_contents")
+        report_time_limit = parse_seconds(self.report_time_limit, "report_time_limit")
         source = self.source(self.input_table, self.sql)
         what = self.input_table or "The query"
         publishing = self.hook.staging(f"{run.task_id[:60]}-{run.key}-{run.generation}.publishing")
         retried = run.try_number > 1 and publishing.exists()
-        self.preflight()
         self._check_output(source, retried)
         row = self.hook.models.find(**self._named())
         python = self.hook.interpreter_for(row) if self.python is None else self.python
@@ -147,8 +148,8 @@ class AutoMLPredictOperator(AutoMLOperator):
                 "title": f"{self.output_table}: predictions by {row['model_name']} {row['model_version']}",
                 "report": True,
                 "notebook": own_notebook,
-                "report_time_limit": parse_seconds(self.report_time_limit, "report_time_limit"),
-                "hide_table_contents": parse_flag(self.hide_table_contents, "hide_table_contents"),
+                "report_time_limit": report_time_limit,
+                "hide_table_contents": hide,
             }
             result = self._launcher.run(job, work)
             if self.output_mode == "error":
@@ -178,7 +179,7 @@ class AutoMLPredictOperator(AutoMLOperator):
         about.write_text(json.dumps({"dag_id": run.dag_id, "run_id": run.run_id, "task_id": run.task_id}))
         try:
             self.hook.models.add_report(row, key, [about, *made.values()])
-        except (OSError, InputError, ValueError) as error:
+        except (OSError, AutoMLError, ValueError) as error:
             kept["notebook_error"] = f"The report could not be kept beside the model: {error}"
             self.log.warning(kept["notebook_error"])
             return kept
