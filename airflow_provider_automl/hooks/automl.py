@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from airflow_provider_automl.compat import base_url, has_pages
 from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.models.cache import ModelCache
 from airflow_provider_automl.models.store import ModelStore, check_store, local_path, require_writable
 from airflow_provider_automl.tracking.store import TrackingTables
 
@@ -280,8 +281,6 @@ class AutoMLHook(BaseHook):
     @cached_property
     def models(self) -> ModelStore:
         """The model store."""
-        from airflow_provider_automl.models.cache import ModelCache
-
         cache = ModelCache(Path(self.settings.staging) / "models", self.settings.cache_bytes)
         return ModelStore(self.settings.model_store, self.registry, cache)
 

@@ -74,15 +74,14 @@ def roc(labels: np.ndarray, scores: np.ndarray) -> alt.TopLevelMixin:
     chance = pd.DataFrame({"false": [0.0, 1.0], "true": [0.0, 1.0]})
     x = alt.X("false:Q", title="negatives taken for positives", axis=_percent(), scale=_unit())
     y = alt.Y("true:Q", title="positives found", axis=_percent(), scale=_unit())
-    return alt.layer(
-        alt.Chart(chance).mark_line(color=GREY, strokeDash=[4, 4]).encode(x, y),
+    return _square(
+        chance,
+        x,
+        y,
         alt.Chart(line).mark_line(color=BLUE, strokeWidth=2).encode(x, y),
-    ).properties(
         title=_title(
             f"A positive is ranked above a negative {auc:.1%} of the time", f"ROC curve, AUC {auc:.4f}; dashed: chance"
         ),
-        width=_HEIGHT,
-        height=_HEIGHT,
     )
 
 
@@ -100,16 +99,15 @@ def precision_recall(labels: np.ndarray, scores: np.ndarray) -> alt.TopLevelMixi
     x = alt.X("recall:Q", title="positives found (recall)", axis=_percent(), scale=_unit())
     y = alt.Y("precision:Q", title="of those called positive, are (precision)", axis=_percent(), scale=_unit())
     base = pd.DataFrame({"recall": [0.0, 1.0], "precision": [rate, rate]})
-    return alt.layer(
-        alt.Chart(base).mark_line(color=GREY, strokeDash=[4, 4]).encode(x, y),
+    return _square(
+        base,
+        x,
+        y,
         alt.Chart(line).mark_line(color=BLUE, strokeWidth=2).encode(x, y),
-    ).properties(
         title=_title(
             f"Finding half of the positives, it can be right {half:.1%} of the time",
             f"precision and recall, average precision {average:.4f}; dashed: chance, {rate:.1%}",
         ),
-        width=_HEIGHT,
-        height=_HEIGHT,
     )
 
 
@@ -141,17 +139,16 @@ def _reliability(labels: np.ndarray, scores: np.ndarray, x_title: str, y_title: 
     x = alt.X("predicted:Q", title=x_title, axis=_percent(), scale=_unit())
     y = alt.Y("came:Q", title=y_title, axis=_percent(), scale=_unit())
     ideal = pd.DataFrame({"predicted": [0.0, 1.0], "came": [0.0, 1.0]})
-    return alt.layer(
-        alt.Chart(ideal).mark_line(color=GREY, strokeDash=[4, 4]).encode(x, y),
+    return _square(
+        ideal,
+        x,
+        y,
         alt.Chart(table).mark_rule(color=BLUE).encode(x, alt.Y("low:Q", title=""), alt.Y2("high:Q")),
         alt.Chart(table).mark_line(color=BLUE, point=alt.OverlayMarkDef(color=BLUE, size=40)).encode(x, y),
-    ).properties(
         title=_title(
             f"Predicted probabilities are off by {error:.1%} on average",
             f"{len(groups)} equal groups, 95 % intervals (Wilson); dashed: ideal",
         ),
-        width=_HEIGHT,
-        height=_HEIGHT,
     )
 
 
@@ -284,13 +281,12 @@ def predicted_and_actual(actual: np.ndarray, predicted: np.ndarray, target: str)
     x = alt.X("actual:Q", title=f"actual {_label(target)}", scale=scale)
     y = alt.Y("predicted:Q", title=f"predicted {_label(target)}", scale=scale)
     ideal = pd.DataFrame({"actual": ends, "predicted": ends})
-    return alt.layer(
-        alt.Chart(ideal).mark_line(color=GREY, strokeDash=[4, 4]).encode(x, y),
+    return _square(
+        ideal,
+        x,
+        y,
         alt.Chart(table).mark_circle(color=BLUE, opacity=0.4, size=22).encode(x, y),
-    ).properties(
         title=_title(f"It explains {explained:.1%} of the variance", "predicted and actual; dashed: as it should be"),
-        width=_HEIGHT,
-        height=_HEIGHT,
     )
 
 
@@ -411,6 +407,14 @@ def histogram(edges: Sequence[float], counts: Sequence[int], what: str, title: s
         .properties(title=_title(title, f"{total:,} rows"), width=_WIDTH, height=200)
     )
     return chart
+
+
+def _square(guide: pd.DataFrame, x: Any, y: Any, *marks: Any, title: Any) -> alt.TopLevelMixin:
+    """Marks over a dashed line that says what to compare them with."""
+    import altair as alt
+
+    dashed = alt.Chart(guide).mark_line(color=GREY, strokeDash=[4, 4]).encode(x, y)
+    return alt.layer(dashed, *marks).properties(title=title, width=_HEIGHT, height=_HEIGHT)
 
 
 def _title(text: str, subtitle: str) -> Any:

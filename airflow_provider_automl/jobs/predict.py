@@ -6,6 +6,7 @@ import base64
 import platform
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from airflow_provider_automl.jobs.frames import kind, to_pandas
 from airflow_provider_automl.jobs.model_files import PREDICTOR, check_versions, read_manifest
 from airflow_provider_automl.jobs.parquet import Parts
 from airflow_provider_automl.jobs.probabilities import correct, to_json
-from airflow_provider_automl.jobs.report import CURVE_ROWS, Inputs, execute
+from airflow_provider_automl.jobs.report import CURVE_ROWS, Inputs, report
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,10 +50,11 @@ def predict(job: dict[str, Any], directory: Path) -> dict[str, Any]:
     model = Model(Path(job["model_dir"]), manifest) if source.parts.rows else None
     output = Path(job["output"])
     output.mkdir(parents=True, exist_ok=True)
-    partial = output / ".partial"
-    sample = Sample(source.parts.rows) if job["report"] else None
-    columns = write(job, manifest, source, model, partial, sample)
-    partial.rename(output / "part-00000.parquet")
+    unfinished = output / ".partial"
+    shown = [field.name for field in _added(manifest) if field.name != "predicted_probabilities"]
+    sample = Sample(source.parts.rows, shown) if job["report"] else None
+    columns = write(job, manifest, source, model, unfinished, sample)
+    unfinished.rename(output / "part-00000.parquet")
     result = {
         "rows": source.parts.rows,
         "positive_class": manifest["positive_class"],
@@ -68,30 +70,34 @@ def predict(job: dict[str, Any], directory: Path) -> dict[str, Any]:
     # From here on the predictions are there: a limit that is exceeded, or a crash, only cuts the report short.
     write_json(directory / RESULT, result)
     print("reporting in a notebook", flush=True)
-    return result | report(job, manifest, result, sample, directory / "report")
+    fill = partial(_fill, job=job, manifest=manifest, sample=sample)
+    return result | report(job, result, directory / "report", fill)
 
 
 class Sample:
     """Rows drawn at random while they pass, with their predictions.
 
     :param rows: how many will pass.
+    :param columns: the predictions' columns that are kept, beside all of the input's.
     """
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, columns: list[str]) -> None:
         import numpy as np
 
+        self.rows = rows
+        self.columns = columns
         self._share = min(1.0, CURVE_ROWS / max(rows, 1))
         self._random = np.random.default_rng(0)
         self.is_all = self._share == 1
         self.parts: list[pa.Table] = []
 
-    def see(self, batch: pa.RecordBatch, predicted: pa.Table) -> None:
-        """Some rows of the input, and what was predicted for them."""
+    def see(self, batch: pa.RecordBatch, output: pa.Table) -> None:
+        """Keep some rows of the input, and what was predicted for them."""
         import pyarrow as pa
 
         both = pa.Table.from_batches([batch])
-        for name in predicted.column_names:
-            both = both.append_column(f"{_SAMPLED}{name}", predicted[name])
+        for name in self.columns:
+            both = both.append_column(f"{_SAMPLED}{name}", output[name])
         if not self.is_all:
             both = both.filter(pa.array(self._random.random(len(both)) < self._share))
         self.parts.append(both)
@@ -99,44 +105,26 @@ class Sample:
 
 #: Before the names of predictions beside the input's columns.
 _SAMPLED = "__automl_predicted__"
-#: Of a job's description, what is no option of the user's.
-_NOT_ASKED_FOR = frozenset({"kind", "input", "output", "model_dir", "title", "report", "timeout"})
 
 
-def report(
-    job: dict[str, Any], manifest: dict[str, Any], result: dict[str, Any], sample: Sample, directory: Path
-) -> dict[str, Any]:
-    """Leave what the notebook reads, and execute it; whatever fails, the predictions are there."""
+def _fill(inputs: Inputs, job: dict[str, Any], manifest: dict[str, Any], sample: Sample) -> dict[str, Any]:
+    """Leave what the notebook reads; returns its facts."""
     import pyarrow as pa
 
-    try:
-        inputs = Inputs(directory)
-        added = [item.name for item in _added(manifest) if item.name != "predicted_probabilities"]
-        if sample.parts:
-            frame = pa.concat_tables(sample.parts).to_pandas()
-            predictions = frame[[f"{_SAMPLED}{name}" for name in added]].set_axis(added, axis=1)
-            shown = frame[[name for name in frame.columns if not name.startswith(_SAMPLED)]]
-            inputs.frame("predictions", predictions)
-            inputs.profile(shown, hide=job["hide_table_contents"])
-            if not job["hide_table_contents"]:
-                inputs.rows(shown)
-            if not sample.is_all:
-                inputs.sampled |= {"predictions": len(frame), "profile": len(frame)}
-        inputs.facts(
-            title=job["title"],
-            options={name: value for name, value in job.items() if name not in _NOT_ASKED_FOR},
-            result={name: value for name, value in result.items() if not name.startswith("notebook")},
-            rows=result["rows"],
-            ignored=dict.fromkeys(job["ignore_columns"] or (), "it is to be ignored"),
-            target_column=manifest["target_column"],
-            classes=manifest["classes"],
-            held_out=None,
-        )
-    except Exception as error:
-        problem = f"{type(error).__name__}: {str(error).strip()[-1000:]}"
-        print(f"The report failed, the predictions are unharmed: {problem}", flush=True)
-        return {"notebook_error": problem}
-    return execute(job, "predict", directory)
+    if sample.parts:
+        frame = pa.concat_tables(sample.parts).to_pandas()
+        predicted = [name for name in frame.columns if name.startswith(_SAMPLED)]
+        inputs.frame("predictions", frame[predicted].set_axis(sample.columns, axis=1))
+        inputs.profile(frame.drop(columns=predicted), hide=job["hide_table_contents"])
+        if not sample.is_all:
+            inputs.sampled |= {"predictions": len(frame), "profile": len(frame)}
+    return {
+        "rows": sample.rows,
+        "ignored": dict.fromkeys(job["ignore_columns"] or (), "it is to be ignored"),
+        "target_column": manifest["target_column"],
+        "classes": manifest["classes"],
+        "held_out": None,
+    }
 
 
 def open_input(job: dict[str, Any], manifest: dict[str, Any]) -> Input:
@@ -233,7 +221,7 @@ def write(
             predicted = model(source, batch)
             table = pa.Table.from_arrays([*(batch[field.name] for field in repeated), *predicted], schema=schema)
             if sample is not None:
-                sample.see(batch, table.select([field.name for field in _added(manifest)]))
+                sample.see(batch, table)
             if written is not None:
                 written.result()
             written = beside.submit(file.write_table, table)

@@ -14,7 +14,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from html import escape
 from importlib import metadata, util
@@ -36,6 +36,11 @@ _KERNEL_SECONDS = 120
 _SHOWN_ROWS = 5
 #: So many rows tell as much as all of them do: of a profile's distinct values, and of curves.
 PROFILE_ROWS, CURVE_ROWS = 200_000, 100_000
+#: Of a job's description, what is no option of the user's.
+_NOT_ASKED_FOR = frozenset(
+    {"kind", "input", "output", "model_dir", "title", "report", "export_leaderboard", "export_feature_importance"}
+    | {"timeout"}
+)
 _PARAMETERS = "parameters"  # the tag of the cell behind which papermill puts what it was told
 
 _PAGE = """<!doctype html>
@@ -87,15 +92,13 @@ class Inputs:
         if table is not None:
             parquet.write(table, self.directory / f"{name}.parquet")
 
-    def rows(self, frame: pd.DataFrame) -> None:
-        """The first rows, as text."""
-        self.frame("rows", frame.head(_SHOWN_ROWS).astype(str).reset_index(drop=True))
-
     def profile(self, frame: pd.DataFrame, *, hide: bool) -> None:
-        """A row a column: its type, missing values, distinct values, and the spread of numbers.
+        """A row a column: its type, missing values, distinct values, and the spread of numbers; and the first rows.
 
-        :param hide: leave out the extremes, which are values of single rows.
+        :param hide: leave these out, and the extremes, which are values of single rows.
         """
+        if not hide:
+            self.frame("rows", frame.head(_SHOWN_ROWS).astype(str).reset_index(drop=True))
         profile = frame.dtypes.astype(str).to_frame("type")
         profile["missing"] = frame.isna().mean()
         some = frame
@@ -140,11 +143,33 @@ def environment() -> dict[str, Any]:
     return found
 
 
-def execute(job: Mapping[str, Any], name: str, directory: Path) -> dict[str, Any]:
-    """Execute a notebook on the inputs in ``directory``. Whatever happens there fails nothing here.
+def report(
+    job: Mapping[str, Any], result: Mapping[str, Any], directory: Path, fill: Callable[[Inputs], dict[str, Any]]
+) -> dict[str, Any]:
+    """Leave what the notebook reads in a new directory, and execute it. Whatever happens there fails nothing here.
 
-    :param job: its ``notebook`` (a path, None: ours) and ``report_time_limit`` (seconds, None: no limit).
-    :param name: of our notebook, and of the files that are made: ``train`` or ``predict``.
+    :param job: its ``kind`` (``train`` or ``predict``: of our notebook, and of the files that are made), ``notebook``
+        (a path, None: ours) and ``report_time_limit`` (seconds, None: no limit).
+    :param fill: writes the tables, and returns the facts that only this kind of job has.
+    :returns: what changes in the job's result: ``notebook_error``, and as :func:`_execute`.
+    """
+    try:
+        inputs = Inputs(directory)
+        inputs.facts(
+            title=job["title"],
+            options={name: value for name, value in job.items() if name not in _NOT_ASKED_FOR},
+            result={name: value for name, value in result.items() if not name.startswith("notebook")},
+            **fill(inputs),
+        )
+    except Exception as error:
+        print(f"The report failed, all else is unharmed: {_said(error)}", flush=True)
+        return {"notebook_error": _said(error)}
+    return _execute(job, job["kind"], directory)
+
+
+def _execute(job: Mapping[str, Any], name: str, directory: Path) -> dict[str, Any]:
+    """Execute a notebook on the inputs in ``directory``.
+
     :returns: ``notebook`` and ``notebook_html`` (paths or None) and ``notebook_error`` (None, or what went wrong).
     """
     made: dict[str, Any] = {"notebook": None, "notebook_html": None, "notebook_error": None}

@@ -13,6 +13,7 @@ import shutil
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ from airflow_provider_automl.jobs.frames import kind, listed, scalar, to_pandas
 from airflow_provider_automl.jobs.model_files import PREDICTOR, autogluon_version, write_manifest
 from airflow_provider_automl.jobs.parquet import Parts
 from airflow_provider_automl.jobs.probabilities import correct, fit_temperature
-from airflow_provider_automl.jobs.report import Inputs, execute
+from airflow_provider_automl.jobs.report import Inputs
+from airflow_provider_automl.jobs.report import report as write_report
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,10 +39,6 @@ _WEIGHT = "__automl_weight__"
 _TORCH_MODELS = ["NN_TORCH", "FASTAI"]
 #: AutoGluon is told of less than the hard limit: its own estimate leaves out what is not its.
 _SOFT_MEMORY = 0.9
-#: Of a job's description, what is no option of the user's.
-_NOT_ASKED_FOR = frozenset(
-    {"kind", "input", "model_dir", "title", "report", "export_leaderboard", "export_feature_importance", "timeout"}
-)
 #: A class of fewer rows is warned of.
 _FEW_ROWS = 10
 
@@ -322,48 +320,30 @@ def report(job: dict[str, Any], data: Data, fitted: Fitted, result: dict[str, An
         made["feature_importance"] = tables.write(importance, directory / "feature_importance")
     if job["report"]:
         _say("reporting in a notebook")
-        made |= _report(job, data, fitted, result | {"warnings": fitted.warnings}, leaderboard, importance, directory)
+        fill = partial(_fill, job=job, data=data, fitted=fitted, leaderboard=leaderboard, importance=importance)
+        made |= write_report(job, result, directory / "report", fill)
     return made
 
 
-def _report(
-    job: dict[str, Any],
-    data: Data,
-    fitted: Fitted,
-    result: dict[str, Any],
-    leaderboard: pa.Table,
-    importance: pa.Table | None,
-    directory: Path,
+def _fill(
+    inputs: Inputs, job: dict[str, Any], data: Data, fitted: Fitted, leaderboard: pa.Table, importance: pa.Table | None
 ) -> dict[str, Any]:
-    """Leave what the notebook reads, and execute it; whatever fails, the model is there."""
-    try:
-        inputs = Inputs(directory / "report")
-        shown = data.frame.drop(columns=[name for name in data.frame.columns if name == _WEIGHT])
-        inputs.profile(shown, hide=job["hide_table_contents"])
-        if not job["hide_table_contents"]:
-            inputs.rows(shown)
-        inputs.table("leaderboard", leaderboard)
-        inputs.table("importance", importance)
-        median = _profile_target(inputs, shown[job["target_column"]], fitted)
-        if fitted.scored is not None:
-            inputs.held_out(fitted.scored.labels, fitted.scored.predictions, result["problem_type"])
-        inputs.facts(
-            title=job["title"],
-            options={name: value for name, value in job.items() if name not in _NOT_ASKED_FOR},
-            result={name: value for name, value in result.items() if not name.startswith("notebook")},
-            rows=len(shown),
-            ignored=data.ignored,
-            target_column=job["target_column"],
-            target_median=median,
-            classes=fitted.classes,
-            decision_threshold=fitted.decision_threshold,
-            held_out=fitted.scored.which if fitted.scored is not None else None,
-        )
-    except Exception as error:
-        problem = f"{type(error).__name__}: {str(error).strip()[-1000:]}"
-        _say(f"The report failed, the model is unharmed: {problem}")
-        return {"notebook_error": problem}
-    return execute(job, "train", inputs.directory)
+    """Leave what the notebook reads; returns its facts."""
+    shown = data.frame.drop(columns=_WEIGHT, errors="ignore")
+    inputs.profile(shown, hide=job["hide_table_contents"])
+    inputs.table("leaderboard", leaderboard)
+    inputs.table("importance", importance)
+    if fitted.scored is not None:
+        inputs.held_out(fitted.scored.labels, fitted.scored.predictions, fitted.predictor.problem_type)
+    return {
+        "rows": len(shown),
+        "ignored": data.ignored,
+        "target_column": job["target_column"],
+        "target_median": _profile_target(inputs, shown[job["target_column"]], fitted),
+        "classes": fitted.classes,
+        "decision_threshold": fitted.decision_threshold,
+        "held_out": fitted.scored.which if fitted.scored is not None else None,
+    }
 
 
 def _profile_target(inputs: Inputs, target: pd.Series, fitted: Fitted) -> float | None:

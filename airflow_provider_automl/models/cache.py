@@ -16,6 +16,17 @@ from airflow_provider_automl.jobs.errors import JobInputError
 from airflow_provider_automl.jobs.model_files import read_manifest
 
 
+def check_files(model: Path, digest: str) -> None:
+    """Check that a directory holds the model of that digest, every file of it as it was.
+
+    :raises InputError: names the file that is missing, was changed or added.
+    """
+    try:
+        read_manifest(model, digest)
+    except JobInputError as error:
+        raise InputError(str(error)) from error
+
+
 class ModelCache:
     """A bounded directory of models. Any number of processes may use it at once.
 
@@ -53,10 +64,7 @@ class ModelCache:
         try:
             partial.mkdir()
             download(partial)
-            try:
-                read_manifest(partial, digest)
-            except JobInputError as error:
-                raise InputError(str(error)) from error
+            check_files(partial, digest)
             partial.rename(kept)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -64,8 +72,8 @@ class ModelCache:
     @staticmethod
     def _is_whole(kept: Path, digest: str) -> bool:
         try:
-            read_manifest(kept, digest)
-        except (JobInputError, ValueError, KeyError):
+            check_files(kept, digest)
+        except InputError:
             return False
         return True
 

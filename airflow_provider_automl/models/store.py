@@ -29,11 +29,11 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from airflow_provider_automl.errors import AutoMLError, BusyError, InputError
+from airflow_provider_automl.models.cache import ModelCache, check_files
 from airflow_provider_automl.tracking.store import record_id
 from airflow_provider_automl.tracking.tables import MODEL_ALIASES, MODELS
 
 if TYPE_CHECKING:
-    from airflow_provider_automl.models.cache import ModelCache
     from airflow_provider_automl.tracking.store import TrackingTables
 
 log = logging.getLogger(__name__)
@@ -182,12 +182,11 @@ class ModelStore:
         if model_name is None:
             raise InputError("No model was named: give model, model_name, shared_model or alias.")
         if model_name.endswith("*"):
-            everything = [row for row in self._read() if row["deleted_at"] is None]
-            rows = [row for row in everything if row["model_name"].startswith(model_name[:-1])]
+            rows = [row for row in self.versions() if row["model_name"].startswith(model_name[:-1])]
         else:
             rows = self.versions(model_name)
         if not rows:
-            names = sorted({row["model_name"] for row in self._read() if row["deleted_at"] is None})
+            names = sorted({row["model_name"] for row in self.versions()})
             known = f"there are: {', '.join(names[-5:])}" if names else "it holds no model yet; train one first"
             raise InputError(f"No model {model_name!r} in {self.tracking.name(MODELS)}: {known}.")
         if model_version is not None:
@@ -214,13 +213,12 @@ class ModelStore:
 
     def describe(self, row: dict[str, Any]) -> dict[str, Any]:
         """A version's registry row, its aliases, what its training reported, and how many bytes its files have."""
-        held = [name for name, held in self.aliases().items() if _same(held, row)]
         try:
             training: dict[str, Any] | None = self.training(row)
         except (OSError, ValueError) as error:
             log.warning("What the training of %s reported cannot be read: %s", row["model_uri"], error)
             training = None
-        return {**row, "aliases": held, "training": training, "bytes": self._size(row)}
+        return {**row, "aliases": self._aliases_of(row), "training": training, "bytes": self._size(row)}
 
     def training(self, row: dict[str, Any]) -> dict[str, Any]:
         """What the training of that version reported (``training.json``)."""
@@ -286,7 +284,12 @@ class ModelStore:
         """
         local = local_path(row["model_uri"])
         if local is None and self.cache is not None:
-            with self.cache.opened(row["model_digest"], lambda into: self._download_model(row, into)) as kept:
+
+            def bring(into: Path) -> None:
+                if not self._download(row, _MODEL, into):
+                    raise missing_files(row)
+
+            with self.cache.opened(row["model_digest"], bring) as kept:
                 yield kept
             return
         found = self.fetch(row, directory)
@@ -294,31 +297,18 @@ class ModelStore:
             raise missing_files(row)
         yield found
 
-    def _download_model(self, row: dict[str, Any], into: Path) -> None:
-        with _reached(self.base):
-            source = _object(f"{row['model_uri']}/{_MODEL}")
-            if not source.exists():
-                raise missing_files(row)
-            _download(source, into)
-
     def download(self, row: dict[str, Any], directory: Path) -> Path:
         """Copy a version's model into a new directory, for use elsewhere; every file's digest is checked.
 
         :raises InputError: the directory exists, or the files are not the registered ones.
         """
-        from airflow_provider_automl.jobs.errors import JobInputError
-        from airflow_provider_automl.jobs.model_files import read_manifest
-
         if directory.exists():
             raise InputError(f"{directory} exists: give a directory that does not.")
         partial = directory.with_name(f".{directory.name}.partial-{uuid.uuid4().hex}")
         try:
             with self.opened(row, partial.with_suffix(".fetched")) as model:
                 shutil.copytree(model, partial)
-            try:
-                read_manifest(partial, row["model_digest"])
-            except JobInputError as error:
-                raise InputError(str(error)) from error
+            check_files(partial, row["model_digest"])
             partial.rename(directory)
         finally:
             for leftover in (partial, partial.with_suffix(".fetched")):
@@ -330,12 +320,22 @@ class ModelStore:
         local = local_path(row["model_uri"])
         if local is not None:
             return local / part if (local / part).is_dir() else None
+        return directory / part if self._download(row, part, directory / part) else None
+
+    def _download(self, row: dict[str, Any], part: str, target: Path) -> bool:
+        """Copy that part of a version's files out of an object store; False: there is none."""
         with _reached(self.base):
             source = _object(f"{row['model_uri']}/{part}")
             if not source.exists():
-                return None
-            _download(source, directory / part)
-        return directory / part
+                return False
+            for path in source.rglob("*"):
+                if path.is_file():
+                    relative = path.path[len(source.path) :].lstrip("/")
+                    if ".." in relative.split("/"):
+                        raise InputError(f"The object {path} has a name that leads out of its directory.")
+                    (target / relative).parent.mkdir(parents=True, exist_ok=True)
+                    path.fs.get_file(path.path, str(target / relative))
+        return True
 
     def add_report(self, row: dict[str, Any], key: str, files: list[Path]) -> None:
         """Put the report on a prediction beside the model; the same key's is replaced."""
@@ -362,11 +362,14 @@ class ModelStore:
 
     def aliases(self) -> dict[str, dict[str, Any]]:
         """Each alias and the newest row of its history."""
-        return {row["alias"]: row for row in _in_order(self._read_aliases())}
+        return {row["alias"]: row for row in _in_order(self.tracking.read(MODEL_ALIASES))}
+
+    def _aliases_of(self, row: dict[str, Any]) -> list[str]:
+        return [name for name, held in self.aliases().items() if _same(held, row)]
 
     def alias_history(self, alias: str) -> list[dict[str, Any]]:
         """Every change of an alias, oldest first; the last one holds."""
-        return _in_order(self._read_aliases(alias=alias))
+        return _in_order(self.tracking.read(MODEL_ALIASES, alias=alias))
 
     def set_alias(
         self, alias: str, row: dict[str, Any], *, assigned_by: str | None, reason: str | None = None
@@ -416,9 +419,6 @@ class ModelStore:
         }
         self.tracking.record(MODEL_ALIASES, new)
         return new
-
-    def _read_aliases(self, **where: Any) -> list[dict[str, Any]]:
-        return self.tracking.read(MODEL_ALIASES, **where)
 
     # ------------------------------------------------------------------------------------------------ sharing
 
@@ -473,14 +473,13 @@ class ModelStore:
         for row in old:
             try:
                 removed += self._remove_files(self._own(row))
-            except (OSError, InputError) as error:
+            except (OSError, AutoMLError) as error:
                 log.warning("The files of a deleted version could not be removed: %s", error)
         return removed
 
     def _refuse_used(self, row: dict[str, Any]) -> None:
-        held = [name for name, held in self.aliases().items() if _same(held, row)]
         what = f"Model {row['model_name']!r} version {row['model_version']!r}"
-        if held:
+        if held := self._aliases_of(row):
             raise InputError(f"{what} cannot be deleted: the alias {held[0]!r} points at it. Point that elsewhere.")
         if row["shared_model"] is not None:
             raise InputError(f"{what} cannot be deleted: it is shared. Unshare it before.")
@@ -488,11 +487,12 @@ class ModelStore:
     def _remove_files(self, uri: str) -> bool:
         local = local_path(uri)
         if local is not None:
-            if not local.exists():
-                return False
-            # Renamed before: what is removed by halves must not be taken for whole.
+            # Renamed before: what is removed by halves must not be taken for whole, and is gone on with.
             removed = local.with_name(f".{local.name}.removed")
-            local.rename(removed)
+            if local.exists():
+                local.rename(removed)
+            elif not removed.exists():
+                return False
             shutil.rmtree(removed)
             return True
         with _reached(self.base):
@@ -558,16 +558,6 @@ def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _aware(moment: datetime) -> datetime:
     """Engines return UTC without saying so."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _download(source: Any, target: Path) -> None:
-    for path in source.rglob("*"):
-        if path.is_file():
-            relative = path.path[len(source.path) :].lstrip("/")
-            if ".." in relative.split("/"):
-                raise InputError(f"The object {path} has a name that leads out of its directory.")
-            (target / relative).parent.mkdir(parents=True, exist_ok=True)
-            path.fs.get_file(path.path, str(target / relative))
 
 
 def new_share() -> str:

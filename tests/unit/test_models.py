@@ -334,18 +334,19 @@ def test_a_manifest_of_a_newer_format(store: ModelStore, tmp_path: Path) -> None
 def fill(text: str, calls: list[str]) -> Callable[[Path], None]:
     def download(directory: Path) -> None:
         calls.append(text)
-        (directory / "predictor").mkdir()
-        (directory / "predictor" / "model.pkl").write_text(text)
-        write_manifest(directory, {})
+        write_model(directory, text)
 
     return download
 
 
-def digest_of(text: str, tmp_path: Path) -> str:
-    directory = tmp_path / uuid.uuid4().hex
+def write_model(directory: Path, text: str) -> str:
     (directory / "predictor").mkdir(parents=True)
     (directory / "predictor" / "model.pkl").write_text(text)
     return write_manifest(directory, {})
+
+
+def digest_of(text: str, tmp_path: Path) -> str:
+    return write_model(tmp_path / uuid.uuid4().hex, text)
 
 
 def test_a_model_is_downloaded_once_and_again_when_it_was_changed(tmp_path: Path) -> None:
