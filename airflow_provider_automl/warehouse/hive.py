@@ -228,7 +228,7 @@ class HiveWarehouse(Warehouse):
                     raise BusyError(f"{self.engine} stored {arrived} of {rows} rows: {_dotted(target)} is as it was.")
                 log.info("Publishing %d rows as %s", rows, _dotted(target))
                 if mode == "append":
-                    self._append_to(cursor, target, columns, staging, merged, delete_where, mark)
+                    self._append_to(cursor, target, columns, staging, rows, merged, delete_where, mark)
                 else:
                     self._publish(cursor, staging, target, mode=mode)
         finally:
@@ -244,6 +244,7 @@ class HiveWarehouse(Warehouse):
         target: exp.Table,
         columns: Mapping[str, str],
         staging: exp.Table,
+        rows: int,
         merged: exp.Table,
         delete_where: dict[str, object],
         mark: dict[str, object],
@@ -254,10 +255,13 @@ class HiveWarehouse(Warehouse):
             try:
                 version = self._version(cursor, target)
                 with self._crossed_if(partial(self._is_new, cursor, target, version)):
-                    if self._keeps_inserts and not (delete_where and self._matching(cursor, target, delete_where)):
+                    leaving, total = self._counts(cursor, target, delete_where)
+                    if self._keeps_inserts and not leaving:
                         self._run(cursor, "append", table=target, columns=list(columns), source=staging)
                         return
                     self._merge(cursor, target, columns, staging, merged, delete_where, mark)
+                    if (found := self._count(cursor, merged)) != total - leaving + rows:
+                        raise _Crossed(f"it was replaced while it was read: {found} rows, not {total - leaving + rows}")
                 self._swap(cursor, merged, target, expected=version)
                 return
             except _Crossed as error:
@@ -268,8 +272,19 @@ class HiveWarehouse(Warehouse):
     #: Whether an INSERT that went well has its rows in the table, whoever else inserts at that moment.
     _keeps_inserts: ClassVar[bool] = True
 
-    def _matching(self, cursor: Cursor, table: exp.Table, condition: dict[str, object]) -> int:
-        return int(str(self._fetch(cursor, "count_where", source=table, condition=condition)[0]["n"]))
+    def _counts(self, cursor: Cursor, table: exp.Table, condition: dict[str, object]) -> tuple[int, int]:
+        """Return how many rows a condition means, and how many a table has.
+
+        A query that was planned before another session renamed the table may find no row of it. Where there is no
+        condition and an INSERT is enough, nothing is counted.
+        """
+        if not condition:
+            return 0, 0 if self._keeps_inserts else self._count(cursor, table)
+        (row,) = self._fetch(cursor, "count_where", source=table, condition=condition)
+        matching, total = int(str(row["n"])), int(str(row["total"]))
+        if not total and self._count(cursor, table):
+            raise _Crossed("it was replaced while it was read")
+        return matching, total
 
     def _merge(
         self,
@@ -457,13 +472,16 @@ class HiveWarehouse(Warehouse):
                 f"The table {_dotted(aside)}, which is none of ours, has the name under which the old "
                 f"{_dotted(target)} waits while a new one is published: rename it."
             )
-        if self._found(cursor, target):
-            with suppress(_Crossed), self._crossed_if(lambda: not self._found(cursor, aside)):
-                self._run(cursor, "drop_table", table=aside)
-        else:
+        with suppress(_Crossed):
+            if self._found(cursor, target):
+                with self._crossed_if(lambda: not self._found(cursor, aside) or not self._found(cursor, target)):
+                    if self._mark_of(cursor, target) or self._count(cursor, target):
+                        self._run(cursor, "drop_table", table=aside)
+                        return
+                    # One that found no table for a moment made an empty one to append to: nothing was published.
+                    self._run(cursor, "drop_table", table=target)
             log.warning("A load of %s was cut off while it published: its old rows are put back.", _dotted(target))
-            with suppress(_Crossed):
-                self._rename(cursor, aside, target)  # its mark stays: another session may have set it anew by now
+            self._rename(cursor, aside, target)  # its mark stays: another session may have set it anew by now
 
     def _aside(self, target: exp.Table) -> exp.Table:
         return self._staging(target, "the old table while a new one is published")

@@ -579,8 +579,13 @@ class TrinoWarehouse(Warehouse):
 
     def _create_table(self, cursor: Any, table: exp.Table, columns: Mapping[str, str]) -> None:
         kinds = self._kinds(table, columns)
-        if self._connector(table) == "memory" and self._found(cursor, table):
-            self._widen(cursor, table, kinds)
+        if self._found(cursor, table):
+            if self._connector(table) == "memory":
+                self._widen(cursor, table, kinds)
+        else:
+            # Another session may be publishing it, or may have died of that: it must not be made anew beside its rows.
+            self._create_schema(cursor, table)
+            self._tidy(cursor, table, self._beside(cursor, table), "")
         super()._create_table(cursor, table, kinds)
         present = {name.lower() for name in self._columns(cursor, table)}
         if not {name.lower() for name in columns} <= present:
@@ -644,10 +649,14 @@ class TrinoWarehouse(Warehouse):
             import pyarrow as pa
 
             try:
-                return super()._unload(cursor, query, columns, path, batch_rows)
+                rows = super()._unload(cursor, query, columns, path, batch_rows)
             except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
                 raise _changed(error) from error
-        return self._unload_files(cursor, query, columns, path.parent, batch_rows)
+        else:
+            rows = self._unload_files(cursor, query.copy(), columns, path.parent, batch_rows)
+        if not rows and self._count(cursor, query.subquery("q")):
+            raise BusyError("Trino read nothing where there are rows: the table was being replaced.")
+        return rows
 
     def _unload_files(
         self, cursor: Any, query: exp.Select, columns: Mapping[str, str], directory: Path, batch_rows: int
@@ -958,9 +967,18 @@ class TrinoWarehouse(Warehouse):
         return mark
 
     def _back(self, cursor: Any, target: exp.Table, old: exp.Table, put: Callable[[], object]) -> None:
-        """Put the old table back; where another session has published meanwhile, it is past."""
+        """Put the old table back; where another session has published meanwhile, it is past.
+
+        One that found no table for a moment, and made an empty one to append to, has published nothing.
+        """
         try:
-            put()
+            try:
+                put()
+            except Exception as error:
+                if not self._is_conflict(error) or self._mark(cursor, target) or self._count(cursor, target):
+                    raise
+                self._run(cursor, "drop_table", table=target)
+                put()
         except Exception as error:
             if self._is_conflict(error) and self._found(cursor, target):
                 self._drop_old(cursor, old)
@@ -1108,12 +1126,8 @@ class TrinoWarehouse(Warehouse):
     ) -> None:
         from sqlglot import exp
 
-        if not self._found(cursor, target):
-            # Another session may be publishing it, or may have died of that: it must not be made anew beside its rows.
-            self._create_schema(cursor, target)
-            self._tidy(cursor, target, self._beside(cursor, target), "")
         self._create_table(cursor, target, columns)
-        if not delete_where or not self._rows_where(cursor, target, delete_where):
+        if not delete_where or not self._counts(cursor, target, delete_where)[0]:
             try:
                 self._run(cursor, "insert_from", table=target, columns=list(columns), items=items, source=source)
             except Exception as error:
@@ -1131,7 +1145,7 @@ class TrinoWarehouse(Warehouse):
         target: exp.Table,
         columns: list[str],
         items: Sequence[exp.Expression],
-        source: exp.Expression,
+        source: exp.Table,
         condition: object,
         key: str,
     ) -> None:
@@ -1140,6 +1154,7 @@ class TrinoWarehouse(Warehouse):
 
         merged, mark = self._new(target, key or uuid.uuid4().hex)
         version = self._version(cursor, target)
+        leaving, total = self._counts(cursor, target, condition)
         whole = self._columns(cursor, target)
         given = {name.lower(): item for name, item in zip(columns, items, strict=True)}
         everything = [exp.alias_(given.get(name.lower(), exp.null()).unalias(), name, quoted=True) for name in whole]
@@ -1155,17 +1170,28 @@ class TrinoWarehouse(Warehouse):
                 items=everything,
                 source=source,
             )
+            expected = total - leaving + self._count(cursor, source)
+            if (found := self._count(cursor, merged)) != expected:
+                raise _Crossed(f"{target.name} was replaced while it was read: {found} rows instead of {expected}")
             self._swap(cursor, target, merged, expected=version)
         finally:
             with suppress(Exception):
                 self._discard(cursor, target, merged)
 
-    def _rows_where(self, cursor: Any, table: exp.Table, condition: Mapping[str, object]) -> int:
-        present = {name.lower() for name in self._columns(cursor, table)}
-        if missing := [name for name in condition if name.lower() not in present]:
-            raise InputError(f"The table {table.db}.{table.name} has no column {', '.join(missing)}.")
-        (row,) = self._fetch(cursor, "count_where", source=table, condition=dict(condition))
-        return int(str(row["n"]))
+    def _counts(self, cursor: Any, table: exp.Table, condition: object) -> tuple[int, int]:
+        """Return how many rows a condition means, and how many a table has.
+
+        A query that was planned before another session renamed the table may find no row of it.
+        """
+        if isinstance(condition, Mapping):
+            present = {name.lower() for name in self._columns(cursor, table)}
+            if missing := [name for name in condition if name.lower() not in present]:
+                raise InputError(f"The table {table.db}.{table.name} has no column {', '.join(missing)}.")
+        (row,) = self._fetch(cursor, "count_where", source=table, condition=condition)
+        matching, total = int(str(row["n"])), int(str(row["total"]))
+        if not total and self._count(cursor, table):
+            raise _Crossed(f"{table.name} was replaced while it was read")
+        return matching, total
 
     def _merge(
         self,

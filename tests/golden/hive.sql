@@ -139,7 +139,10 @@ ORDER BY
 SELECT COUNT(*) AS n FROM `golden`.`census`;
 
 -- count_where
-SELECT COUNT(*) AS n FROM `golden`.`census` WHERE `class` = 'it\'s' AND `hours-per-week` IS NULL;
+SELECT
+  COUNT(CASE WHEN `class` = 'it\'s' AND `hours-per-week` IS NULL THEN 1 END) AS n,
+  COUNT(*) AS total
+FROM `golden`.`census`;
 
 -- create_marked
 CREATE TABLE `golden`.`census` (

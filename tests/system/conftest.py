@@ -20,7 +20,7 @@ def mailbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailbox]:
         yield box
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its servers take a quarter of a processor even when they do nothing
 def airflow(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Iterator[AirflowServer]:
     """Airflow with the example DAGs and the failing ones, and the census tables in its embedded warehouse."""
     home = tmp_path_factory.mktemp("airflow")

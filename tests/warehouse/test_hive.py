@@ -152,6 +152,19 @@ class WithoutTransactions(Conformance):
         assert [row["id"] for row in warehouse.rows("s.t", order_by=["id"])] == [0, 1, 2, 3, 4]
         assert self.tables(warehouse) == [("s", "t")]
 
+    def test_an_empty_table_made_between_two_renames_is_not_taken_for_published(
+        self, warehouse: HiveWarehouse, tmp_path: Path
+    ) -> None:
+        put(warehouse, "s.t", numbers(3), tmp_path)
+        target = warehouse._qualified("s.t")
+        with warehouse._session(write=True) as cursor:
+            warehouse._set_mark(cursor, target, {"aside": "s.t"})
+            warehouse._run(cursor, "rename_table", table=target, name=warehouse._aside(target))
+            warehouse._run(cursor, "create_table", table=target, columns={"id": "BIGINT"})
+            warehouse._recover(cursor, target)
+        assert warehouse.count("s.t") == 3
+        assert self.tables(warehouse) == [("s", "t")]
+
     def test_only_what_dead_runs_of_ours_left_is_dropped(self, warehouse: HiveWarehouse, tmp_path: Path) -> None:
         from airflow_provider_automl.warehouse.hive import _digest
 

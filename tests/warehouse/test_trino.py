@@ -340,6 +340,18 @@ class WithoutSnapshots(OnTrino):
         put(warehouse, "s.t", numbers(2), tmp_path, key="another task")
         assert self.tables(warehouse) == tables
 
+    def test_an_empty_table_made_between_two_renames_is_not_taken_for_published(
+        self, warehouse: TrinoWarehouse, tmp_path: Path
+    ) -> None:
+        put(warehouse, "s.t", numbers(3), tmp_path)
+        target = warehouse._qualified("s.t")
+        old = _old(warehouse._new(target, "task")[0])
+        with warehouse._session(write=True) as cursor:
+            warehouse._rename(cursor, target, old)
+            warehouse._run(cursor, "create_table", table=target, columns={"id": "BIGINT"})
+            warehouse._back(cursor, target, old, lambda: warehouse._rename(cursor, old, target))
+        assert warehouse.count("s.t") == 3
+
     def test_one_killed_when_it_had_published(self, warehouse: TrinoWarehouse, tmp_path: Path) -> None:
         """Only its drop of the old table is missing, whose comment tells of the load before."""
         put(warehouse, "s.t", numbers(3), tmp_path)
@@ -379,7 +391,10 @@ class SeveralWithoutSnapshots(Several):
     """What holds instead where a table is published by two renames, and rows are never deleted."""
 
     def test_a_reader_sees_the_old_table_or_the_new_one(self, warehouse: Warehouse, tmp_path: Path) -> None:
-        """Or, for a moment, none; never some of the rows. A query may also fail whose files are dropped under it."""
+        """Or, for a moment, none; never some of the rows. A query may also fail whose files are moved under it.
+
+        Seldom, one that was planned just before a rename finds an empty directory.
+        """
         put(warehouse, "s.t", numbers(1000), tmp_path)
         seen: list[int] = []
         failed: list[str] = []
@@ -400,7 +415,8 @@ class SeveralWithoutSnapshots(Several):
             finally:
                 done.set()
             reader.result()
-        assert set(seen) == {1000, 2000}
+        assert {1000, 2000} <= set(seen) <= {0, 1000, 2000}
+        assert seen.count(0) <= 2  # of ten turns
         assert len(failed) < len(seen)
 
     def test_many_record_the_same_row(self, warehouse: Warehouse) -> None:

@@ -1,1 +1,1 @@
-SELECT COUNT(*) AS n FROM "{source}" WHERE :condition
+SELECT COUNT(CASE WHEN :condition THEN 1 END) AS n, COUNT(*) AS total FROM "{source}"
