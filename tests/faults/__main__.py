@@ -13,6 +13,7 @@ from pathlib import Path
 if "AIRFLOW_HOME" not in os.environ:  # before Airflow is imported: it makes files there
     os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="automl-faults-")
 os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")  # as in tests/conftest.py
 
 from tests.faults.warehouses import KNOWN, run_cases
 from tests.system.server import REPO
