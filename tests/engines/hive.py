@@ -41,22 +41,36 @@ class Hive(Server):
 
     def launch(self) -> None:
         """The metastore, then the server that uses it."""
-        metastore, server = self.facts["metastore_port"], self.facts["port"]
-        java = _java(self.data, f"-Dengine.metastore.port={metastore}", f"-Dengine.hs2.port={server}")
-        env = _environment(_home())
-        self.run(
-            "metastore",
-            [*java, "-Xmx1g", "org.apache.hadoop.hive.metastore.HiveMetaStore", "-p", str(metastore)],
-            lambda: listens(metastore),
-            env=env,
-        )
+        self._launch_metastore()
+        port = self.facts["port"]
         self.run(
             "hiveserver2",
-            [*java, "-Xmx4g", f"-Dhive.server2.authentication={self.authentication}",
+            [*self._java(), "-Xmx4g", f"-Dhive.server2.authentication={self.authentication}",
              "-Dhive.server2.authentication.ldap.url=ldap://127.0.0.1:1", "org.apache.hive.service.server.HiveServer2"],
-            lambda: listens(server),
-            env=env,
+            lambda: listens(port),
+            env=_environment(_home()),
         )  # fmt: skip
+
+    def _launch_metastore(self) -> None:
+        port = self.facts["metastore_port"]
+        self.run(
+            "metastore",
+            [*self._java(), "-Xmx1g", "org.apache.hadoop.hive.metastore.HiveMetaStore", "-p", str(port)],
+            lambda: listens(port),
+            env=_environment(_home()),
+        )
+
+    def _java(self) -> list[str]:
+        ports = (f"-Dengine.metastore.port={self.facts['metastore_port']}", f"-Dengine.hs2.port={self.facts['port']}")
+        return _java(self.data, *ports)
+
+
+class Metastore(Hive):
+    """Hive's metastore alone, for Trino."""
+
+    def launch(self) -> None:
+        """No more than that."""
+        self._launch_metastore()
 
 
 def _home() -> Path:

@@ -17,12 +17,13 @@ _PLUGINS = {"geospatial", "hive", "iceberg", "memory", "postgresql", "tpch"}  # 
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
 _CONFIG = CONFIG / "trino"
 #: A catalog that needs another server, and that server.
-BESIDE = {"hive": "hive", "lake": "s3", "postgresql": "postgres"}
+BESIDE = {"hive": "hive", "iceberg_jdbc": "postgres", "lake": "s3", "postgresql": "postgres"}
 
 
 class Trino(Server):
     """Its catalogs: files (Hive tables without a metastore server), iceberg, memory, tpch; with Hive beside it hive, on
-    the same metastore; with S3 lake; with Postgres postgresql. ``staging`` is a directory of local files.
+    the same metastore; with S3 lake; with Postgres postgresql, and iceberg_jdbc, whose tables Postgres lists (see
+    :func:`for_iceberg`). ``staging`` is a directory of local files.
 
     Anybody is let in. The user ``reader`` may only read; ``outsider`` may not even do that.
     """
@@ -77,6 +78,24 @@ class Trino(Server):
                 "POSTGRES_PORT": str(self.beside.get("postgres", {}).get("port")),
             },
         )  # fmt: skip
+
+
+def for_iceberg(postgres: Facts) -> None:
+    """Make the tables of the catalog iceberg_jdbc, which Trino expects to be there."""
+    import psycopg2
+
+    server = {"host": postgres["host"], "port": postgres["port"], "user": postgres["login"]}
+    connection = psycopg2.connect(**server, dbname=postgres["schema"])
+    connection.autocommit = True
+    names = "catalog_name VARCHAR(255) NOT NULL, {} VARCHAR(255) NOT NULL, {} VARCHAR(255) NOT NULL"
+    connection.cursor().execute(
+        f"CREATE TABLE iceberg_tables ({names.format('table_namespace', 'table_name')}, "
+        "metadata_location VARCHAR(1000), previous_metadata_location VARCHAR(1000), iceberg_type VARCHAR(5), "
+        "PRIMARY KEY (catalog_name, table_namespace, table_name)); "
+        f"CREATE TABLE iceberg_namespace_properties ({names.format('namespace', 'property_key')}, "
+        "property_value VARCHAR(1000), PRIMARY KEY (catalog_name, namespace, property_key))"
+    )
+    connection.close()
 
 
 def _home() -> Path:

@@ -29,6 +29,8 @@ import pyarrow.parquet as pq
 
 from airflow_provider_automl.errors import AutoMLError, InputError
 from tests.engines import ENGINES, Server
+from tests.engines.hive import Metastore
+from tests.engines.trino import for_iceberg
 from tests.faults.attempt import STAGES, Work, attempt
 
 ROWS = 40_000
@@ -85,10 +87,10 @@ class Engine:
 
     def start(self, stack: ExitStack) -> None:
         """Have its server stand until ``stack`` ends."""
-        self.server = self._begun(self.name, stack)
+        self.server = self._begun(ENGINES[self.name], stack)
 
-    def _begun(self, name: str, stack: ExitStack, **beside: Any) -> Server:
-        server = ENGINES[name](self.home / name, beside=beside)
+    def _begun(self, kind: type[Server], stack: ExitStack, **beside: Any) -> Server:
+        server = kind(self.home / kind.name, beside=beside)
         stack.callback(server.clear)
         stack.callback(server.stop)
         server.start()
@@ -145,12 +147,20 @@ class Postgres(Engine):
 
 
 class Trino(Engine):
-    """Every second case on Iceberg. Fewer deaths of the server, which takes half a minute to come back."""
+    """Every second case on Iceberg. Fewer deaths of the server, which takes half a minute to come back.
+
+    Its metastores are servers of their own: one of files is torn when its server is killed while it writes.
+    """
 
     name = "trino"
     kinds = ("client", "query", "client", "query", "server")
     may_be_missing = True
-    catalogs: ClassVar[tuple[str, ...]] = ("files", "iceberg")
+    catalogs: ClassVar[tuple[str, ...]] = ("hive", "iceberg_jdbc")
+
+    def start(self, stack: ExitStack) -> None:
+        hive, postgres = self._begun(Metastore, stack), self._begun(ENGINES["postgres"], stack)
+        for_iceberg(postgres.facts)
+        self.server = self._begun(ENGINES["trino"], stack, hive=hive.facts, postgres=postgres.facts)
 
     def connection(self, case: int) -> dict[str, Any]:
         assert self.server
@@ -302,7 +312,7 @@ class Faults:
 
     def _may_be_missing(self, case: int) -> bool:
         catalog = self.engine.connection(case).get("extra", {}).get("catalog")
-        return self.engine.may_be_missing and catalog != "iceberg"
+        return self.engine.may_be_missing and catalog != "iceberg_jdbc"
 
     def _kind_of(self, case: int) -> int:
         return case % len(getattr(self.engine, "catalogs", (0,)))
