@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from airflow_provider_automl.jobs.model_files import write_manifest
 from airflow_provider_automl.models.cache import ModelCache
 from airflow_provider_automl.models.store import ModelStore, check_model_name, check_store, local_path
 from airflow_provider_automl.tracking.tables import MODELS
-from tests.engines import Facts
+from tests.engines import Facts, engine
 from tests.faults.models import made, on_s3
 
 
@@ -450,3 +451,55 @@ def test_a_store_that_is_down(store: ModelStore, tmp_path: Path, monkeypatch: py
         ):
             with pytest.raises(BusyError, match=r"The model store s3://down_keys@.* cannot be reached: "):
                 call()
+
+
+def test_a_store_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3_server: Facts) -> None:
+    """A server of its own that checks its users' rights: one may only read, another may do nothing."""
+    import boto3
+
+    on_s3(s3_server, monkeypatch.setenv, "unused")  # where S3 is required, a server that cannot be had is a failure
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("AUTOML_ENGINES_DIR", raising=False)
+    # What comes before the check of rights: the bucket, and of each user name, policy and key.
+    monkeypatch.setenv("INITIAL_NO_AUTH_ACTION_COUNT", str(1 + 3 * 3))
+    with engine("s3", home=tmp_path / "server") as facts:
+        iam = boto3.client(
+            "iam", endpoint_url=facts["endpoint"], region_name=facts["region"], aws_access_key_id="x",
+            aws_secret_access_key="y",
+        )  # fmt: skip
+        stores = {}
+        for user, actions in (("owner", ["s3:*"]), ("reader", ["s3:Get*", "s3:List*"]), ("outsider", ["sqs:*"])):
+            iam.create_user(UserName=user)
+            allowed = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+            policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+            iam.put_user_policy(UserName=user, PolicyName="rights", PolicyDocument=policy)
+            key = iam.create_access_key(UserName=user)["AccessKey"]
+            own = {"access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}
+            on_s3({**facts, **own}, monkeypatch.setenv, "models")
+            keys = f"{user.upper()}_KEYS"
+            monkeypatch.setenv(f"AIRFLOW_CONN_{keys}", os.environ["AIRFLOW_CONN_MODELS_KEYS"])
+            stores[user] = ModelStore(f"s3://{keys.lower()}@{facts['bucket']}/models", AutoMLHook().models.tracking)
+        (row,) = versions(stores["owner"], tmp_path, "a-0")
+
+        def seen_by(user: str) -> tuple[ModelStore, dict[str, Any]]:
+            return stores[user], {**row, "model_uri": row["model_uri"].replace("owner_keys", f"{user}_keys")}
+
+        reader, its_row = seen_by("reader")
+        found = reader.fetch(its_row, tmp_path / "read")
+        assert found is not None
+        assert (found / "predictor" / "model.pkl").read_text() == "a-0"
+        outsider, not_its_row = seen_by("outsider")
+        made(tmp_path / "more", "b-0")
+        for call in (
+            lambda: reader.save(tmp_path / "more", "m", "b-0"),
+            lambda: reader.add_report(its_row, "key", [found / "manifest.json"]),
+            lambda: check_store(reader.base),
+            lambda: outsider.manifest(not_its_row),
+            lambda: outsider.fetch(not_its_row, tmp_path / "out"),
+            lambda: check_store(outsider.base),
+        ):
+            with pytest.raises(
+                InputError, match=r"The model store s3://\w+_keys@.* refuses access: .*Give its connection"
+            ):
+                call()
+        assert reader.fetch(its_row, tmp_path / "again") is not None
