@@ -1,4 +1,5 @@
-"""Policies: pure functions from an evaluation to a decision. No I/O, and nothing of this package is imported.
+"""Policies: pure functions from an evaluation, and those before it, to a decision. No I/O, nothing of this package but
+its own statistics is imported.
 
 A policy is a frozen dataclass whose fields may be Jinja templates; the drift operator renders them before it asks.
 It prints as what it says: ``below(0.93)``.
@@ -6,33 +7,90 @@ It prints as what it says: ``below(0.93)``.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, cast
+
+from airflow_provider_automl.drift.statistics import Estimate, below_value, drop, standard_error
+
+#: What a policy may need: the evaluations of the version that was evaluated, or those of the champion.
+OWN: Final = "own"
+CHAMPION: Final = "champion"
+#: So many first evaluations of a version are its baseline.
+FIRST: Final = 5
+
+#: Measures that an evaluation may carry a standard error of, and whether a higher one is better.
+_HIGHER_IS_BETTER: Final = {
+    "auroc": True, "accuracy": True, "precision": True, "recall": True,
+    "log_loss": False, "brier": False, "mse": False, "mae": False,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Decision:
     """What a policy found.
 
-    :param drifted: True, False, or None where there is nothing to compare with yet.
+    :param drifted: True, False, or None where there is nothing to compare with yet, or significance cannot be judged.
     :param statistic: the value that was judged, None where it is missing.
     :param threshold: what it was held against.
-    :param detail: one plain sentence that says why.
+    :param detail: one plain sentence or two that say why, fit for a mail.
+    :param p_value: where significance was judged: the probability of what was found if there is no drift.
+    :param compared_with: in words, what the value was held against.
+    :param parts: of a combination, each part as it prints, with its own decision. The combination's statistic,
+        threshold and p-value are those of the first part that decided.
     """
 
     drifted: bool | None
     statistic: float | None
     threshold: float | None
     detail: str
+    p_value: float | None = None
+    compared_with: str | None = None
+    parts: tuple[tuple[str, Decision], ...] = ()
+
+
+@dataclass(frozen=True)
+class History:
+    """What a policy may compare with.
+
+    :param evaluations: rows of ``automl_eval_results`` as a warehouse gives them (``metrics`` in JSON text), any order.
+    :param champion: model name and version that hold the champion's alias; None: there is no such alias.
+    """
+
+    evaluations: Sequence[Mapping[str, Any]] = ()
+    champion: tuple[str, str | None] | None = None
 
 
 class Policy(Protocol):
-    """Anything with ``check``; every dataclass field that is a string is rendered as a template first."""
+    """Anything with ``check``; every dataclass field that is a string is rendered as a template first.
+
+    A policy that compares with earlier evaluations also has an attribute ``needs``, a tuple of ``"own"`` (the version
+    that was evaluated), ``"champion"``, ``"MODEL"`` (all versions) and ``"MODEL/VERSION"``. Then ``check`` is given a
+    :class:`History` of their evaluations as its second argument.
+    """
 
     def check(self, evaluation: Mapping[str, Any]) -> Decision:
-        """Judge one evaluation, as the evaluation operator returned it."""
+        """Judge one evaluation, as the evaluation operator returned it.
+
+        The operator adds ``dag_id``, ``run_id`` and ``session_time`` of the run, by which its own row is told.
+        """
+
+
+def needs(policy: object) -> tuple[str, ...]:
+    """Whose evaluations a policy compares with; empty if it needs none."""
+    return tuple(getattr(policy, "needs", ()))
+
+
+def ask(policy: Any, evaluation: Mapping[str, Any], history: History | None = None) -> Decision:
+    """What a policy says of an evaluation; the history is passed to a policy that has ``needs``, empty ones too.
+
+    :raises ValueError: the policy's own parameters are wrong, or the evaluation lacks the measure.
+    """
+    arguments = (evaluation, history or History()) if hasattr(policy, "needs") else (evaluation,)
+    return cast("Decision", policy.check(*arguments))
 
 
 @dataclass(frozen=True)
@@ -57,37 +115,610 @@ class Below:
 
         :raises ValueError: the threshold is not a finite number, or the evaluation has no such measure.
         """
-        try:
-            threshold = float(self.threshold)
-        except (TypeError, ValueError):
-            threshold = math.nan
-        if not math.isfinite(threshold):
-            raise ValueError(f"The drift threshold is {self.threshold!r}: give a number, such as 0.93.")
-        measures = {**(evaluation.get("metrics") or {}), **evaluation}
-        if self.metric not in measures:
-            known = ", ".join(sorted(name for name, value in measures.items() if isinstance(value, float)))
-            raise ValueError(f"The evaluation has no measure {self.metric!r}: it has {known or 'none'}.")
-        value = measures[self.metric]
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise ValueError(f"{self.metric!r} of the evaluation is {value!r}, not a number: name a measure.")
-        label = "AUC" if self.metric == "auroc" else self.metric
-        if value is None or not math.isfinite(value):
-            why = evaluation.get(f"{self.metric}_reason") or "the evaluation gave no value"
-            return Decision(True, None, threshold, f"{label} is missing, which counts as drift: {why}")
-        interval = ""
-        low, high = evaluation.get(f"{self.metric}_low"), evaluation.get(f"{self.metric}_high")
-        if low is not None and high is not None:
-            interval = f" (95 % interval {low:.4f} to {high:.4f})"
-        relation = "below" if value < threshold else "not below"
+        threshold = _threshold(self.threshold)
+        measured = _Measured.of(evaluation, self.metric)
+        against = f"the threshold {threshold:g}"
+        if measured.value is None:
+            return Decision(True, None, threshold, measured.why_missing, compared_with=against)
+        low, high = measured.low, measured.high
+        relation = "below" if measured.value < threshold else "not below"
         noise = (
             " The threshold lies inside the interval, so this may be noise."
             if low is not None and high is not None and low <= threshold <= high
             else ""
         )
-        detail = f"{label} {value:.4f}{interval} is {relation} the threshold {threshold:g}.{noise}"
-        return Decision(value < threshold, value, threshold, detail)
+        detail = f"{measured.text} is {relation} {against}.{noise}"
+        return Decision(measured.value < threshold, measured.value, threshold, detail, compared_with=against)
 
 
 def below(threshold: float | str, metric: str = "auroc") -> Below:
     """Drift when ``metric`` is below ``threshold``; see :class:`Below`."""
     return Below(threshold, metric)
+
+
+@dataclass(frozen=True)
+class SignificantlyBelow:
+    """Drift when a measure is below a fixed threshold by more than chance explains: a one-sided z-test.
+
+    Of a model whose true AUC is the threshold, ``alpha`` of the evaluations raise a false alarm; of a better one fewer.
+    The standard error is DeLong's, see :mod:`~airflow_provider_automl.drift.statistics`.
+    A missing measure counts as drift. Too few rows for a standard error do not: then nothing can be judged, and
+    ``drifted`` is None.
+
+    :param threshold: a number, or a template that renders to one.
+    :param alpha: the share of false alarms that is accepted, above 0 and below 1; or a template.
+    :param metric: the measure's name in the evaluation: one that is better when higher and has a standard error.
+    :raises ValueError: on construction, what can be known to be wrong by then.
+    """
+
+    threshold: float | str
+    alpha: float | str = 0.05
+    metric: str = "auroc"
+
+    def __post_init__(self) -> None:
+        if not _is_template(self.threshold):
+            _threshold(self.threshold)
+        if not _is_template(self.alpha):
+            _alpha(self.alpha)
+        if not _is_template(self.metric) and not _higher_is_better(self.metric):
+            raise ValueError(
+                f"{self.metric!r} is better when it is lower, so being below a threshold is no drift: use "
+                f"worse_than_baseline(metric={self.metric!r})."
+            )
+
+    def __str__(self) -> str:
+        return f"significantly_below({self.threshold}{_said(self, 'alpha', 'metric')})"
+
+    def check(self, evaluation: Mapping[str, Any]) -> Decision:
+        """Test the measure against the threshold.
+
+        :raises ValueError: a parameter is wrong, or the evaluation has no such measure or no standard error of it.
+        """
+        threshold, alpha = _threshold(self.threshold), _alpha(self.alpha)
+        measured = _Measured.of(evaluation, self.metric)
+        against = f"the threshold {threshold:g}"
+        if measured.value is None:
+            return Decision(True, None, threshold, measured.why_missing, compared_with=against)
+        estimate = measured.estimate
+        if estimate is None:
+            return Decision(None, measured.value, threshold, measured.why_no_error, compared_with=against)
+        p_value = below_value(estimate, threshold)
+        drifted = p_value <= alpha
+        detail = (
+            f"{measured.text} is {_relation(drifted, measured.value < threshold, f'below {against}')}: were the truth "
+            f"{threshold:g}, so low a value would come by chance with probability {_probability(p_value)} "
+            f"(alpha {alpha:g}).{_BOUND if measured.is_bound else ''}"
+        )
+        return Decision(drifted, measured.value, threshold, detail, p_value, against)
+
+
+def significantly_below(threshold: float | str, alpha: float | str = 0.05, metric: str = "auroc") -> SignificantlyBelow:
+    """Drift when ``metric`` is below ``threshold`` by more than chance explains; see :class:`SignificantlyBelow`."""
+    return SignificantlyBelow(threshold, alpha, metric)
+
+
+@dataclass(frozen=True)
+class WorseThanBaseline:
+    """Drift when a measure is worse than earlier evaluations by more than chance explains: a one-sided two-sample test.
+
+    Both the current evaluation's chance error and the baseline's are in the test, and so is what the baseline's
+    evaluations differ by beyond it: :func:`~airflow_provider_automl.drift.statistics.drop` says how. The evaluation's
+    own run is never part of its baseline, and evaluations that repeat another one (same table, same result) count once.
+
+    A missing measure counts as drift. A missing baseline does not: ``drifted`` is None, "no baseline yet".
+
+    Where the evaluation carries a paired comparison with the model of a named baseline on the same rows (``paired``, a
+    mapping with ``difference``, current less baseline, ``se`` and ``baseline``), that is tested instead: it is far more
+    precise.
+
+    :param baseline: ``"own"``: the first five evaluations of the version that was evaluated; ``"champion"``: those of
+        the version that holds the champion's alias; ``"MODEL/VERSION"``: those of that version; ``"MODEL"``: those of
+        the version of that model which was first evaluated last; a whole number n: the last n evaluations of the
+        version that was evaluated (a slow decline takes such a baseline along). Or a template.
+    :param alpha: the share of false alarms that is accepted, above 0 and below 1; or a template.
+    :param min_effect: only a drop that is significantly larger than this counts, 0 or above, in the measure's own
+        scale (0.005 of AUC, say); or a template.
+    :param metric: the measure's name in the evaluation: one that has a standard error.
+    :raises ValueError: on construction, what can be known to be wrong by then.
+    """
+
+    baseline: str | int = OWN
+    alpha: float | str = 0.05
+    min_effect: float | str = 0.0
+    metric: str = "auroc"
+
+    def __post_init__(self) -> None:
+        if not _is_template(self.baseline):
+            _window(self.baseline)
+        if not _is_template(self.alpha):
+            _alpha(self.alpha)
+        if not _is_template(self.min_effect):
+            _min_effect(self.min_effect)
+        if not _is_template(self.metric):
+            _higher_is_better(self.metric)
+
+    def __str__(self) -> str:
+        return f"worse_than_baseline({_said(self, 'baseline', 'alpha', 'min_effect', 'metric').removeprefix(', ')})"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Whose evaluations the baseline is made of."""
+        return (OWN,) if _window(self.baseline) is not None else (str(self.baseline),)
+
+    def check(self, evaluation: Mapping[str, Any], history: History | None = None) -> Decision:
+        """Test the measure against the baseline.
+
+        :raises ValueError: a parameter is wrong, or the evaluation has no such measure or no standard error of it.
+        """
+        alpha, margin = _alpha(self.alpha), _min_effect(self.min_effect)
+        higher = _higher_is_better(self.metric)
+        sign = 1 if higher else -1
+        measured = _Measured.of(evaluation, self.metric)
+        if measured.value is None:
+            return Decision(True, None, None, measured.why_missing)
+        history = history or History()
+        if (model := self._model(evaluation, history)) is None:
+            return _no_baseline(measured, "no version holds the champion's alias")
+        caution = ""
+        if (paired := _paired(evaluation, model)) is not None and self.needs != (OWN,):
+            difference, error = paired
+            level, p_value = measured.value - difference, 1.0
+            if error > 0:
+                p_value = below_value(Estimate(sign * difference, error), -margin)
+            what = f"that of {_named(model)} on the same rows"
+        else:
+            baseline = self._baseline(evaluation, model, history)
+            estimates = [each.estimate for each in baseline if each.estimate is not None]
+            if not estimates:
+                return _no_baseline(measured, f"{_named(model)} has no earlier evaluation with a standard error")
+            what = self._what(model, len(estimates))
+            if (estimate := measured.estimate) is None:
+                return Decision(None, measured.value, None, measured.why_no_error, compared_with=what)
+            signed = [Estimate(sign * each.value, each.error) for each in (estimate, *estimates)]
+            found = drop(signed[0], signed[1:], margin)
+            level, p_value = sign * found.baseline, found.p_value
+            if any(each.is_bound for each in (measured, *baseline)):
+                caution += _BOUND
+            if found.spread > 0:
+                caution += (
+                    f" The baseline's evaluations vary beyond chance, by {found.spread:.4f}, which is allowed for."
+                )
+            elif len(estimates) == 1:
+                caution += " How much evaluations vary beyond chance is not known from a single one."
+        drifted = p_value <= alpha
+        threshold = level - sign * margin
+        place = f"{'below' if higher else 'above'} {level:.4f}, {what}"
+        relation = _relation(
+            drifted, sign * measured.value < sign * threshold, f"more than {margin:g} {place}" if margin else place
+        )
+        truth = f"were the true difference {margin:g}" if margin else "were there no true difference"
+        detail = (
+            f"{measured.text} is {relation}: {truth}, so {'low' if higher else 'high'} a value would come by chance "
+            f"with probability {_probability(p_value)} (alpha {alpha:g}).{caution}"
+        )
+        return Decision(drifted, measured.value, threshold, detail, p_value, what)
+
+    def _model(self, evaluation: Mapping[str, Any], history: History) -> _Model | None:
+        """The version that the baseline is of; None: nobody holds the champion's alias."""
+        if self.needs == (OWN,):
+            return _model_of(evaluation)
+        if self.baseline == CHAMPION:
+            return history.champion
+        name, _, version = str(self.baseline).partition("/")
+        if version:
+            return name, version
+        first: dict[str | None, tuple[str, str]] = {}
+        for row in _earlier(evaluation, history.evaluations):
+            if str(row.get("model_name")) == name:
+                first.setdefault(_model_of(row)[1], _moment(row))
+        return name, max(first, key=lambda version: first[version], default=None)
+
+    def _baseline(self, evaluation: Mapping[str, Any], model: _Model, history: History) -> list[_Measured]:
+        """The evaluations to compare with that have a standard error, oldest first."""
+        window = _window(self.baseline)
+        found: dict[tuple[Any, ...], _Measured] = {}
+        for row in _earlier(evaluation, history.evaluations, until_now=window is not None):
+            measured = _Measured.of(row, self.metric, lenient=True)
+            if _model_of(row) == model and measured.estimate is not None:
+                # The same predictions evaluated again are no new evidence.
+                repeated = (measured.value, *(row.get(key) for key in ("test_table", "positives", "rows_evaluated")))
+                found.setdefault(repeated, measured)
+        usable = list(found.values())
+        return usable[:FIRST] if window is None else usable[-window:]
+
+    def _what(self, model: _Model, count: int) -> str:
+        which = "last" if _window(self.baseline) is not None else "first"
+        if count == 1:
+            return f"the {which} evaluation of {_named(model)}"
+        return f"the mean of the {which} {count} evaluations of {_named(model)}"
+
+
+def worse_than_baseline(
+    baseline: str | int = OWN, alpha: float | str = 0.05, min_effect: float | str = 0.0, metric: str = "auroc"
+) -> WorseThanBaseline:
+    """Drift when ``metric`` is worse than earlier evaluations beyond chance; see :class:`WorseThanBaseline`."""
+    return WorseThanBaseline(baseline, alpha, min_effect, metric)
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """Drift when one of several policies says so. Where none does and one cannot tell, ``drifted`` is None, as in SQL.
+
+    Each policy has its own false alarms: together they have up to their sum.
+    """
+
+    policies: tuple[Policy, ...]
+
+    def __post_init__(self) -> None:
+        _check_policies("any_of", self.policies)
+
+    def __str__(self) -> str:
+        return f"any_of({', '.join(map(str, self.policies))})"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What any of its policies needs."""
+        return _all_needs(self.policies)
+
+    def check(self, evaluation: Mapping[str, Any], history: History | None = None) -> Decision:
+        """Ask every policy."""
+        return _combined(self.policies, evaluation, history, decisive=True)
+
+
+def any_of(*policies: Policy) -> AnyOf:
+    """Drift when one of ``policies`` says so; see :class:`AnyOf`."""
+    return AnyOf(policies)
+
+
+@dataclass(frozen=True)
+class AllOf:
+    """Drift when all of several policies say so. Where none denies it and one cannot tell, ``drifted`` is None."""
+
+    policies: tuple[Policy, ...]
+
+    def __post_init__(self) -> None:
+        _check_policies("all_of", self.policies)
+
+    def __str__(self) -> str:
+        return f"all_of({', '.join(map(str, self.policies))})"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What any of its policies needs."""
+        return _all_needs(self.policies)
+
+    def check(self, evaluation: Mapping[str, Any], history: History | None = None) -> Decision:
+        """Ask every policy."""
+        return _combined(self.policies, evaluation, history, decisive=False)
+
+
+def all_of(*policies: Policy) -> AllOf:
+    """Drift when all of ``policies`` say so; see :class:`AllOf`."""
+    return AllOf(policies)
+
+
+@dataclass(frozen=True)
+class Consecutive:
+    """Drift when a policy finds it at this evaluation and at the n - 1 evaluations of the same version before it.
+
+    Those before are judged anew, each by what was recorded before it; one that could not be judged breaks the row.
+    """
+
+    n: int | str
+    policy: Policy
+
+    def __post_init__(self) -> None:
+        if not _is_template(self.n):
+            _times(self.n)
+        _check_policies("consecutive", (self.policy,))
+
+    def __str__(self) -> str:
+        return f"consecutive({self.n}, {self.policy})"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The version's own evaluations, and what its policy needs."""
+        return _all_needs((self.policy,), OWN)
+
+    def check(self, evaluation: Mapping[str, Any], history: History | None = None) -> Decision:
+        """Ask the policy of this evaluation and, if that is drift, of those before it.
+
+        :raises ValueError: n is no whole number of 1 or above, or the policy raises it.
+        """
+        wanted = _times(self.n)
+        history = history or History()
+        now = ask(self.policy, evaluation, history)
+        parts = ((str(self.policy), now),)
+        if now.drifted is not True:
+            return replace(now, parts=parts)
+        earlier = _earlier(evaluation, history.evaluations, until_now=True)
+        held = 1
+        for index in range(len(earlier) - 1, -1, -1):
+            if held == wanted:
+                break
+            if _model_of(earlier[index]) != _model_of(evaluation):
+                continue
+            try:
+                before = ask(self.policy, earlier[index], replace(history, evaluations=earlier[:index]))
+            except ValueError:  # that row has no such measure
+                break
+            if before.drifted is not True:
+                break
+            held += 1
+        drifted = held == wanted
+        detail = f"{now.detail} That held at {held} of the {wanted} evaluations in a row that make it drift."
+        return replace(now, drifted=drifted, detail=detail, parts=parts)
+
+
+def consecutive(n: int | str, policy: Policy) -> Consecutive:
+    """Drift when ``policy`` finds it at ``n`` evaluations in a row; see :class:`Consecutive`."""
+    return Consecutive(n, policy)
+
+
+# ------------------------------------------------------------------------------------------------------ evaluations
+
+#: A model's name and version.
+_Model = tuple[str, str | None]
+
+_BOUND: Final = " A value of exactly 0 or 1 shows no variation: a one-sided bound stands for its standard error."
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A measure of one evaluation, with whatever is known of its error."""
+
+    label: str
+    value: float | None
+    error: float | None
+    low: float | None
+    high: float | None
+    reason: str | None
+
+    @classmethod
+    def of(cls, evaluation: Mapping[str, Any], metric: str, *, lenient: bool = False) -> _Measured:
+        """Read a measure from an evaluation's dict or row.
+
+        :param lenient: a measure that is not there, or no number, is missing; otherwise it is an error.
+        :raises ValueError: there is no such measure, or it is no number.
+        """
+        measures = {**_metrics(evaluation), **evaluation}
+        value = measures.get(metric)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            if not lenient:
+                raise ValueError(f"{metric!r} of the evaluation is {value!r}, not a number: name a measure.")
+            value = None
+        if metric not in measures and not lenient:
+            known = ", ".join(sorted(name for name, value in measures.items() if isinstance(value, float)))
+            raise ValueError(f"The evaluation has no measure {metric!r}: it has {known or 'none'}.")
+        return cls(
+            label="AUC" if metric == "auroc" else metric,
+            value=value if value is not None and math.isfinite(value) else None,
+            error=measures.get(f"{metric}_se"),
+            low=measures.get(f"{metric}_low"),
+            high=measures.get(f"{metric}_high"),
+            reason=measures.get(f"{metric}_reason"),
+        )
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """The value and its standard error; None where either is missing."""
+        if self.value is None:
+            return None
+        error = standard_error(self.value, self.error, self.low, self.high)
+        return Estimate(self.value, error) if error is not None else None
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the standard error is made of a one-sided bound."""
+        return self.estimate is not None and self.value in (self.low, self.high) and not self.error
+
+    @property
+    def text(self) -> str:
+        """``AUC 0.9290 (95 % interval 0.9250 to 0.9330)``."""
+        interval = ""
+        if self.low is not None and self.high is not None:
+            interval = f" (95 % interval {self.low:.4f} to {self.high:.4f})"
+        return f"{self.label} {self.value:.4f}{interval}"
+
+    @property
+    def why_missing(self) -> str:
+        """That there is no value, and why."""
+        why = self.reason or "the evaluation gave no value"
+        return f"{self.label} is missing, which counts as drift: {why}"
+
+    @property
+    def why_no_error(self) -> str:
+        """That significance cannot be judged, and why."""
+        why = self.reason or "the evaluation gave no standard error of it and no symmetric interval"
+        return f"{self.text}: its significance cannot be judged, for {why}."
+
+
+def _metrics(evaluation: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Further measures: a mapping in an evaluation's dict, JSON text in its row."""
+    metrics = evaluation.get("metrics")
+    if isinstance(metrics, str):
+        try:
+            metrics = json.loads(metrics)
+        except ValueError:
+            metrics = None
+    return metrics if isinstance(metrics, Mapping) else {}
+
+
+def _model_of(evaluation: Mapping[str, Any]) -> _Model:
+    version = evaluation.get("model_version")
+    return str(evaluation.get("model_name")), None if version is None else str(version)
+
+
+def _named(model: _Model) -> str:
+    name, version = model
+    return name if version is None else f"{name} version {version}"
+
+
+def _moment(row: Mapping[str, Any]) -> tuple[str, str]:
+    """What evaluations are ordered by."""
+    return _time(row.get("session_time")), _time(row.get("recorded_at"))
+
+
+def _time(value: object) -> str:
+    """A time as text that sorts by time: UTC without zone; empty for none, so that it comes first."""
+    time: object = value
+    if isinstance(value, str):
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError:
+            return value
+    if not isinstance(time, datetime):
+        return ""
+    return (time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time).isoformat(timespec="microseconds")
+
+
+def _earlier(
+    evaluation: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], *, until_now: bool = False
+) -> list[Mapping[str, Any]]:
+    """The rows of other runs, oldest first.
+
+    :param until_now: only those whose session time is not after this evaluation's.
+    """
+    run = (evaluation.get("dag_id"), evaluation.get("run_id"))
+    others = [row for row in rows if run == (None, None) or (row.get("dag_id"), row.get("run_id")) != run]
+    now = _time(evaluation.get("session_time"))
+    return sorted((row for row in others if not until_now or not now or _moment(row)[0] <= now), key=_moment)
+
+
+def _paired(evaluation: Mapping[str, Any], model: _Model) -> tuple[float, float] | None:
+    """A paired difference from that model and its standard error, if the evaluation carries them."""
+    paired = evaluation.get("paired")
+    if not isinstance(paired, Mapping) or not isinstance(other := paired.get("baseline"), Mapping):
+        return None
+    difference, error = paired.get("difference"), paired.get("se")
+    if difference is None or error is None or not (math.isfinite(difference) and math.isfinite(error)):
+        return None
+    name, version = _model_of(other)
+    if name != model[0] or version not in (None, model[1]):
+        return None
+    # Without variation only models that rank every row alike can be told to be alike.
+    return (difference, error) if error > 0 or difference == 0 else None
+
+
+def _no_baseline(measured: _Measured, why: str) -> Decision:
+    return Decision(None, measured.value, None, f"{measured.text} has no baseline yet: {why}.")
+
+
+# ------------------------------------------------------------------------------------------------------ combinations
+
+
+def _check_policies(name: str, policies: Sequence[object]) -> None:
+    if not policies:
+        raise ValueError(f"{name} was given no policy: give one, such as below(0.93).")
+    for policy in policies:
+        if not callable(getattr(policy, "check", None)):
+            raise ValueError(f"{name} was given {policy!r}, which is no policy: give one, such as below(0.93).")
+
+
+def _all_needs(policies: Sequence[object], *more: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*more, *(need for policy in policies for need in needs(policy))]))
+
+
+def _combined(
+    policies: Sequence[Policy], evaluation: Mapping[str, Any], history: History | None, *, decisive: bool
+) -> Decision:
+    """Ask all policies. One answer is decisive; without it, not knowing is; else all have given the other answer."""
+    parts = tuple((str(policy), ask(policy, evaluation, history)) for policy in policies)
+    answers = [part.drifted for _, part in parts]
+    drifted = decisive if decisive in answers else None if None in answers else not decisive
+    deciding = [part for _, part in parts if part.drifted is drifted]
+    return replace(deciding[0], detail=" ".join(part.detail for part in deciding), parts=parts)
+
+
+# -------------------------------------------------------------------------------------------------------- parameters
+
+
+def _is_template(value: object) -> bool:
+    return isinstance(value, str) and ("{{" in value or "{%" in value)
+
+
+def _number(value: object) -> float:
+    """A finite number from itself or its text, else NaN."""
+    try:
+        number = float(value) if not isinstance(value, bool) else math.nan  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def _threshold(value: object) -> float:
+    number = _number(value)
+    if math.isnan(number):
+        raise ValueError(f"The drift threshold is {value!r}: give a number, such as 0.93.")
+    return number
+
+
+def _alpha(value: object) -> float:
+    number = _number(value)
+    if not 0 < number < 1:
+        raise ValueError(f"alpha is {value!r}: give a probability above 0 and below 1, such as 0.05.")
+    return number
+
+
+def _min_effect(value: object) -> float:
+    number = _number(value)
+    if not number >= 0:
+        raise ValueError(f"min_effect is {value!r}: give a number, 0 or above, such as 0.005.")
+    return number
+
+
+def _times(value: object) -> int:
+    number = _number(value)
+    if not (number >= 1 and number == int(number)):
+        raise ValueError(f"n of consecutive is {value!r}: give a whole number, 1 or above.")
+    return int(number)
+
+
+def _window(value: object) -> int | None:
+    """How many of the last evaluations a baseline is; None where it is named otherwise.
+
+    :raises ValueError: it is neither a number of evaluations nor a name.
+    """
+    if isinstance(value, str) and value.strip() and not value.strip().isdigit():
+        return None
+    number = _number(value)
+    if not (number >= 1 and number == int(number)):
+        raise ValueError(
+            f'baseline is {value!r}: give "own", "champion", a model\'s name, "MODEL/VERSION", or how many of the last '
+            "evaluations, 1 or above."
+        )
+    return int(number)
+
+
+def _higher_is_better(metric: str) -> bool:
+    if metric not in _HIGHER_IS_BETTER:
+        raise ValueError(
+            f"The significance of {metric!r} cannot be judged, for no evaluation has a standard error of it: use "
+            f"{', '.join(_HIGHER_IS_BETTER)}, or below(threshold, {metric!r})."
+        )
+    return _HIGHER_IS_BETTER[metric]
+
+
+# ------------------------------------------------------------------------------------------------------------- words
+
+
+def _said(policy: Any, *names: str) -> str:
+    """The fields that differ from their defaults, as arguments; the first of them may stand without its name."""
+    said = ""
+    for name in names:
+        value = getattr(policy, name)
+        if value != type(policy).__dataclass_fields__[name].default:
+            as_number = name in ("alpha", "min_effect") or isinstance(value, int)
+            text = str(value) if as_number else repr(value)
+            said += f", {text}" if name == "baseline" else f", {name}={text}"
+    return said
+
+
+def _relation(drifted: bool, beyond: bool, place: str) -> str:
+    if drifted:
+        return f"significantly {place}"
+    return f"{place}, but not significantly" if beyond else f"not {place}"
+
+
+def _probability(value: float) -> str:
+    return "below 0.0001" if value < 0.0001 else f"{value:.4f}"
