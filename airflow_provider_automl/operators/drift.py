@@ -165,9 +165,9 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
         whole = {need for need in wanted if need not in (OWN, CHAMPION) and "/" not in need}
         tracking = self.hook.tracking(self.schema)
         rows = [row for name in sorted(whole) for row in tracking.read(EVAL_RESULTS, model_name=name)]
-        for name, version in dict.fromkeys(models):
-            if name not in whole:
-                rows += tracking.read(EVAL_RESULTS, model_name=name, model_version=version)
+        for named in dict.fromkeys(models):
+            if named[0] not in whole:
+                rows += tracking.read(EVAL_RESULTS, model_name=named[0], model_version=named[1])
         return History(rows, champion)
 
     def _is_time_to_tell(self, run: Run, remind_after: timedelta | None) -> bool:
