@@ -16,7 +16,7 @@ Z_TWO_SIDED_95 = 1.959963984540054
 Z_ONE_SIDED_95 = 1.6448536269514722
 
 #: Degrees of freedom from which on Student's t is as good as normal.
-_NEARLY_NORMAL = 10_000
+_NEARLY_NORMAL = 1_000
 
 
 @dataclass(frozen=True)

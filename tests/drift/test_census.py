@@ -28,7 +28,7 @@ class Scored:
 
 @pytest.fixture(scope="module")
 def census() -> dict[str, Scored]:
-    """``kept``: rows held back from the training; ``test``; ``married``: those of ``test`` whose income is hard to tell."""
+    """``kept``: rows not trained on; ``test``; ``married``: those of ``test`` whose income is harder to tell."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.preprocessing import OrdinalEncoder
     from threadpoolctl import threadpool_limits

@@ -1,10 +1,30 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import itertools
+import json
+import math
+import random
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
+from scipy import stats
 
-from airflow_provider_automl.drift.policies import below
+from airflow_provider_automl.drift.policies import (
+    Decision,
+    History,
+    all_of,
+    any_of,
+    ask,
+    below,
+    consecutive,
+    needs,
+    significantly_below,
+    worse_than_baseline,
+)
 
 
 def test_prints_as_what_it_says() -> None:
@@ -52,3 +72,312 @@ def test_refuses_a_threshold_that_is_no_number(threshold: str) -> None:
 def test_what_is_no_measure_is_refused() -> None:
     with pytest.raises(ValueError, match="'model_name' of the evaluation is 'm', not a number"):
         below(0.5, "model_name").check({"model_name": "m"})
+
+
+# ------------------------------------------------------------------------------------------ significance and baselines
+
+
+def evaluation(auroc: float | None, se: float | None = 0.004, **more: Any) -> dict[str, Any]:
+    """An evaluation's dict, of a run after all those of ``row``."""
+    return {
+        "model_name": "census", "model_version": "1", "test_table": "now", "auroc": auroc, "auroc_low": None,
+        "auroc_high": None, "metrics": {"auroc_se": se}, "dag_id": "check", "run_id": "now",
+        "session_time": datetime.datetime(2026, 11, 30, 7, tzinfo=datetime.UTC), **more,
+    }  # fmt: skip
+
+
+def row(auroc: float | None, day: int, se: float | None = 0.004, **more: Any) -> dict[str, Any]:
+    """A row of ``automl_eval_results``, as DuckDB gives it."""
+    return {
+        **evaluation(auroc), "metrics": json.dumps({"auroc_se": se}), "test_table": f"day_{day}",
+        "session_time": datetime.datetime(2026, 11, day, 7), "run_id": f"day {day}", **more,  # noqa: DTZ001
+    }  # fmt: skip
+
+
+def test_each_prints_as_what_it_says() -> None:
+    assert str(significantly_below(0.93)) == "significantly_below(0.93)"
+    assert str(significantly_below("{{ params.t }}", alpha=0.01)) == "significantly_below({{ params.t }}, alpha=0.01)"
+    assert str(worse_than_baseline()) == "worse_than_baseline()"
+    assert str(worse_than_baseline("champion", min_effect="0.01")) == "worse_than_baseline('champion', min_effect=0.01)"
+    assert str(worse_than_baseline(7, metric="log_loss")) == "worse_than_baseline(7, metric='log_loss')"
+    both = any_of(below(0.8), all_of(below(0.9), consecutive(3, worse_than_baseline())))
+    assert str(both) == "any_of(below(0.8), all_of(below(0.9), consecutive(3, worse_than_baseline())))"
+
+
+def test_each_says_what_it_needs() -> None:
+    assert [needs(policy) for policy in (below(0.9), significantly_below(0.9))] == [(), ()]
+    assert needs(worse_than_baseline()) == needs(worse_than_baseline(3)) == needs(worse_than_baseline("3")) == ("own",)
+    assert needs(worse_than_baseline("census/1")) == ("census/1",)
+    assert needs(consecutive(2, worse_than_baseline("champion"))) == ("own", "champion")
+    assert needs(any_of(below(0.9), worse_than_baseline(), worse_than_baseline("other"))) == ("own", "other")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: significantly_below("high"), "threshold is 'high': give a number"),
+        (lambda: significantly_below(0.9, alpha=0), "alpha is 0: give a probability above 0 and below 1"),
+        (lambda: significantly_below(0.9, alpha=1.0), "alpha is 1.0"),
+        (lambda: worse_than_baseline(alpha="5 %"), "alpha is '5 %'"),
+        (lambda: worse_than_baseline(alpha=True), "alpha is True"),
+        (lambda: worse_than_baseline(min_effect=-0.001), "min_effect is -0.001: give a number, 0 or above"),
+        (lambda: worse_than_baseline(min_effect=math.nan), "min_effect is nan"),
+        (lambda: worse_than_baseline(0), "baseline is 0: give \"own\", \"champion\""),
+        (lambda: worse_than_baseline(" "), "baseline is ' '"),
+        (lambda: worse_than_baseline(2.5), "baseline is 2.5"),  # type: ignore[arg-type]
+        (lambda: significantly_below(0.9, metric="f1"), "significance of 'f1' cannot be judged"),
+        (lambda: worse_than_baseline(metric="acuracy"), "significance of 'acuracy' cannot be judged"),
+        (lambda: significantly_below(0.4, metric="log_loss"), "'log_loss' is better when it is lower"),
+        (lambda: consecutive(0, below(0.9)), "n of consecutive is 0: give a whole number, 1 or above"),
+        (lambda: consecutive(1.5, below(0.9)), "n of consecutive is 1.5"),  # type: ignore[arg-type]
+        (lambda: any_of(), "any_of was given no policy"),
+        (lambda: all_of(below(0.9), 0.9), "all_of was given 0.9, which is no policy"),  # type: ignore[arg-type]
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_when_it_is_written(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make()
+
+
+@pytest.mark.parametrize(("name", "value"), [("alpha", "1"), ("min_effect", "-1"), ("baseline", "0"), ("metric", "f1")])
+def test_a_template_is_checked_once_it_is_rendered(name: str, value: str) -> None:
+    policy = worse_than_baseline(**{name: "{{ params.x }}"})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=value):
+        dataclasses.replace(policy, **{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("auroc", "alpha", "drifted"), [(0.92, 0.05, True), (0.92, 0.01, False), (0.925, 0.05, False), (0.94, 0.05, False)]
+)
+def test_significantly_below(auroc: float, alpha: float, drifted: bool) -> None:
+    decision = significantly_below("0.93", str(alpha)).check(evaluation(auroc, 0.005))
+    assert (decision.drifted, decision.statistic, decision.threshold) == (drifted, auroc, 0.93)
+    assert decision.p_value == pytest.approx(stats.norm.cdf((auroc - 0.93) / 0.005))
+    assert decision.compared_with == "the threshold 0.93"
+
+
+def test_significance_is_said_in_words() -> None:
+    policy = significantly_below(0.93)
+    chance = "were the truth 0.93, so low a value would come by chance with probability"
+    assert policy.check(evaluation(0.92, 0.005, auroc_low=0.9102, auroc_high=0.9298)).detail == (
+        f"AUC 0.9200 (95 % interval 0.9102 to 0.9298) is significantly below the threshold 0.93: {chance} 0.0228 "
+        "(alpha 0.05)."
+    )
+    assert policy.check(evaluation(0.925, 0.005)).detail.startswith(
+        "AUC 0.9250 is below the threshold 0.93, but not significantly: "
+    )
+    assert policy.check(evaluation(0.95, 0.005)).detail.startswith("AUC 0.9500 is not below the threshold 0.93: ")
+    assert f"{chance} below 0.0001" in policy.check(evaluation(0.8, 0.005)).detail
+
+
+@pytest.mark.parametrize("policy", [significantly_below(0.5), worse_than_baseline(), consecutive(1, below(0.5))])
+def test_a_missing_measure_is_drift_for_every_policy(policy: Any) -> None:
+    decision = ask(policy, evaluation(None, None, auroc_reason="one class only"), History())
+    assert decision.drifted is True
+    assert "AUC is missing, which counts as drift: one class only" in decision.detail
+
+
+def test_too_few_rows_for_an_error_cannot_be_judged() -> None:
+    few = evaluation(
+        0.5, None, auroc_reason="there is only one positive row: an interval needs at least two of each class"
+    )
+    for policy in (significantly_below(0.93), worse_than_baseline()):
+        decision = ask(policy, few, History([row(0.93, 1)]))
+        assert (decision.drifted, decision.p_value) == (None, None)
+        assert decision.detail.startswith(
+            "AUC 0.5000: its significance cannot be judged, for there is only one positive"
+        )
+
+
+def test_the_first_five_evaluations_are_the_baseline() -> None:
+    days = [row(0.93 + 0.001 * (day % 2), day) for day in range(1, 8)]
+    shuffled = random.Random(1).sample(days, len(days))
+    decision = worse_than_baseline().check(evaluation(0.92), History(shuffled))
+    assert decision.compared_with == "the mean of the first 5 evaluations of census version 1"
+    assert decision.threshold == pytest.approx(0.9306)
+    assert decision.p_value == pytest.approx(stats.norm.cdf(-0.0106 / (0.004 * math.sqrt(1.2))), rel=1e-9)
+    last = worse_than_baseline(2).check(evaluation(0.92), History(shuffled))
+    assert last.compared_with == "the mean of the last 2 evaluations of census version 1"
+    assert last.threshold == pytest.approx(0.9305)
+
+
+@pytest.mark.parametrize(
+    "unrelated",
+    [
+        row(0.5, 1, model_version="0"),
+        row(0.5, 1, model_name="other"),
+        row(0.5, 1, run_id="now"),  # this run's own
+        row(None, 1),
+        row(0.5, 1, se=None),  # nothing is known of its error
+        row(0.5, 1, metrics="no JSON"),
+        row(0.93, 2),  # the same predictions again
+    ],
+)
+@pytest.mark.parametrize("policy", [worse_than_baseline(), worse_than_baseline(5)])
+def test_what_does_not_belong_to_a_baseline(unrelated: dict[str, Any], policy: Any) -> None:
+    days = [row(0.93, 2), row(0.931, 3)]
+    expected = policy.check(evaluation(0.92), History(days))
+    assert policy.check(evaluation(0.92), History([unrelated, *days])) == expected
+
+
+def test_a_window_ends_before_this_evaluation() -> None:
+    days = [row(0.93, 1), row(0.92, 2), row(0.5, 3)]
+    now = evaluation(0.92, session_time=datetime.datetime(2026, 11, 2, 8, tzinfo=datetime.UTC))
+    assert worse_than_baseline(1).check(now, History(days)).threshold == 0.92
+
+
+def test_other_baselines() -> None:
+    rows = [
+        row(0.95, 1, model_version="9"),
+        row(0.94, 2, model_version="10"),
+        row(0.96, 3, model_version="9"),
+        row(0.90, 4, model_name="census", model_version="1"),
+    ]
+    rows[:3] = [{**each, "model_name": "best"} for each in rows[:3]]
+    found = {
+        baseline: worse_than_baseline(baseline).check(evaluation(0.92), History(rows, ("best", "9")))
+        for baseline in ("own", "champion", "best/9", "best")
+    }
+    assert found["own"].threshold == pytest.approx(0.90)
+    assert found["champion"].threshold == found["best/9"].threshold == pytest.approx(0.955)
+    assert found["best"].threshold == pytest.approx(0.94)  # the version that came last
+    assert found["best"].compared_with == "the first evaluation of best version 10"
+
+
+def test_no_baseline_yet_is_stable_and_says_so() -> None:
+    for policy, history, why in [
+        (worse_than_baseline(), History(), "census version 1 has no earlier evaluation with a standard error"),
+        (worse_than_baseline("champion"), History(), "no version holds the champion's alias"),
+        (worse_than_baseline("champion"), History([row(0.9, 1)], ("best", "1")), "best version 1 has no earlier"),
+        (worse_than_baseline("best"), History([row(0.9, 1)]), "best has no earlier evaluation"),
+    ]:
+        decision = policy.check(evaluation(0.1), history)
+        assert (decision.drifted, decision.statistic) == (None, 0.1)
+        assert f"has no baseline yet: {why}" in decision.detail
+
+
+def test_a_smallest_effect_that_counts() -> None:
+    history = History([row(0.93, day) for day in range(1, 3)])
+    small = worse_than_baseline(min_effect=0.01).check(evaluation(0.915), history)
+    assert small.drifted is False
+    assert small.threshold == pytest.approx(0.92)
+    assert "is more than 0.01 below 0.9300, the mean of the first 2 evaluations" in small.detail
+    assert "but not significantly: were the true difference 0.01, so low a value" in small.detail
+    assert worse_than_baseline(min_effect=0.01).check(evaluation(0.90), history).drifted is True
+
+
+def test_a_loss_is_worse_when_it_is_higher() -> None:
+    def losses(value: float, day: int) -> dict[str, Any]:
+        return {**row(0.9, day), "metrics": json.dumps({"log_loss": value, "log_loss_se": 0.004})}
+
+    history = History([losses(0.30, 1), losses(0.31, 2)])
+    mirrored = History([row(-0.30, 1), row(-0.31, 2)])
+    for value, drifted in ((0.34, True), (0.31, False), (0.2, False)):
+        now = evaluation(0.9, metrics={"log_loss": value, "log_loss_se": 0.004})
+        decision = worse_than_baseline(metric="log_loss").check(now, history)
+        assert decision.drifted is drifted
+        assert decision.p_value == pytest.approx(worse_than_baseline().check(evaluation(-value), mirrored).p_value)
+        assert decision.threshold == pytest.approx(0.305)
+    assert "is not above 0.3050" in decision.detail
+
+
+def test_a_perfect_auc_has_a_bound_for_an_error() -> None:
+    perfect = {"auroc_low": 0.99, "auroc_high": 1.0}
+    decision = worse_than_baseline().check(evaluation(0.985), History([row(1.0, 1, 0.0, **perfect)]))
+    error = math.hypot(0.004, 0.01 / 1.6448536269514722)
+    assert decision.p_value == pytest.approx(stats.norm.cdf(-0.015 / error))
+    assert "a one-sided bound stands for its standard error" in decision.detail
+    assert worse_than_baseline().check(evaluation(1.0, 0.0, **perfect), History([row(0.9, 1)])).drifted is False
+
+
+PAIRED = {"difference": -0.004, "se": 0.001, "p_value": 1.0, "baseline": {"model_name": "best", "model_version": "1"}}
+
+
+def test_a_paired_difference_goes_first() -> None:
+    history = History([row(0.93, 1, model_name="best")], ("best", "1"))
+    for baseline in ("champion", "best/1", "best"):
+        decision = worse_than_baseline(baseline).check(evaluation(0.926, paired=PAIRED), history)
+        assert decision.drifted is True
+        assert decision.p_value == pytest.approx(stats.norm.cdf(-4))
+        assert decision.threshold == pytest.approx(0.93)
+        assert decision.compared_with == "that of best version 1 on the same rows"
+    policy = worse_than_baseline("champion", min_effect=0.003)
+    assert policy.check(evaluation(0.926, paired=PAIRED), history).p_value == pytest.approx(stats.norm.cdf(-1))
+    alike = {**PAIRED, "difference": 0.0, "se": 0.0}
+    assert policy.check(evaluation(0.926, paired=alike), history).p_value == 1
+
+
+@pytest.mark.parametrize(
+    "paired",
+    [
+        None, {}, {**PAIRED, "se": None}, {**PAIRED, "se": 0.0}, {**PAIRED, "difference": math.nan},
+        {**PAIRED, "baseline": {"model_name": "best", "model_version": "2"}}, {**PAIRED, "baseline": None},
+    ],
+)  # fmt: skip
+def test_a_paired_difference_that_says_nothing_is_left_alone(paired: Any) -> None:
+    history = History([row(0.93, 1, model_name="best")], ("best", "1"))
+    decision = worse_than_baseline("champion").check(evaluation(0.926, paired=paired), history)
+    assert decision.p_value == pytest.approx(stats.norm.cdf(-0.004 / (0.004 * math.sqrt(2))))
+
+
+# -------------------------------------------------------------------------------------------------------- combinations
+
+
+@dataclasses.dataclass(frozen=True)
+class Says:
+    """A user's policy, as they were before there was a history."""
+
+    answer: bool | None
+
+    def check(self, evaluation: Mapping[str, Any]) -> Decision:
+        return Decision(self.answer, 0.5, 0.6, f"It says {self.answer}.")
+
+
+@pytest.mark.parametrize("answers", list(itertools.product([True, False, None], repeat=3)))
+def test_combinations_follow_sql(answers: tuple[bool | None, ...]) -> None:
+    policies = [Says(answer) for answer in answers]
+    some, every = any_of(*policies).check(evaluation(0.9)), all_of(*policies).check(evaluation(0.9))
+    assert some.drifted is (True if True in answers else None if None in answers else False)
+    assert every.drifted is (False if False in answers else None if None in answers else True)
+    assert [part.drifted for _, part in some.parts] == [part.drifted for _, part in every.parts] == list(answers)
+    for decision in (some, every):
+        assert decision.detail == " ".join(f"It says {a}." for a in answers if a is decision.drifted)
+
+
+def test_combinations_pass_the_history_on() -> None:
+    history = History([row(0.93, 1)])
+    policy = all_of(below(0.95), any_of(worse_than_baseline(), Says(False)))
+    assert policy.check(evaluation(0.9), history).drifted is True
+    assert policy.check(evaluation(0.93), history).drifted is False
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "drifted", "held"),
+    [
+        ([0.8, 0.8], 0.8, True, 3),
+        ([0.8, 0.8, 0.8], 0.8, True, 3),
+        ([0.95, 0.8], 0.8, False, 2),
+        ([0.8, 0.95], 0.8, False, 1),
+        ([0.8], 0.8, False, 2),
+        ([], 0.8, False, 1),
+        ([0.8, 0.8], 0.95, False, None),
+        ([0.8, None], 0.8, True, 3),  # a missing measure is drift
+    ],
+)
+def test_consecutive(before: list[float | None], now: float, drifted: bool, held: int | None) -> None:
+    days = [row(auroc, day) for day, auroc in enumerate(before, 1)]
+    others = [row(0.99, day, model_version="2") for day in range(1, 9)]
+    decision = consecutive(3, below(0.9)).check(evaluation(now), History([*reversed(days), *others]))
+    assert decision.drifted is drifted
+    assert (held is None) or decision.detail.endswith(
+        f"That held at {held} of the 3 evaluations in a row that make it drift."
+    )
+    assert decision.parts[0][0] == "below(0.9)"
+
+
+def test_consecutive_judges_each_by_what_came_before_it() -> None:
+    days = [row(0.93, 1), row(0.90, 2), row(0.5, 4)]
+    now = datetime.datetime(2026, 11, 3, 7, tzinfo=datetime.UTC)
+    policy = consecutive(2, worse_than_baseline(1))
+    assert policy.check(evaluation(0.87, session_time=now), History(days)).drifted is True
+    assert policy.check(evaluation(0.90, session_time=now), History(days)).drifted is False
