@@ -79,6 +79,15 @@ def statement(name: str, dialect: str, /, **params: object) -> exp.Expression:
     return tree
 
 
+def call(macro: str, dialect: str, /, *arguments: exp.Expression) -> exp.Expression:
+    """Return what a macro stands for, for a caller that gives it as a value."""
+    from sqlglot import exp
+
+    from airflow_provider_automl.sql import macros
+
+    return macros.expand(exp.Anonymous(this=macro, expressions=list(arguments)), dialect)
+
+
 @cache
 def table_slots(name: str, dialect: str) -> frozenset[str]:
     """Return the placeholders of a query that stand for tables."""

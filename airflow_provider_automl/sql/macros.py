@@ -1,7 +1,7 @@
 """Expressions that engines spell differently: one text per dialect, ``default`` for the others.
 
-In a text, ``a0`` stands for the call's first argument, ``arguments`` for all of them, ``texts`` for all of them cast to
-text with NULL as the empty string.
+In a text, ``a0`` stands for the call's first argument, ``a1`` for its second, ``arguments`` for all of them, ``texts``
+for all of them cast to text with NULL as the empty string.
 """
 
 from __future__ import annotations
@@ -25,6 +25,13 @@ MACROS: dict[str, dict[str, str]] = {
     "automl_double": {
         "default": "CAST(a0 AS DOUBLE PRECISION)",
         "hive": "CAST(a0 AS DOUBLE) + CAST(0 AS DOUBLE)",
+    },
+    # The quotient of two DOUBLEs, of which the second is not 0. What a `/` means differs by engine and by types.
+    "automl_ratio": {"default": "(a0) / (a1)"},
+    # What a regular expression's first group finds in a text, as DOUBLE; NULL if nothing.
+    "automl_number_in": {
+        "default": "CAST(NULLIF(REGEXP_EXTRACT(a0, a1, 1), '') AS DOUBLE)",
+        "postgres": "CAST(SUBSTRING(a0 FROM a1) AS DOUBLE PRECISION)",
     },
     # A key that orders rows as if at random: a function of the seed (first) and the row's values only.
     "automl_shuffle_key": {
@@ -55,8 +62,8 @@ def expand(call: exp.Anonymous, dialect: str) -> exp.Expression:
             _spread(node, arguments)
         elif node.name == "texts":
             _spread(node, [_as_text(argument) for argument in arguments])
-        elif node.name == "a0":
-            node.replace(arguments[0].copy())
+        elif node.name in ("a0", "a1"):
+            node.replace(arguments[int(node.name[1])].copy())
     return tree
 
 

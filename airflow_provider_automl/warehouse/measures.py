@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_automl import sql
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.warehouse.base import Query, Warehouse
+from airflow_provider_automl.warehouse.formulas import (
+    BINS,
+    CONFUSION,
+    METRICS,
+    OF_ALL_CLASSES,
+    OF_PROBABILITIES,
+    Measure,
+    add,
+    area,
+    binary,
+    calibration,
+    check_metrics,
+    fraction,
+    hivemall_binary,
+    hivemall_multiclass,
+    hivemall_regression,
+    multiclass,
+    of_probabilities,
+    regression,
+)
 
 if TYPE_CHECKING:
     from sqlglot import exp
-
-#: The 97.5 % quantile of the normal distribution.
-Z_95 = 1.959963984540054
 
 _INTEGERS = re.compile(r"U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)$")
 _FLOATS = re.compile(r"(REAL|DOUBLE|DECIMAL)$")
 _DECIMALS = re.compile(r"DECIMAL\(")
 _TIMES = re.compile(r"(DATE|TIMESTAMP\w*)$")
-_MOST_CLASSES = 10
+_LISTED_CLASSES = 10
 
 
 def auc(warehouse: Warehouse, table: str | Query, *, label: str, score: str, positive_class: object) -> dict[str, Any]:
@@ -79,38 +100,22 @@ def auc(warehouse: Warehouse, table: str | Query, *, label: str, score: str, pos
 
 def _measures(counts: dict[str, Fraction]) -> dict[str, Any]:
     """Put AUC, standard error and interval together from what the query counted, without any rounding in between."""
-    positives, negatives = counts["positives"], counts["negatives"]
-    exact = 1 - counts["over_sum"] / (positives * negatives)
-    area = float(exact)
-    error = low = high = reason = None
-    if positives < 2 or negatives < 2:
-        few = "positive" if positives < 2 else "negative"
-        reason = f"there is only one {few} row: an interval needs at least two of each class"
-    elif exact in (0, 1):
-        error = 0.0
-        bound = 0.05 ** (1 / float(min(positives, negatives)))
-        low, high = (bound, 1.0) if exact == 1 else (0.0, 1.0 - bound)
-    else:
-        spread_p = (counts["over_squares"] - counts["over_sum"] ** 2 / positives) / negatives**2
-        spread_q = (counts["under_squares"] - counts["under_sum"] ** 2 / negatives) / positives**2
-        variance = spread_p / (positives * (positives - 1)) + spread_q / (negatives * (negatives - 1))
-        error = math.sqrt(max(0.0, float(variance)))
-        low, high = max(0.0, area - Z_95 * error), min(1.0, area + Z_95 * error)
-    evaluated = int(positives + negatives)
+    measure = area(counts)
+    evaluated = int(counts["positives"] + counts["negatives"])
     return {
-        "auroc": area,
-        "auroc_low": low,
-        "auroc_high": high,
-        "auroc_se": error,
-        "positives": int(positives),
-        "negatives": int(negatives),
+        "auroc": measure.value,
+        "auroc_low": measure.low,
+        "auroc_high": measure.high,
+        "auroc_se": measure.se,
+        "positives": int(counts["positives"]),
+        "negatives": int(counts["negatives"]),
         "rows_evaluated": evaluated,
         "rows_skipped": int(counts["n"]) - evaluated,
         "null_labels": int(counts["null_labels"]),
         "nan_labels": int(counts["nan_labels"]),
         "null_scores": int(counts["null_scores"]),
         "nan_scores": int(counts["nan_scores"]),
-        "reason": reason,
+        "reason": measure.reason,
     }
 
 
@@ -171,14 +176,14 @@ def _why_not(
     negatives: int,
 ) -> str:
     """Say why there is nothing to measure, with the classes that were found."""
-    found = warehouse.run("classes", source=table, label=label, score=score, most=_MOST_CLASSES + 2)
+    found = warehouse.run("classes", source=table, label=label, score=score, most=_LISTED_CLASSES + 2)
     classes = [row for row in found if row["label"] is not None and row["label"] == row["label"]]
     if not found:
         return f"{what} is empty: there is nothing to evaluate."
     if not classes:
         return f"The label column {label!r} of {what} is NULL in every row: there is nothing to evaluate."
-    listed = ", ".join(f"{row['label']!r} ({row['n']} rows)" for row in classes[:_MOST_CLASSES])
-    listed += " and others" if len(classes) > _MOST_CLASSES else ""
+    listed = ", ".join(f"{row['label']!r} ({row['n']} rows)" for row in classes[:_LISTED_CLASSES])
+    listed += " and others" if len(classes) > _LISTED_CLASSES else ""
     if not positives and not negatives:
         return f"The score column {score!r} of {what} is NULL or NaN wherever there is a label; classes: {listed}."
     if not positives:
@@ -190,3 +195,585 @@ def _why_not(
         f"{what} has one class only, {positive_class!r}, among the rows with a score: AUC compares two classes. "
         f"Classes found: {listed}."
     )
+
+
+# ---------------------------------------------------------------------------------------------------- every measure
+
+#: At most so many groups: more would not fit where an evaluation goes.
+MOST_GROUPS = 1000
+#: At most so many classes whose probabilities are ranked: each is ranked over all rows.
+MOST_CLASSES = 200
+_MOST_PAIRS = 200_000
+#: A probability of 0 or 1 counts as this far from it in a log loss.
+_CLIP = 1e-15
+#: A label nearer to 0 counts as this in a relative error.
+_EPSILON = 2.220446049250313e-16
+#: Why a row is skipped, by its bit in a row's code.
+_SKIPPED = {1: "null_labels", 2: "nan_labels", 4: "null_weights", 16: "null_scores", 32: "nan_scores"}
+_BAD_WEIGHT, _INFINITE = 8, 64
+
+
+def evaluate(
+    warehouse: Warehouse,
+    table: str | Query,
+    *,
+    label: str,
+    problem_type: str,
+    score: str | None = None,
+    prediction: str | None = None,
+    probabilities: str | Mapping[str, str] | None = None,
+    positive_class: object = None,
+    metrics: Sequence[str] | None = None,
+    by: Sequence[str] = (),
+    weight: str | None = None,
+    threshold: float = 0.5,
+    beta: float = 1.0,
+    hivemall: bool = False,
+) -> dict[str, Any]:
+    """Return the measures of predictions, counted by the warehouse: no row leaves it.
+
+    Binary problems and regressions take one query and one scan, groups included. With several classes it is one scan
+    for what is counted of predicted classes, and one for what takes probabilities, in which each row is ranked once a
+    class. Each number equals that of scikit-learn's function of that name to 1e-9, with these differences: a
+    probability of 0 or 1 is 1e-15 away from it in a log loss (scikit-learn: 2.2e-16), and ``bias`` (the mean of
+    prediction minus label), ``ks`` (as of SciPy's ``ks_2samp``) and ``expected_calibration_error`` are not there.
+
+    :param table: a table of predictions, or a query of them.
+    :param label: the column of true classes or numbers. Rows where it is NULL or NaN are skipped, and counted.
+    :param problem_type: ``binary``, ``multiclass`` or ``regression``.
+    :param score: binary: a numeric column that is high for the positive class.
+    :param prediction: multiclass, regression: the column of predicted classes or numbers.
+    :param probabilities: multiclass: the column of all classes' probabilities as JSON text, ``{"class": 0.1, ...}``; or
+        a mapping of each class to its column.
+    :param positive_class: binary: see :func:`auc`.
+    :param metrics: names from :data:`.formulas.METRICS`; default: all of that problem type.
+    :param by: columns; each combination of their values is evaluated by itself too, NULL as a value.
+    :param weight: a numeric column of rows' weights, at least 0. Rows where it is NULL are skipped, and counted.
+    :param threshold: binary: a score that reaches it is a prediction of the positive class.
+    :param beta: of ``fbeta``: how many times recall counts as precision does.
+    :param hivemall: add what Apache Hivemall 0.5.2 calculates, as ``hivemall_…``.
+    :returns: ``problem_type``, ``rows_evaluated``, ``rows_skipped`` and of these ``null_labels``, ``nan_labels``,
+        ``null_weights``, ``null_scores``, ``nan_scores`` (of a regression and of predicted classes: predictions);
+        binary: ``positives``, ``negatives`` (rows); for each measure ``<name>`` (float or None), ``<name>_low`` and
+        ``<name>_high`` (its 95 % interval, or None), ``<name>_interval`` (the method's name, or None),
+        ``<name>_reason`` (why a number or its interval is missing, or how a borderline case is counted, or None) and,
+        where the method has one, ``<name>_se``; ``calibration`` (binary: the table of
+        :func:`.formulas.calibration`, else None); ``groups``: for each combination of ``by`` the same, without
+        ``calibration``, and ``group``, its values. Strict JSON.
+    :raises InputError: what :func:`auc` raises; an unknown metric, or one of another problem type; weights that are
+        negative or not finite; scores outside of [0, 1] where a metric that was named takes probabilities (a metric
+        that was not named is then None, with the reason); labels or predictions that are infinite; more than
+        1,000 groups.
+    """
+    if problem_type not in METRICS:
+        raise InputError(f"problem_type is {problem_type!r}: measures are of {', '.join(METRICS)} problems.")
+    wanted = check_metrics(metrics, problem_type)
+    if not math.isfinite(threshold):
+        raise InputError(f"threshold is {threshold}: give a number, such as 0.5.")
+    if not 0 < beta < math.inf:
+        raise InputError(f"beta is {beta}: give a number above 0, such as 1.")
+    if hivemall and weight is not None:
+        raise InputError(
+            "hivemall=True and a weight column: Hivemall's measures know no weights. Leave one of them out."
+        )
+    if problem_type != "binary" and positive_class is not None:
+        raise InputError(
+            f"positive_class is {positive_class!r}, and the problem is {problem_type}: only one of two classes can be "
+            "positive. Leave it out, or give problem_type='binary' and a score column."
+        )
+    data = _Data.of(warehouse, table, label, by, weight)
+    options = _Options(wanted, threshold, beta, hivemall)
+    if problem_type == "binary":
+        if score is None or positive_class is None:
+            raise InputError("A binary problem is measured by its score: name the score column and the positive class.")
+        if prediction is not None:
+            raise InputError(
+                f"The prediction column {prediction!r} is not used in a binary problem, where the threshold decides "
+                f"({threshold:g}): leave it out."
+            )
+        return _binary(data, options, data.numeric(score, "score"), positive_class)
+    if prediction is None:
+        raise InputError(f"A {problem_type} problem is measured by its predictions: name the prediction column.")
+    if problem_type == "regression":
+        return _regression(data, options, data.numeric(prediction, "prediction"))
+    return _multiclass(data, options, data.column(prediction, "prediction"), probabilities)
+
+
+@dataclass(frozen=True)
+class _Options:
+    wanted: tuple[str, ...] | None
+    threshold: float
+    beta: float
+    hivemall: bool
+
+    def wants(self, names: Sequence[str]) -> list[str]:
+        """Which of these were asked for by name."""
+        return [name for name in names if self.wanted is not None and name in self.wanted]
+
+    def told(self, measures: Mapping[str, Measure], problem_type: str) -> dict[str, Any]:
+        """The entries of the measures that are wanted."""
+        entries: dict[str, Any] = {}
+        for name in self.wanted or METRICS[problem_type]:
+            if name == "confusion_matrix":
+                entries |= {each: measures[each].value for each in CONFUSION}
+            else:
+                entries |= measures[name].named(name)
+        return entries | {
+            name: value
+            for each, measure in measures.items()
+            if self.hivemall and each.startswith("hivemall_")
+            for name, value in ((each, measure.value), (f"{each}_reason", measure.reason))
+        }
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What is evaluated: rows, how they are grouped, and what each weighs."""
+
+    warehouse: Warehouse
+    table: str | Query
+    columns: dict[str, str]
+    label: str
+    by: tuple[str, ...]
+    weight: str | None
+
+    @classmethod
+    def of(cls, warehouse: Warehouse, table: str | Query, label: str, by: Sequence[str], weight: str | None) -> _Data:
+        columns = warehouse.columns(table)
+        data = cls(warehouse, table, columns, label, (), None)
+        label = _column(columns, label, "label", data.what)
+        data = replace(data, label=label)
+        groups = tuple(dict.fromkeys(_column(columns, name, "group", data.what) for name in by))
+        return replace(data, by=groups, weight=weight if weight is None else data.numeric(weight, "weight"))
+
+    @property
+    def what(self) -> str:
+        return self.table if isinstance(self.table, str) else "the query"
+
+    @property
+    def keys(self) -> list[str]:
+        """What the columns of a group are called in a query: whether it is one (1) or all rows (0), and its values."""
+        return [f"k{index}" for index in range(len(self.by) + 1)] if self.by else []
+
+    def column(self, name: str, role: str) -> str:
+        found = _column(self.columns, name, role, self.what)
+        if found == self.label:
+            raise InputError(
+                f"The {role} column {found!r} is the label itself: name the column that holds the model's {role}."
+            )
+        return found
+
+    def numeric(self, name: str, role: str) -> str:
+        found = self.column(name, role)
+        if not _is_numeric(self.columns[found]):
+            numeric = [name for name, kind in self.columns.items() if _is_numeric(kind) and name != self.label]
+            choices = f"numeric columns are {', '.join(map(repr, numeric))}" if numeric else "no column is numeric"
+            raise InputError(
+                f"The {role} column {found!r} of {self.what} is {self.columns[found]}, not a number; {choices}."
+            )
+        return found
+
+    def run(self, template: str, *, classes: int = 0, limit: int, **params: object) -> list[dict[str, object]]:
+        """Run a query over the rows, each group's and all, each class's too; returns its rows."""
+        from sqlglot import exp
+
+        source = self.warehouse._source(self.table)
+        keys, groups = self.keys, []
+        if self.by:
+            source = self._crossed(source, "automl_scope", 2)
+            scope = exp.column("automl_scope")
+            groups = [exp.alias_(scope, keys[0])]
+            for key, name in zip(keys[1:], self.by, strict=True):
+                groups.append(exp.alias_(exp.case().when(scope.eq(1), _quoted(name)), key))
+        if classes:
+            source = self._crossed(source, "automl_class", classes)
+            keys = [*keys, "k"]
+            groups.append(exp.alias_(exp.column("automl_class"), "k"))
+        weight = exp.Literal.number(1) if self.weight is None else exp.cast(_quoted(self.weight), "DOUBLE")
+        found = self.warehouse.run(
+            template, source=source, groups=groups, keys=keys, weight=weight, infinity=math.inf, limit=limit, **params
+        )
+        if len(found) == limit:
+            raise InputError(
+                f"There are too many groups by {', '.join(map(repr, self.by))}, or too many classes, in {self.what}: "
+                f"at most {MOST_GROUPS:,} groups are evaluated. Group by fewer columns, or by ones with fewer values."
+            )
+        return found
+
+    def _crossed(self, source: exp.Expression, name: str, count: int) -> exp.Expression:
+        from sqlglot import exp
+
+        numbers: exp.Query = exp.select(exp.alias_(exp.Literal.number(0), name))
+        for number in range(1, count):
+            numbers = exp.union(numbers, exp.select(exp.alias_(exp.Literal.number(number), name)), distinct=False)
+        crossed = sql.statement(
+            "crossed", self.warehouse.dialect, source=source, numbers=numbers.subquery("automl_numbers")
+        )
+        assert isinstance(crossed, exp.Query)
+        return crossed.subquery("automl_rows")
+
+    def split(
+        self, rows: list[dict[str, object]]
+    ) -> tuple[list[dict[str, object]], list[tuple[dict[str, Any], list[dict[str, object]]]]]:
+        """The rows that are of the whole table, and those of each group with the group's values."""
+        if not self.by:
+            return rows, []
+        overall: list[dict[str, object]] = []
+        groups: dict[tuple[Any, ...], list[dict[str, object]]] = {}
+        for row in rows:
+            scope, *values = (row.pop(key) for key in self.keys)
+            if not scope:
+                overall.append(row)
+            else:
+                groups.setdefault(tuple(map(_plain, values)), []).append(row)
+        if len(groups) > MOST_GROUPS:
+            raise InputError(
+                f"There are {len(groups):,} groups by {', '.join(map(repr, self.by))} in {self.what}: at most "
+                f"{MOST_GROUPS:,} are evaluated. Group by fewer columns, or by ones with fewer values."
+            )
+        order = sorted(groups, key=lambda values: [(value is None, str(value)) for value in values])
+        return overall, [(dict(zip(self.by, values, strict=True)), groups[values]) for values in order]
+
+    def check_weights(self, bad: int) -> None:
+        if bad:
+            raise InputError(
+                f"The weight column {self.weight!r} of {self.what} is negative or not finite in {bad:,} rows: weights "
+                "are numbers of at least 0."
+            )
+
+
+def _binary(data: _Data, options: _Options, score: str, positive_class: object) -> dict[str, Any]:
+    value, number, positive = _compared(data.label, data.columns[data.label], positive_class)
+    rows = _scores(data, options, score=_quoted(score), label=value, label_number=number, positive=positive)
+    overall, groups = data.split(rows)
+    cells, counts = _counted(overall, "cell", sign=-1)
+    data.check_weights(counts.pop("bad_weights"))
+    positives = int(sum(fraction(cell["n_p"]) for cell in cells))
+    negatives = counts["rows_evaluated"] - positives
+    if not positives or not negatives:
+        raise InputError(
+            _why_not(
+                data.warehouse, data.table, data.what, data.label, score, positive_class, positives, negatives
+            )
+        )  # fmt: skip
+    for name, weight in (("positive", add(cells)["p"]), ("negative", add(cells)["q"])):
+        if not weight:
+            raise InputError(f"The weight column {data.weight!r} of {data.what} is 0 in every {name} row.")
+    outside = _outside(data, options, cells, f"The score column {score!r}")
+
+    def measured(cells: list[dict[str, object]]) -> dict[str, Any]:
+        measures = binary(cells, beta=options.beta, weighted=data.weight is not None)
+        if options.hivemall:
+            measures |= hivemall_binary(cells, beta=options.beta)
+        if outside:
+            measures |= dict.fromkeys(
+                [name for name in (*OF_PROBABILITIES, "hivemall_auc", "hivemall_logloss") if name in measures],
+                Measure(None, reason=outside),
+            )
+            if options.wanted is None:
+                at_threshold = ("accuracy", "precision", "recall", "f1", "fbeta", *CONFUSION)
+                measures |= dict.fromkeys(at_threshold, Measure(None, reason=outside))
+        return options.told(measures, "binary")
+
+    def group(rows: list[dict[str, object]]) -> dict[str, Any]:
+        cells, counts = _counted(rows, "cell", sign=-1)
+        counts.pop("bad_weights")
+        positives = int(sum(fraction(cell["n_p"]) for cell in cells))
+        return {
+            "positives": positives,
+            "negatives": counts["rows_evaluated"] - positives,
+            **counts,
+            **measured(cells),
+        }
+
+    return {
+        "problem_type": "binary",
+        **group(overall),
+        "calibration": None if outside else calibration(cells),
+        "groups": [{"group": values, **group(rows)} for values, rows in groups],
+    }
+
+
+def _scores(data: _Data, options: _Options, *, classes: int = 0, **params: object) -> list[dict[str, object]]:
+    from sqlglot import exp
+
+    weights: list[exp.Expression] = []
+    if data.weight is None:
+        counted = exp.column("positives")
+        p, q = exp.cast(counted, "BIGINT"), exp.cast(exp.column("n") - counted, "BIGINT")
+    else:
+        for index, name in enumerate(("q_weight", "p_weight")):
+            own = exp.case().when(exp.column("positive").eq(index), exp.column("weight")).else_("0")
+            weights.append(exp.Alias(this=exp.Sum(this=own), alias=exp.to_identifier(name)))
+        p, q = exp.cast(exp.column("p_weight"), "DOUBLE"), exp.cast(exp.column("q_weight"), "DOUBLE")
+    return data.run(
+        "scores", classes=classes, p=p, q=q, weights=weights, bins=BINS, least=_CLIP,
+        threshold=float(options.threshold), limit=(MOST_GROUPS + 2) * (BINS + 14) * max(1, classes), **params,
+    )  # fmt: skip
+
+
+def _outside(data: _Data, options: _Options, cells: list[dict[str, object]], column: str) -> str:
+    """Why scores are no probabilities; empty if they are.
+
+    :raises InputError: a metric that was asked for needs probabilities.
+    """
+    outside = [cell for cell in cells if fraction(cell["cell"]) == BINS]
+    if not outside:
+        return ""
+    count = int(sum(fraction(cell["n"]) for cell in outside))
+    least = min(float(str(cell["least"])) for cell in outside)
+    most = max(float(str(cell["most"])) for cell in outside)
+    said = f"{column} of {data.what} is outside of [0, 1] in {count:,} rows, from {least:g} to {most:g}"
+    if named := options.wants((*OF_PROBABILITIES, *OF_ALL_CLASSES)):
+        raise InputError(f"{said}: {' and '.join(named)} take probabilities. Leave them out, or give probabilities.")
+    return f"{said}: it is no probability"
+
+
+def _counted(
+    rows: list[dict[str, object]], code: str, *, sign: int = 1
+) -> tuple[list[dict[str, object]], dict[str, int]]:
+    """The rows of a result that count, and how many rows of the table count and do not."""
+    counts = {"rows_evaluated": 0, "rows_skipped": 0, **dict.fromkeys(_SKIPPED.values(), 0), "bad_weights": 0}
+    cells = []
+    for row in rows:
+        bits, n = sign * int(str(row[code])), int(str(row["n"]))
+        if bits <= 0 if sign < 0 else bits == 0:
+            cells.append(row)
+            counts["rows_evaluated"] += n
+            continue
+        counts["rows_skipped"] += n
+        for bit, name in (*_SKIPPED.items(), (_BAD_WEIGHT, "bad_weights")):
+            counts[name] += n if bits & bit else 0
+    return cells, counts
+
+
+# ---------------------------------------------------------------------------------------------------- several classes
+
+
+def _multiclass(
+    data: _Data, options: _Options, prediction: str, probabilities: str | Mapping[str, str] | None
+) -> dict[str, Any]:
+    if named := options.wants(OF_ALL_CLASSES) if probabilities is None else []:
+        raise InputError(f"{' and '.join(named)} take the probabilities of all classes: name their column.")
+    rows = data.run("confusion", label=data.label, prediction=prediction, limit=_MOST_PAIRS)
+    overall, groups = data.split(rows)
+    pairs, counts = _pairs(overall)
+    data.check_weights(counts.pop("bad_weights"))
+    labels = {label for label, _ in pairs}
+    _check_classes(data, prediction, overall, labels)
+    ranked = None
+    if probabilities is not None and (options.wanted is None or options.wants(OF_ALL_CLASSES)):
+        ranked = _ranked(data, options, probabilities, labels)
+
+    def group(rows: list[dict[str, object]], values: tuple[Any, ...] | None) -> dict[str, Any]:
+        pairs, counts = _pairs(rows)
+        counts.pop("bad_weights")
+        measures = multiclass(pairs, weighted=data.weight is not None)
+        if ranked is None:
+            why = "no column of all classes' probabilities was given"
+            measures |= dict.fromkeys(OF_ALL_CLASSES, Measure(None, reason=why))
+        elif isinstance(ranked, str):
+            measures |= dict.fromkeys(OF_ALL_CLASSES, Measure(None, reason=ranked))
+        else:
+            measures |= of_probabilities(ranked[values], weighted=data.weight is not None)
+        if options.hivemall:
+            measures |= hivemall_multiclass(pairs)
+        return {**counts, **options.told(measures, "multiclass")}
+
+    return {
+        "problem_type": "multiclass",
+        **group(overall, None),
+        "calibration": None,
+        "groups": [{"group": values, **group(rows, tuple(values.values()))} for values, rows in groups],
+    }
+
+
+def _pairs(rows: list[dict[str, object]]) -> tuple[dict[tuple[str, str], Fraction], dict[str, int]]:
+    """Weights of (class, predicted class), and how many rows count and do not."""
+    counts = {"rows_evaluated": 0, "rows_skipped": 0, **dict.fromkeys(_SKIPPED.values(), 0), "bad_weights": 0}
+    pairs: dict[tuple[str, str], Fraction] = {}
+    for row in rows:
+        label, prediction, n, code = row["label"], row["prediction"], int(str(row["n"])), int(str(row["code"]))
+        why = {
+            "null_labels": label is None,
+            "nan_labels": label != label,
+            "null_scores": prediction is None,
+            "nan_scores": prediction != prediction,
+            "null_weights": code == 4,
+            "bad_weights": code == _BAD_WEIGHT,
+        }
+        if any(why.values()):
+            counts["rows_skipped"] += n
+            for name, holds in why.items():
+                counts[name] += n if holds else 0
+            continue
+        counts["rows_evaluated"] += n
+        pair = (_class_text(label), _class_text(prediction))
+        pairs[pair] = pairs.get(pair, Fraction(0)) + fraction(row["w"])
+    return pairs, counts
+
+
+def _check_classes(data: _Data, prediction: str, rows: list[dict[str, object]], labels: set[str]) -> None:
+    if not rows:
+        raise InputError(f"{data.what} is empty: there is nothing to evaluate.")
+    if all(row["label"] is None or row["label"] != row["label"] for row in rows):
+        raise InputError(
+            f"The label column {data.label!r} of {data.what} is NULL in every row: there is nothing to evaluate."
+        )
+    if not labels:
+        raise InputError(f"The prediction column {prediction!r} of {data.what} is NULL wherever there is a label.")
+    if len(labels) == 1:
+        raise InputError(
+            f"{data.what} has one class only, {next(iter(labels))!r}, among the rows with a prediction: there is "
+            "nothing to tell apart."
+        )
+
+
+_Ranked = dict[tuple[Any, ...] | None, dict[str, dict[str, Fraction]]]
+
+
+def _ranked(
+    data: _Data, options: _Options, probabilities: str | Mapping[str, str], labels: set[str]
+) -> _Ranked | str | None:
+    """By group, each class's sums of ``scores.sql``; or why there are none."""
+    from sqlglot import exp
+
+    names, numbers = _probabilities(data, probabilities)
+    if len(names) > MOST_CLASSES:
+        return f"there are {len(names)} classes, and at most {MOST_CLASSES} are ranked"
+    kind = data.columns[data.label]
+    compared = [_compared(data.label, kind, name) for name in names]
+    texts = [_class_text(positive) for _, _, positive in compared]
+    if unknown := sorted(labels - set(texts)):
+        return (
+            f"rows are of {len(unknown)} classes of which there is no probability, such as {unknown[0]!r}; "
+            f"probabilities are of {', '.join(map(repr, names[:_LISTED_CLASSES]))}"
+        )
+    own, score = exp.case(), exp.case()
+    for index, ((_, _, positive), number) in enumerate(zip(compared, numbers, strict=True)):
+        is_class = exp.column("automl_class").eq(index)
+        own = own.when(is_class, sql.literal(positive))
+        score = score.when(is_class.copy(), number)
+    value, label_number, _ = compared[0]
+    rows = _scores(
+        data, options, classes=len(names), score=score, label=value, label_number=label_number, positive=own
+    )  # fmt: skip
+    overall, groups = data.split(rows)
+    cells = [row for row in overall if fraction(row["cell"]) >= 0]
+    column = f"The column {probabilities!r}" if isinstance(probabilities, str) else "A column of probabilities"
+    if outside := _outside(data, options, cells, column):
+        return outside
+    none = {key: Fraction(0) for key in (*_SUMS, "p", "q")}
+    ranked: _Ranked = {}
+    for values, found in [(None, overall), *((tuple(values.values()), rows) for values, rows in groups)]:
+        by_class: dict[int, list[dict[str, object]]] = {}
+        for row in found:
+            if fraction(row["cell"]) >= 0:
+                by_class.setdefault(int(str(row["k"])), []).append({name: row[name] for name in none})
+        ranked[values] = {name: none | add(by_class.get(index, [])) for index, name in enumerate(names)}
+    return ranked
+
+
+#: What is added up of each class.
+_SUMS = ("over_sum", "over_squares", "under_sum", "under_squares", "loss_p", "loss_p_squares")
+
+
+def _probabilities(data: _Data, probabilities: str | Mapping[str, str]) -> tuple[list[str], list[exp.Expression]]:
+    """The classes, and how the probability of each is read."""
+    from sqlglot import exp
+
+    if not isinstance(probabilities, str):
+        columns = [data.numeric(name, "probability") for name in probabilities.values()]
+        return [str(name) for name in probabilities], [_quoted(name) for name in columns]
+    column = data.column(probabilities, "probabilities")
+    found = data.warehouse.run("first", source=data.table, column=column)
+    if not found:
+        raise InputError(f"The column {column!r} of {data.what} is NULL in every row: it holds no probabilities.")
+    text = str(found[0]["value"])
+    try:
+        first = json.loads(text)
+    except ValueError:
+        first = None
+    if not isinstance(first, dict) or len(first) < 2:
+        raise InputError(
+            f"The column {column!r} of {data.what} holds {text[:100]!r}: probabilities are JSON text, such as "
+            '{"a": 0.1, "b": 0.9}, or columns of their own.'
+        )
+    names = list(first)
+    dialect = data.warehouse.dialect
+    numbers = []
+    for name in names:
+        key = re.sub(r"([\\.^$|?*+()\[\]{}])", r"\\\1", json.dumps(name, ensure_ascii=False))
+        pattern = exp.Literal.string(rf"[{{,] ?{key} ?: ?([-+0-9.eE]+)")
+        numbers.append(sql.call("automl_number_in", dialect, _quoted(column), pattern))
+    return names, numbers
+
+
+def _class_text(value: object) -> str:
+    """A class as text: 1, 1.0 and Decimal(1) are one class; of text every character counts."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (float, Decimal)) and math.isfinite(value) and value == int(value):
+        return str(int(value))
+    return str(value)
+
+
+# ---------------------------------------------------------------------------------------------------- numbers
+
+
+def _regression(data: _Data, options: _Options, prediction: str) -> dict[str, Any]:
+    if not _is_numeric(data.columns[data.label]):
+        raise InputError(
+            f"The label column {data.label!r} of {data.what} is {data.columns[data.label]}, and the problem is a "
+            "regression: its labels are numbers."
+        )
+    rows = data.run(
+        "errors", label=data.label, prediction=prediction, minus_infinity=-math.inf, least=_EPSILON, tolerance=1e-12,
+        limit=(MOST_GROUPS + 2) * 24,
+    )  # fmt: skip
+    overall, groups = data.split(rows)
+    cells, counts = _counted(overall, "code")
+    data.check_weights(counts["bad_weights"])
+    if infinite := sum(int(str(row["n"])) for row in overall if int(str(row["code"])) & _INFINITE):
+        raise InputError(
+            f"{data.label!r} or {prediction!r} of {data.what} is infinite in {infinite:,} rows: such an error has no "
+            "measure. Leave these rows out by a query."
+        )
+    if not overall:
+        raise InputError(f"{data.what} is empty: there is nothing to evaluate.")
+    if not cells:
+        alone = counts["null_labels"] + counts["nan_labels"] == counts["rows_skipped"]
+        raise InputError(
+            f"The label column {data.label!r} of {data.what} is NULL in every row: there is nothing to evaluate."
+            if alone
+            else f"The prediction column {prediction!r} of {data.what} is NULL or NaN wherever there is a label."
+        )
+
+    def group(rows: list[dict[str, object]]) -> dict[str, Any]:
+        cells, counts = _counted(rows, "code")
+        counts.pop("bad_weights")
+        sums = add(cells) if cells else {"w": Fraction(0), "n": Fraction(0)}
+        measures = regression(sums, weighted=data.weight is not None)
+        if options.hivemall:
+            measures |= hivemall_regression(sums)
+        return {**counts, **options.told(measures, "regression")}
+
+    return {
+        "problem_type": "regression",
+        **group(overall),
+        "calibration": None,
+        "groups": [{"group": values, **group(rows)} for values, rows in groups],
+    }
+
+
+def _quoted(name: str) -> exp.Column:
+    from sqlglot import exp
+
+    return exp.column(exp.to_identifier(name, quoted=True))
+
+
+def _plain(value: object) -> Any:
+    """A group's value as JSON holds it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

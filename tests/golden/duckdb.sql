@@ -144,6 +144,44 @@ WHERE
 ORDER BY
   ordinal_position;
 
+-- confusion
+WITH judged AS (
+  SELECT
+    "class" AS label,
+    "class" AS prediction,
+    1 AS weight,
+    "class" AS k0
+  FROM "golden"."census"
+), coded AS (
+  SELECT
+    "k0",
+    label,
+    prediction,
+    weight,
+    CASE
+      WHEN weight IS NULL
+      THEN 4
+      WHEN weight >= 0 AND weight < CAST('Infinity' AS DOUBLE)
+      THEN 0
+      ELSE 8
+    END AS code
+  FROM judged
+)
+SELECT
+  "k0",
+  label,
+  prediction,
+  code,
+  COUNT(*) AS n,
+  SUM(CASE WHEN code = 0 THEN weight ELSE 0 END) AS w
+FROM coded
+GROUP BY
+  "k0",
+  label,
+  prediction,
+  code
+LIMIT 100;
+
 -- count
 SELECT COUNT(*) AS n FROM "golden"."census";
 
@@ -162,6 +200,9 @@ CREATE TABLE IF NOT EXISTS "golden"."census" (
 -- create_view
 CREATE TEMPORARY VIEW "golden_view" AS SELECT * FROM "golden"."census";
 
+-- crossed
+SELECT * FROM "golden"."census" CROSS JOIN (SELECT 0 AS copy) AS copies;
+
 -- current_schema
 SELECT CURRENT_SCHEMA() AS current_schema, CURRENT_DATABASE() AS "current_catalog";
 
@@ -179,6 +220,141 @@ DROP TABLE IF EXISTS "golden"."census";
 
 -- drop_view
 DROP VIEW IF EXISTS "golden_view";
+
+-- errors
+WITH judged AS (
+  SELECT
+    (
+      CAST("hours-per-week" AS DOUBLE)
+    ) AS actual,
+    (
+      CAST("score" AS DOUBLE)
+    ) AS predicted,
+    1 AS weight,
+    "class" AS k0
+  FROM "golden"."census"
+), coded AS (
+  SELECT
+    "k0",
+    actual,
+    predicted,
+    weight,
+    CASE WHEN actual IS NULL THEN 1 ELSE 0 END + CASE WHEN (
+      ISNAN(actual)
+    ) THEN 2 ELSE 0 END + CASE WHEN weight IS NULL THEN 4 ELSE 0 END + CASE
+      WHEN weight >= 0 AND weight < CAST('Infinity' AS DOUBLE) OR weight IS NULL
+      THEN 0
+      ELSE 8
+    END + CASE WHEN predicted IS NULL THEN 16 ELSE 0 END + CASE WHEN (
+      ISNAN(predicted)
+    ) THEN 32 ELSE 0 END + CASE
+      WHEN actual = CAST('Infinity' AS DOUBLE)
+      OR actual = CAST('-Infinity' AS DOUBLE)
+      OR predicted = CAST('Infinity' AS DOUBLE)
+      OR predicted = CAST('-Infinity' AS DOUBLE)
+      THEN 64
+      ELSE 0
+    END AS code
+  FROM judged
+), usable AS (
+  SELECT
+    "k0",
+    code,
+    CASE WHEN code = 0 THEN actual END AS actual,
+    CASE WHEN code = 0 THEN predicted - actual END AS error,
+    CASE WHEN code = 0 THEN ABS(predicted - actual) END AS size,
+    CASE WHEN code = 0 THEN weight ELSE 0 END AS weight
+  FROM coded
+), centred AS (
+  SELECT
+    "k0",
+    code,
+    actual,
+    error,
+    size,
+    weight,
+    AVG(actual) OVER (PARTITION BY "k0", code) AS actual_mean,
+    AVG(error) OVER (PARTITION BY "k0", code) AS error_mean,
+    AVG(size) OVER (PARTITION BY "k0", code) AS size_mean,
+    AVG(error * error) OVER (PARTITION BY "k0", code) AS square_mean,
+    CAST(SUM(weight) OVER (PARTITION BY "k0", code) AS DOUBLE) AS whole,
+    CAST(SUM(weight) OVER (
+      PARTITION BY "k0", code
+      ORDER BY size
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS DOUBLE) AS up_to
+  FROM usable
+)
+SELECT
+  "k0",
+  code,
+  COUNT(*) AS n,
+  SUM(weight) AS w,
+  SUM(weight * error) AS error_sum,
+  SUM(weight * (
+    error - error_mean
+  ) * (
+    error - error_mean
+  )) AS error_squares,
+  SUM(weight * size) AS size_sum,
+  SUM(weight * (
+    size - size_mean
+  ) * (
+    size - size_mean
+  )) AS size_squares,
+  SUM(weight * error * error) AS square_sum,
+  SUM(weight * (
+    error * error - square_mean
+  ) * (
+    error * error - square_mean
+  )) AS square_squares,
+  SUM(weight * (
+    actual - actual_mean
+  )) AS actual_sum,
+  SUM(weight * (
+    actual - actual_mean
+  ) * (
+    actual - actual_mean
+  )) AS actual_squares,
+  SUM(
+    weight * (
+      (
+        size
+      ) / (
+        CASE
+          WHEN ABS(actual) > CAST('1e-15' AS DOUBLE)
+          THEN ABS(actual)
+          ELSE CAST('1e-15' AS DOUBLE)
+        END
+      )
+    )
+  ) AS ratio_sum,
+  MIN(CASE WHEN weight > 0 THEN actual END) AS least,
+  MAX(CASE WHEN weight > 0 THEN actual END) AS most,
+  MIN(
+    CASE
+      WHEN weight > 0 AND 2 * up_to >= whole * (
+        1 - CAST('1e-12' AS DOUBLE)
+      )
+      THEN size
+    END
+  ) AS median_low,
+  MIN(
+    CASE
+      WHEN weight > 0 AND 2 * up_to > whole * (
+        1 + CAST('1e-12' AS DOUBLE)
+      )
+      THEN size
+    END
+  ) AS median_high
+FROM centred
+GROUP BY
+  "k0",
+  code
+LIMIT 100;
+
+-- first
+SELECT "class" AS value FROM "golden"."census" WHERE NOT "class" IS NULL LIMIT 1;
 
 -- insert
 INSERT INTO "golden"."census" (
@@ -245,6 +421,179 @@ LIMIT 5;
 
 -- schemas
 SELECT schema_name FROM information_schema.schemata WHERE catalog_name = CURRENT_DATABASE();
+
+-- scores
+WITH judged AS (
+  SELECT
+    CASE WHEN "class" IS NULL THEN 1 ELSE 0 END AS null_label,
+    CASE WHEN (
+      ISNAN(CAST(NULL AS DOUBLE))
+    ) THEN 1 ELSE 0 END AS nan_label,
+    CASE WHEN "class" = ' >50K' THEN 1 ELSE 0 END AS positive,
+    (
+      CAST(score AS DOUBLE)
+    ) AS score,
+    1 AS weight,
+    "class" AS k0
+  FROM "golden"."census"
+), coded AS (
+  SELECT
+    "k0",
+    positive,
+    score,
+    weight,
+    null_label + nan_label * 2 + CASE WHEN weight IS NULL THEN 4 ELSE 0 END + CASE
+      WHEN weight >= 0 AND weight < CAST('Infinity' AS DOUBLE) OR weight IS NULL
+      THEN 0
+      ELSE 8
+    END + CASE WHEN score IS NULL THEN 16 ELSE 0 END + CASE WHEN (
+      ISNAN(score)
+    ) THEN 32 ELSE 0 END AS code
+  FROM judged
+), usable AS (
+  SELECT
+    "k0",
+    code,
+    CASE WHEN code = 0 THEN score END AS score,
+    CASE WHEN code = 0 THEN positive ELSE 0 END AS positive,
+    CASE WHEN code = 0 THEN weight ELSE 0 END AS weight
+  FROM coded
+), grouped AS (
+  SELECT
+    "k0",
+    code,
+    score,
+    COUNT(*) AS n,
+    SUM(positive) AS positives
+  FROM usable
+  GROUP BY
+    "k0",
+    code,
+    score
+), points AS (
+  SELECT
+    "k0",
+    code,
+    score,
+    n,
+    positives,
+    CAST(positives AS BIGINT) AS p,
+    CASE WHEN code > 0 THEN 0 ELSE CAST(n - positives AS BIGINT) END AS q,
+    CASE WHEN score < 0 THEN 0 WHEN score > 1 THEN 1 ELSE score END AS share,
+    CASE
+      WHEN code > 0
+      THEN 0 - code
+      WHEN score < 0 OR score > 1
+      THEN 10
+      WHEN score = 1
+      THEN 10 - 1
+      ELSE CAST(FLOOR(score * 10) AS BIGINT)
+    END AS cell
+  FROM grouped
+), ranked AS (
+  SELECT
+    "k0",
+    cell,
+    score,
+    share,
+    n,
+    positives,
+    CAST(p AS DOUBLE) AS p,
+    CAST(q AS DOUBLE) AS q,
+    CAST(SUM(p) OVER (PARTITION BY "k0" ORDER BY score ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS DOUBLE) AS p_from,
+    CAST(SUM(q) OVER (PARTITION BY "k0" ORDER BY score ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS DOUBLE) AS q_from,
+    CAST(SUM(p) OVER (PARTITION BY "k0") AS DOUBLE) AS p_all,
+    CAST(SUM(q) OVER (PARTITION BY "k0") AS DOUBLE) AS q_all,
+    CASE
+      WHEN share > CAST('1e-15' AS DOUBLE)
+      THEN 0 - LN(share)
+      ELSE 0 - LN(CAST('1e-15' AS DOUBLE))
+    END AS loss_p,
+    CASE
+      WHEN share < 1 - CAST('1e-15' AS DOUBLE)
+      THEN 0 - LN(1 - share)
+      ELSE 0 - LN(1 - (
+        1 - CAST('1e-15' AS DOUBLE)
+      ))
+    END AS loss_q
+  FROM points
+), placed AS (
+  SELECT
+    "k0",
+    cell,
+    score,
+    share,
+    n,
+    positives,
+    p,
+    q,
+    p_from,
+    q_from,
+    p_all,
+    q_all,
+    loss_p,
+    loss_q,
+    q_from - q * CAST(0.5 AS DOUBLE) AS over_p,
+    p_all - p_from + p * CAST(0.5 AS DOUBLE) AS under_q
+  FROM ranked
+)
+SELECT
+  "k0",
+  cell,
+  SUM(n) AS n,
+  SUM(positives) AS n_p,
+  SUM(p) AS p,
+  SUM(q) AS q,
+  SUM(p * over_p) AS over_sum,
+  SUM(p * over_p * over_p) AS over_squares,
+  SUM(q * under_q) AS under_sum,
+  SUM(q * under_q * under_q) AS under_squares,
+  SUM(
+    CASE
+      WHEN p > 0
+      THEN p * (
+        (
+          p_from
+        ) / (
+          p_from + q_from
+        )
+      )
+      ELSE 0
+    END
+  ) AS precision_sum,
+  MAX(ABS(p_from * q_all - q_from * p_all)) AS gap,
+  SUM(CASE WHEN score >= CAST('0.5' AS DOUBLE) THEN p ELSE 0 END) AS tp,
+  SUM(CASE WHEN score >= CAST('0.5' AS DOUBLE) THEN q ELSE 0 END) AS fp,
+  SUM(p * loss_p) AS loss_p,
+  SUM(q * loss_q) AS loss_q,
+  SUM(p * loss_p * loss_p) AS loss_p_squares,
+  SUM(q * loss_q * loss_q) AS loss_q_squares,
+  SUM(p * (
+    1 - share
+  ) * (
+    1 - share
+  ) + q * share * share) AS brier,
+  SUM(
+    p * (
+      1 - share
+    ) * (
+      1 - share
+    ) * (
+      1 - share
+    ) * (
+      1 - share
+    ) + q * share * share * share * share
+  ) AS brier_squares,
+  SUM((
+    p + q
+  ) * share) AS shares,
+  MIN(score) AS least,
+  MAX(score) AS most
+FROM placed
+GROUP BY
+  "k0",
+  cell
+LIMIT 100;
 
 -- select
 SELECT

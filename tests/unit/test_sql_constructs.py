@@ -22,7 +22,8 @@ ALLOWED = {
     *(exp.Literal, exp.Null, exp.Boolean, exp.Cast, exp.DataType, exp.Paren, exp.Tuple),
     *(exp.Case, exp.If, exp.Coalesce, exp.And, exp.Or, exp.Not, exp.Is, exp.In, exp.Between),
     *(exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Add, exp.Sub, exp.Mul, exp.Neg),
-    *(exp.Count, exp.Sum, exp.Min, exp.Max, exp.Window, exp.WindowSpec),
+    *(exp.Abs, exp.Floor, exp.Ln),
+    *(exp.Count, exp.Sum, exp.Min, exp.Max, exp.Avg, exp.Window, exp.WindowSpec),
     *(exp.Create, exp.Schema, exp.ColumnDef, exp.Properties, exp.TemporaryProperty, exp.Insert, exp.Delete),
     *(exp.Drop, exp.Alter, exp.AlterRename, exp.CurrentSchema),
 }

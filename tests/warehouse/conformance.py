@@ -26,6 +26,7 @@ from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.warehouse import Query, Warehouse
 from airflow_provider_automl.warehouse.measures import auc
 from benchmarks._measure import peak_rss
+from tests.warehouse import samples
 
 INF = float("inf")
 UTC = dt.UTC
@@ -373,6 +374,17 @@ class Conformance:
 
     def tables(self, warehouse: Warehouse) -> list[tuple[object, object]]:
         return [(row["table_schema"], row["table_name"]) for row in warehouse.run("tables")]
+
+
+class Measures:
+    """Every measure is scikit-learn's. ``AUTOML_SAMPLES`` says of how many samples."""
+
+    def test_measures_equal_scikit_learn(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        compared, wrong = samples.compare(
+            warehouse, lambda name, data: put(warehouse, name, data, tmp_path), count=samples.SAMPLES, seed=11
+        )
+        assert compared > 50 * samples.SAMPLES
+        assert not wrong, f"{len(wrong)} of {compared} numbers differ:\n" + "\n".join(wrong[:20])
 
 
 class Concurrency:

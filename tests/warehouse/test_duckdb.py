@@ -17,7 +17,7 @@ import pytest
 from airflow_provider_automl.errors import BusyError, InputError
 from airflow_provider_automl.warehouse import Query, Warehouse, open_warehouse
 from airflow_provider_automl.warehouse.duckdb import DuckDBWarehouse
-from tests.warehouse.conformance import Concurrency, Conformance, child, numbers, put, take
+from tests.warehouse.conformance import Concurrency, Conformance, Measures, child, numbers, put, take
 from tests.warehouse.conftest import Connect
 
 
@@ -31,7 +31,7 @@ def warehouse(connect: Connect, connection: dict[str, Any]) -> Warehouse:
     return open_warehouse(connect(**connection), lock_timeout=60)
 
 
-class TestDuckDB(Conformance, Concurrency):
+class TestDuckDB(Conformance, Concurrency, Measures):
     """Through DuckDB's own Parquet reader and writer."""
 
     flat_rows: ClassVar[tuple[int, int]] = (300_000, 1_500_000)

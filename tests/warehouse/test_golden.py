@@ -61,6 +61,14 @@ def common(run: Run, *, deletes: bool = True, renames: bool = True) -> None:
     assert run("classes") == [("it's", 4, 4)]
     (row,) = run("auc")
     assert [int(value) for value in row[:7]] == [4, 0, 0, 0, 0, 0, 4]
+    ((_, cell, n, *_),) = run("scores")
+    assert (int(cell), int(n)) == (5, 4)
+    ((_, code, n, *_),) = run("errors")
+    assert (int(code), int(n)) == (1, 4)
+    ((key, label, prediction, *counts),) = run("confusion")
+    assert (key, label, prediction, *map(int, counts)) == ("it's", "it's", "it's", 0, 4, 4)
+    assert [row[-1] for row in run("crossed")] == [0] * 4
+    assert run("first") == [("it's",)]
     run("add_column")
     if deletes:
         run("delete")

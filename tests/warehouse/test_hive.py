@@ -32,6 +32,7 @@ from tests.warehouse.conformance import (
     TYPES,
     Concurrency,
     Conformance,
+    Measures,
     child,
     numbers,
     put,
@@ -569,7 +570,7 @@ class OnHive(HiveTypes, Together):
         return Slow(SLOW.format("s.many"), hive_server, says="Shutting down task")
 
 
-class TestHive(OnHive, Staged):
+class TestHive(OnHive, Staged, Measures):
     """Rows go through a directory that both reach."""
 
     test_memory_is_flat = test_a_killed_load_leaves_the_old_table = None  # without staging there is more to it

@@ -22,7 +22,7 @@ from airflow_provider_automl.errors import BusyError, InputError
 from airflow_provider_automl.warehouse import Query, Warehouse, open_warehouse
 from airflow_provider_automl.warehouse.postgres import PostgresWarehouse
 from tests.engines import ENGINES, Facts, Server
-from tests.warehouse.conformance import TYPES, Concurrency, Conformance, child, numbers, put, take
+from tests.warehouse.conformance import TYPES, Concurrency, Conformance, Measures, child, numbers, put, take
 from tests.warehouse.conftest import Connect
 
 SLEEP = Query("SELECT 1 AS a FROM pg_sleep(60)")
@@ -229,7 +229,7 @@ class Drivers:
         assert named(options="-c application_name=ours") == "ours"
 
 
-class TestPostgres(Conformance, Concurrency, Drivers):
+class TestPostgres(Conformance, Concurrency, Drivers, Measures):
     """As it is opened."""
 
     flat_rows: ClassVar[tuple[int, int]] = (200_000, 1_000_000)

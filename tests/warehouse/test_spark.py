@@ -20,7 +20,7 @@ from airflow_provider_automl.warehouse.hive import HiveWarehouse, open_hive
 from airflow_provider_automl.warehouse.spark import SparkWarehouse
 from tests.engines import Facts, Missing, required
 from tests.engines.spark import Spark
-from tests.warehouse.conformance import numbers, put, take
+from tests.warehouse.conformance import Measures, numbers, put, take
 from tests.warehouse.conftest import Connect
 from tests.warehouse.test_hive import ByCursor, Slow, Staged, Together, WithoutTransactions, emptied
 
@@ -84,7 +84,7 @@ class OnSpark(WithoutTransactions, Together):
         }
 
 
-class TestSpark(OnSpark, Staged):
+class TestSpark(OnSpark, Staged, Measures):
     """Rows go through a directory that both reach."""
 
     test_memory_is_flat = test_a_killed_load_leaves_the_old_table = None  # without staging there is more to it

@@ -25,7 +25,18 @@ from airflow_provider_automl.errors import BusyError, InputError
 from airflow_provider_automl.warehouse import Query, Warehouse, open_warehouse
 from airflow_provider_automl.warehouse.trino import TrinoWarehouse, _old
 from tests.engines import Facts
-from tests.warehouse.conformance import INF, NAMES, Concurrency, Conformance, child, numbers, put, quoted, take
+from tests.warehouse.conformance import (
+    INF,
+    NAMES,
+    Concurrency,
+    Conformance,
+    Measures,
+    child,
+    numbers,
+    put,
+    quoted,
+    take,
+)
 from tests.warehouse.conftest import Connect
 
 
@@ -567,7 +578,7 @@ class Lossy:
         return head + b"\r\n\r\n" + body
 
 
-class TestMemory(WithoutSnapshots):
+class TestMemory(WithoutSnapshots, Measures):
     """The memory connector, without staging."""
 
     catalog = "memory"

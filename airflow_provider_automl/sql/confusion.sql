@@ -1,0 +1,20 @@
+-- How often each class was predicted as which: all that the measures of predicted classes are made of.
+WITH judged AS (
+  SELECT
+    "{label}" AS label,
+    "{prediction}" AS prediction,
+    :weight AS weight,
+    :groups
+  FROM "{source}"
+),
+coded AS (
+  SELECT
+    "{keys}", label, prediction, weight,
+    CASE WHEN weight IS NULL THEN 4 WHEN weight >= 0 AND weight < :infinity THEN 0 ELSE 8 END AS code
+  FROM judged
+)
+SELECT
+  "{keys}", label, prediction, code, COUNT(*) AS n, SUM(CASE WHEN code = 0 THEN weight ELSE 0 END) AS w
+FROM coded
+GROUP BY "{keys}", label, prediction, code
+LIMIT :limit

@@ -1,0 +1,71 @@
+-- What the measures of a regression are made of, in one scan. A row of the result is a group's rows that count (code 0)
+-- or that are skipped (code: the sum of the reasons' codes).
+-- Squares are summed about the mean, which a window gives first: the difference of two large sums would be all rounding.
+-- The median of the absolute errors lies where the running weight reaches half of the whole.
+WITH judged AS (
+  SELECT
+    automl_double("{label}") AS actual,
+    automl_double("{prediction}") AS predicted,
+    :weight AS weight,
+    :groups
+  FROM "{source}"
+),
+coded AS (
+  SELECT
+    "{keys}", actual, predicted, weight,
+    CASE WHEN actual IS NULL THEN 1 ELSE 0 END
+    + CASE WHEN automl_is_nan(actual) THEN 2 ELSE 0 END
+    + CASE WHEN weight IS NULL THEN 4 ELSE 0 END
+    + CASE WHEN weight >= 0 AND weight < :infinity OR weight IS NULL THEN 0 ELSE 8 END
+    + CASE WHEN predicted IS NULL THEN 16 ELSE 0 END
+    + CASE WHEN automl_is_nan(predicted) THEN 32 ELSE 0 END
+    + CASE
+        WHEN actual = :infinity OR actual = :minus_infinity OR predicted = :infinity OR predicted = :minus_infinity
+        THEN 64 ELSE 0
+      END AS code
+  FROM judged
+),
+usable AS (
+  SELECT
+    "{keys}", code,
+    CASE WHEN code = 0 THEN actual END AS actual,
+    CASE WHEN code = 0 THEN predicted - actual END AS error,
+    CASE WHEN code = 0 THEN ABS(predicted - actual) END AS size,
+    CASE WHEN code = 0 THEN weight ELSE 0 END AS weight
+  FROM coded
+),
+centred AS (
+  SELECT
+    "{keys}", code, actual, error, size, weight,
+    AVG(actual) OVER (PARTITION BY "{keys}", code) AS actual_mean,
+    AVG(error) OVER (PARTITION BY "{keys}", code) AS error_mean,
+    AVG(size) OVER (PARTITION BY "{keys}", code) AS size_mean,
+    AVG(error * error) OVER (PARTITION BY "{keys}", code) AS square_mean,
+    CAST(SUM(weight) OVER (PARTITION BY "{keys}", code) AS DOUBLE) AS whole,
+    CAST(
+      SUM(weight) OVER (
+        PARTITION BY "{keys}", code ORDER BY size ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+      ) AS DOUBLE
+    ) AS up_to
+  FROM usable
+)
+SELECT
+  "{keys}", code,
+  COUNT(*) AS n,
+  SUM(weight) AS w,
+  SUM(weight * error) AS error_sum,
+  SUM(weight * (error - error_mean) * (error - error_mean)) AS error_squares,
+  SUM(weight * size) AS size_sum,
+  SUM(weight * (size - size_mean) * (size - size_mean)) AS size_squares,
+  SUM(weight * error * error) AS square_sum,
+  SUM(weight * (error * error - square_mean) * (error * error - square_mean)) AS square_squares,
+  SUM(weight * (actual - actual_mean)) AS actual_sum,
+  SUM(weight * (actual - actual_mean) * (actual - actual_mean)) AS actual_squares,
+  SUM(weight * automl_ratio(size, CASE WHEN ABS(actual) > :least THEN ABS(actual) ELSE :least END)) AS ratio_sum,
+  MIN(CASE WHEN weight > 0 THEN actual END) AS least,
+  MAX(CASE WHEN weight > 0 THEN actual END) AS most,
+  MIN(CASE WHEN weight > 0 AND 2 * up_to >= whole * (1 - :tolerance) THEN size END) AS median_low,
+  MIN(CASE WHEN weight > 0 AND 2 * up_to > whole * (1 + :tolerance) THEN size END) AS median_high
+FROM centred
+GROUP BY "{keys}", code
+LIMIT :limit

@@ -1,0 +1,409 @@
+"""From sums that the warehouse counted to measures with intervals: arithmetic only.
+
+What is added here is added as fractions, so that nothing is rounded on top of the warehouse's own sums.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+from airflow_provider_automl.errors import InputError
+
+#: The 97.5 % quantile of the normal distribution.
+Z_95 = 1.959963984540054
+
+#: The measures of each problem type, in the order in which they are told.
+METRICS: Final[dict[str, tuple[str, ...]]] = {
+    "binary": (
+        "auroc", "average_precision", "log_loss", "brier", "accuracy", "precision", "recall", "f1", "fbeta",
+        "confusion_matrix", "expected_calibration_error", "ks",
+    ),
+    "multiclass": ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "log_loss", "macro_auroc"),
+    "regression": ("rmse", "mse", "mae", "mape", "r2", "median_absolute_error", "bias"),
+}  # fmt: skip
+
+#: Measures that take the score for a probability.
+OF_PROBABILITIES: Final = ("log_loss", "brier", "expected_calibration_error")
+#: Measures that need the probabilities of all classes.
+OF_ALL_CLASSES: Final = ("log_loss", "macro_auroc")
+#: Equal-width bins of the calibration table.
+BINS: Final = 10
+#: With fewer rows than these, a mean is not near enough to normal for an interval.
+NORMAL_ROWS: Final = 30
+
+DELONG = "DeLong"
+CLOPPER_PEARSON = "one-sided Clopper-Pearson"
+WILSON = "Wilson"
+NORMAL = "normal approximation of the mean"
+
+_WEIGHTED = "a weighted measure has no interval here: the known ones are of rows that count alike"
+_UNKNOWN = "no interval of this measure is computed"
+
+Sums = Mapping[str, Fraction]
+
+
+def check_metrics(metrics: Sequence[str] | None, problem_type: str | None = None) -> tuple[str, ...] | None:
+    """Return the metrics, each once; None, which means all that fit, stays None.
+
+    :param problem_type: None if it is not known yet: then a name of any type will do.
+    :raises InputError: a name that is none, with the nearest; or one that does not fit the problem type.
+    """
+    from difflib import get_close_matches
+
+    if metrics is None:
+        return None
+    known = list(dict.fromkeys(name for names in METRICS.values() for name in names))
+    fitting = METRICS[problem_type] if problem_type else known
+    for name in metrics:
+        if name in fitting:
+            continue
+        if name in known:
+            others = " and ".join(kind for kind, names in METRICS.items() if name in names)
+            raise InputError(
+                f"The metric {name!r} is of {others} problems, and this one is {problem_type}, which has "
+                f"{', '.join(fitting)}."
+            )
+        near = get_close_matches(str(name).lower(), fitting, n=1, cutoff=0.5)
+        hint = f"the nearest is {near[0]!r}" if near else f"there are {', '.join(fitting)}"
+        raise InputError(f"There is no metric {name!r}; {hint}.")
+    if not metrics:
+        raise InputError(f"metrics is empty: name at least one of {', '.join(fitting)}, or leave it out for all.")
+    return tuple(dict.fromkeys(metrics))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number, its 95 % interval, and why one of them is missing.
+
+    :param interval: the name of the interval's method.
+    :param se: the standard error, where the method has one.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    interval: str | None = None
+    se: float | None = None
+    reason: str | None = None
+
+    def named(self, name: str) -> dict[str, Any]:
+        """As entries of a dict, strict JSON: a number that is not finite is None, with its reason."""
+        value, reason = self.value, self.reason
+        if value is not None and not math.isfinite(value):
+            value, reason = None, f"it is {value}: the sums are beyond what a double holds"
+        entries = {
+            name: value,
+            f"{name}_low": self.low,
+            f"{name}_high": self.high,
+            f"{name}_interval": self.interval,
+            f"{name}_reason": reason,
+        }
+        return entries | ({f"{name}_se": self.se} if self.se is not None else {})
+
+
+def fraction(value: object) -> Fraction:
+    """Return what the warehouse counted, exactly; NULL is 0."""
+    if value is None:
+        return Fraction(0)
+    return Fraction(value) if isinstance(value, (int, float)) else Fraction(str(value))
+
+
+def add(cells: Iterable[Mapping[str, object]]) -> dict[str, Fraction]:
+    """Return the sums over several rows of numbers."""
+    total: dict[str, Fraction] = {}
+    for cell in cells:
+        for name, value in cell.items():
+            total[name] = total.get(name, Fraction(0)) + fraction(value)
+    return total
+
+
+# ---------------------------------------------------------------------------------------------------- intervals
+
+
+def wilson(hits: Fraction, n: Fraction, *, weighted: bool = False, empty: str = "") -> Measure:
+    """Return the proportion ``hits / n`` with Wilson's score interval [1]_.
+
+    ``(p + z²/2n ± z * sqrt(p (1 - p) / n + z²/4n²)) / (1 + z²/n)``: inside [0, 1] and good at its ends, where the
+    textbook's ``p ± z * sqrt(p (1 - p) / n)`` fails.
+
+    :param empty: why there is nothing to divide by, which counts as 0 as in scikit-learn.
+
+    .. [1] E. B. Wilson. Probable inference, the law of succession, and statistical inference. Journal of the American
+       Statistical Association 22 (1927), 209-212.
+    """
+    if not n:
+        return Measure(0.0, reason=empty)
+    share = float(hits / n)
+    if weighted:
+        return Measure(share, reason=_WEIGHTED)
+    rows, square = float(n), Z_95**2
+    centre = (share + square / (2 * rows)) / (1 + square / rows)
+    half = Z_95 * math.sqrt(share * (1 - share) / rows + square / (4 * rows * rows)) / (1 + square / rows)
+    # The ends are 0 and 1 exactly where no row, or every row, is a hit; rounding may not say otherwise.
+    low = 0.0 if not hits else max(0.0, min(share, centre - half))
+    high = 1.0 if hits == n else min(1.0, max(share, centre + half))
+    return Measure(share, low, high, WILSON)
+
+
+def mean(
+    total: Fraction, n: Fraction, squares_about_mean: Fraction, *, weighted: bool = False, least: float | None = None
+) -> Measure:
+    """Return a mean with ``mean ± 1.96 * sqrt(variance / n)``, by the central limit theorem.
+
+    :param squares_about_mean: the sum of the squared distances from the mean, ``n - 1`` times the variance.
+    :param least: below which the mean cannot be: the interval is cut there.
+    """
+    if not n:
+        return Measure(None, reason="no row has a weight above 0")
+    value = float(total / n)
+    if weighted:
+        return Measure(value, reason=_WEIGHTED)
+    if n < NORMAL_ROWS:
+        rows = "1 row is" if n == 1 else f"{n} rows are"
+        return Measure(value, reason=f"{rows} too few for an interval of a mean: it needs {NORMAL_ROWS}")
+    error = math.sqrt(max(0.0, float(squares_about_mean / (n - 1) / n)))
+    low, high = value - Z_95 * error, value + Z_95 * error
+    return Measure(value, low if least is None else max(least, low), high, NORMAL, error)
+
+
+def area(sums: Sums, *, weighted: bool = False) -> Measure:
+    """Return the AUC, from the sums of ``auc.sql`` and ``scores.sql``; see :func:`.measures.auc`."""
+    positives, negatives = sums["positives"], sums["negatives"]
+    if not positives or not negatives:
+        return Measure(None, reason=f"there is no {'positive' if not positives else 'negative'} row to compare with")
+    exact = 1 - sums["over_sum"] / (positives * negatives)
+    if weighted:
+        return Measure(min(1.0, max(0.0, float(exact))), reason=_WEIGHTED)
+    value = float(exact)
+    if positives < 2 or negatives < 2:
+        few = "positive" if positives < 2 else "negative"
+        return Measure(value, reason=f"there is only one {few} row: an interval needs at least two of each class")
+    if exact in (0, 1):
+        bound = 0.05 ** (1 / float(min(positives, negatives)))
+        low, high = (bound, 1.0) if exact == 1 else (0.0, 1.0 - bound)
+        return Measure(value, low, high, CLOPPER_PEARSON, 0.0)
+    spread_p = (sums["over_squares"] - sums["over_sum"] ** 2 / positives) / negatives**2
+    spread_q = (sums["under_squares"] - sums["under_sum"] ** 2 / negatives) / positives**2
+    variance = spread_p / (positives * (positives - 1)) + spread_q / (negatives * (negatives - 1))
+    error = math.sqrt(max(0.0, float(variance)))
+    return Measure(value, max(0.0, value - Z_95 * error), min(1.0, value + Z_95 * error), DELONG, error)
+
+
+# ---------------------------------------------------------------------------------------------------- two classes
+
+
+def binary(cells: Sequence[Mapping[str, object]], *, beta: float, weighted: bool) -> dict[str, Measure]:
+    """Return every measure of a score, from one group's rows of ``scores.sql`` that are not skipped.
+
+    ``confusion_matrix`` is told as ``true_positives``, ``false_positives``, ``false_negatives``, ``true_negatives``.
+    """
+    sums = add({name: value for name, value in cell.items() if name not in ("gap", "least", "most")} for cell in cells)
+    p, q = sums["p"], sums["q"]
+    whole = p + q
+    tp, fp = sums["tp"], sums["fp"]
+    fn, tn = p - tp, q - fp
+    loss, brier = sums["loss_p"] + sums["loss_q"], sums["brier"]
+    loss_squares = sums["loss_p_squares"] + sums["loss_q_squares"]
+    alone = f"there is no {'positive' if not p else 'negative'} row to compare with"
+    gaps = max((fraction(cell["gap"]) for cell in cells), default=Fraction(0))
+    off = sum((abs(fraction(cell["p"]) - fraction(cell["shares"])) for cell in cells), Fraction(0))
+    return {
+        "auroc": area({**sums, "positives": p, "negatives": q}, weighted=weighted),
+        "average_precision": Measure(float(sums["precision_sum"] / p), reason=_UNKNOWN)
+        if p
+        else Measure(None, reason="there is no positive row"),
+        "log_loss": mean(loss, whole, _about(loss_squares, loss, whole), weighted=weighted, least=0.0),
+        "brier": mean(brier, whole, _about(sums["brier_squares"], brier, whole), weighted=weighted, least=0.0),
+        "accuracy": wilson(tp + tn, whole, weighted=weighted, empty="no row has a weight above 0"),
+        "precision": wilson(
+            tp, tp + fp, weighted=weighted, empty="no score reaches the threshold: counted as 0, as in scikit-learn"
+        ),
+        "recall": wilson(
+            tp, p, weighted=weighted, empty="there is no positive row: counted as 0, as in scikit-learn"
+        ),
+        "f1": Measure(f_measure(tp, fp, fn, 1.0), reason=_UNKNOWN),
+        "fbeta": Measure(f_measure(tp, fp, fn, beta), reason=_UNKNOWN),
+        **{
+            name: Measure(float(count))
+            for name, count in zip(CONFUSION, (tp, fp, fn, tn), strict=True)
+        },
+        "expected_calibration_error": Measure(float(off / whole) if whole else None, reason=_UNKNOWN),
+        "ks": Measure(float(gaps / (p * q)), reason=_UNKNOWN) if p and q else Measure(None, reason=alone),
+    }  # fmt: skip
+
+
+#: What ``confusion_matrix`` is told as.
+CONFUSION: Final = ("true_positives", "false_positives", "false_negatives", "true_negatives")
+
+
+def f_measure(tp: Fraction, fp: Fraction, fn: Fraction, beta: float) -> float:
+    """Return ``(1 + b²) tp / ((1 + b²) tp + b² fn + fp)``, which is 0 where nothing is positive, as in scikit-learn."""
+    square = Fraction(beta) ** 2
+    divisor = (1 + square) * tp + square * fn + fp
+    return float((1 + square) * tp / divisor) if divisor else 0.0
+
+
+def calibration(cells: Sequence[Mapping[str, object]]) -> list[dict[str, float | int]]:
+    """Return the bins that have rows: of the scores in [low, high) their mean, and how many of them were positive.
+
+    Bins are of equal width, the last one holds 1 too. A bin in which a model is calibrated has ``mean_score`` near
+    ``positive_rate``. (M. P. Naeini, G. F. Cooper, M. Hauskrecht. Obtaining well calibrated probabilities using
+    Bayesian binning. AAAI 2015.)
+    """
+    table = []
+    for cell in sorted(cells, key=lambda cell: fraction(cell["cell"])):
+        p, whole = fraction(cell["p"]), fraction(cell["p"]) + fraction(cell["q"])
+        if whole:
+            bin_ = int(fraction(cell["cell"]))
+            table.append(
+                {
+                    "low": bin_ / BINS,
+                    "high": (bin_ + 1) / BINS,
+                    "rows": int(fraction(cell["n"])),
+                    "mean_score": float(fraction(cell["shares"]) / whole),
+                    "positive_rate": float(p / whole),
+                }
+            )
+    return table
+
+
+def _about(squares: Fraction, total: Fraction, n: Fraction) -> Fraction:
+    """The sum of squared distances from the mean. A loss is not so far from 0 that the difference would be rounding."""
+    return squares - total**2 / n if n else Fraction(0)
+
+
+# ---------------------------------------------------------------------------------------------------- several classes
+
+
+def multiclass(pairs: Mapping[tuple[str, str], Fraction], *, weighted: bool) -> dict[str, Measure]:
+    """Return the measures of predicted classes.
+
+    :param pairs: of (class, predicted class) how many rows there are, or their weight.
+    """
+    whole = sum(pairs.values(), Fraction(0))
+    actual: dict[str, Fraction] = {}
+    predicted: dict[str, Fraction] = {}
+    for (label, prediction), weight in pairs.items():
+        actual[label] = actual.get(label, Fraction(0)) + weight
+        predicted[prediction] = predicted.get(prediction, Fraction(0)) + weight
+    right = {label: pairs.get((label, label), Fraction(0)) for label in {*actual, *predicted}}
+    nothing = "no row has a weight above 0"
+    if not whole:
+        return dict.fromkeys(
+            ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1"), Measure(None, reason=nothing)
+        )
+    scores = {
+        label: f_measure(hits, predicted.get(label, Fraction(0)) - hits, actual.get(label, Fraction(0)) - hits, 1.0)
+        for label, hits in right.items()
+    }
+    recalls = [right[label] / weight for label, weight in actual.items() if weight]
+    balanced = sum(recalls, Fraction(0)) / len(recalls)
+    macro = sum(scores.values()) / len(scores)
+    by_support = sum(scores[label] * float(weight) for label, weight in actual.items()) / float(whole)
+    return {
+        "accuracy": wilson(sum(right.values(), Fraction(0)), whole, weighted=weighted),
+        "balanced_accuracy": Measure(float(balanced), reason=_UNKNOWN),
+        "macro_f1": Measure(macro, reason=_UNKNOWN),
+        "weighted_f1": Measure(by_support, reason=_UNKNOWN),
+    }
+
+
+def of_probabilities(sums: Mapping[str, Sums], *, weighted: bool) -> dict[str, Measure]:
+    """Return log loss and the one-vs-rest AUC, the mean of each class's.
+
+    :param sums: by class, one group's sums of ``scores.sql`` where that class is the positive one.
+    """
+    whole = sum((each["p"] for each in sums.values()), Fraction(0))
+    loss = sum((each["loss_p"] for each in sums.values()), Fraction(0))
+    squares = sum((each["loss_p_squares"] for each in sums.values()), Fraction(0))
+    areas = {
+        name: area({**sums[name], "positives": sums[name]["p"], "negatives": sums[name]["q"]}, weighted=weighted)
+        for name in sums
+    }
+    alone = [name for name, each in areas.items() if each.value is None]
+    if alone:
+        macro = Measure(None, reason=f"no row, or every row, is of class {', '.join(map(repr, alone[:10]))}")
+    else:
+        macro = Measure(sum(each.value or 0.0 for each in areas.values()) / len(areas), reason=_UNKNOWN)
+    return {
+        "log_loss": mean(loss, whole, _about(squares, loss, whole), weighted=weighted, least=0.0),
+        "macro_auroc": macro,
+    }
+
+
+# ---------------------------------------------------------------------------------------------------- numbers
+
+
+def regression(sums: Sums, *, weighted: bool) -> dict[str, Measure]:
+    """Return the measures of predicted numbers, from one group's row of ``errors.sql``."""
+    n = sums["w"]
+    if not n:
+        return dict.fromkeys(METRICS["regression"], Measure(None, reason="no row has a weight above 0"))
+    mse = mean(sums["square_sum"], n, sums["square_squares"], weighted=weighted, least=0.0)
+    value, low, high = (None if end is None else math.sqrt(end) for end in (mse.value, mse.low, mse.high))
+    rmse = Measure(value, low, high, mse.interval and f"root of the MSE's, {mse.interval}", reason=mse.reason)
+    return {
+        "rmse": rmse,
+        "mse": mse,
+        "mae": mean(sums["size_sum"], n, sums["size_squares"], weighted=weighted, least=0.0),
+        "mape": Measure(float(sums["ratio_sum"] / n), reason=_UNKNOWN),
+        "r2": _r2(sums),
+        "median_absolute_error": Measure(float(sums["median_low"] + sums["median_high"]) / 2, reason=_UNKNOWN),
+        "bias": mean(sums["error_sum"], n, sums["error_squares"], weighted=weighted),
+    }
+
+
+def _r2(sums: Sums) -> Measure:
+    """``1 - sum(w (y - f)²) / sum(w (y - mean y)²)``; of a constant y, 1 if all are right, else 0, as scikit-learn."""
+    if sums["n"] < 2:
+        return Measure(None, reason="R² needs at least two rows")
+    spread = sums["actual_squares"] - sums["actual_sum"] ** 2 / sums["w"]
+    if sums["least"] == sums["most"] or not spread:
+        same = "every label is the same: counted as 1 if every prediction is right, else as 0, as in scikit-learn"
+        return Measure(0.0 if sums["square_sum"] else 1.0, reason=same)
+    return Measure(float(1 - sums["square_sum"] / spread), reason=_UNKNOWN)
+
+
+# ---------------------------------------------------------------------------------------------------- Hivemall
+
+
+def hivemall_binary(cells: Sequence[Mapping[str, object]], *, beta: float) -> dict[str, Measure]:
+    """Return what Apache Hivemall 0.5.2 calculates of the same rows.
+
+    ``auc(score, label)`` over rows in the order of their scores, ``logloss(score, label)``, and
+    ``fmeasure(label, predicted, '-beta B -average A')`` of the labels 0 and 1, with A ``micro`` (its default; under
+    ``hivemall_fmeasure``) and ``binary``.
+    """
+    measures = binary(cells, beta=beta, weighted=False)
+    tp, fp, fn, tn = (fraction(measures[name].value) for name in CONFUSION)
+    return {
+        "hivemall_auc": Measure(measures["auroc"].value),
+        "hivemall_logloss": Measure(measures["log_loss"].value),
+        "hivemall_fmeasure": _hivemall_f(tp + tn, fp + fn, fp + fn, beta),
+        "hivemall_fmeasure_binary": _hivemall_f(tp, fp, fn, beta),
+    }
+
+
+def hivemall_multiclass(pairs: Mapping[tuple[str, str], Fraction]) -> dict[str, Measure]:
+    """Return Hivemall's ``fmeasure(array(label), array(predicted))``: the micro average of classes."""
+    right = sum((weight for (label, prediction), weight in pairs.items() if label == prediction), Fraction(0))
+    wrong = sum(pairs.values(), Fraction(0)) - right
+    return {"hivemall_fmeasure": _hivemall_f(right, wrong, wrong, 1.0)}
+
+
+def hivemall_regression(sums: Sums) -> dict[str, Measure]:
+    """Return Hivemall's ``rmse``, ``mse``, ``mae`` and ``r2``, whose R² of a constant label is always 1."""
+    measures = regression(sums, weighted=False)
+    constant = bool(sums["n"]) and sums["least"] == sums["most"]
+    return {
+        **{f"hivemall_{name}": Measure(measures[name].value) for name in ("rmse", "mse", "mae")},
+        "hivemall_r2": Measure(1.0) if constant else Measure(measures["r2"].value, reason=measures["r2"].reason),
+    }
+
+
+def _hivemall_f(tp: Fraction, fp: Fraction, fn: Fraction, beta: float) -> Measure:
+    return Measure(f_measure(tp, fp, fn, beta))
