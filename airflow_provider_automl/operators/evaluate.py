@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.operators._base import AutoMLOperator, Run
+from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_flag, parse_names
 from airflow_provider_automl.tracking.tables import EVAL_RESULTS
 
 if TYPE_CHECKING:
@@ -14,32 +14,54 @@ if TYPE_CHECKING:
 
 
 #: Why rows were not evaluated, each with its count.
-_SKIPPED = ("null_labels", "nan_labels", "null_scores", "nan_scores")
+_SKIPPED = ("null_labels", "nan_labels", "null_scores", "nan_scores", "null_weights")
 
+#: What is told of all rows by itself, not under ``metrics``.
+_TOLD = (
+    "problem_type", "auroc", "auroc_low", "auroc_high", "auroc_reason", "positives", "negatives", "rows_evaluated",
+    "rows_skipped", "calibration", "groups",
+)  # fmt: skip
 
-#: The column that a prediction writes: of a binary target the probability of the positive class.
+#: The columns that a prediction writes: of a binary target the probability of the positive class, of several classes
+#: all probabilities as JSON text.
 DEFAULT_SCORE = "predicted_proba"
+DEFAULT_PROBABILITIES = "predicted_probabilities"
 
 
 class AutoMLEvaluateOperator(AutoMLOperator):
-    """Measure the AUC and its 95 % interval exactly, in one query on the warehouse; no row leaves it.
+    """Measure predictions exactly, by queries on the warehouse; no row leaves it.
+
+    Of a binary target every measure takes one query: the AUC with its 95 % interval, and those in ``metrics``.
 
     :param prediction: a prediction's dict (``predict.output``); each entry can be given by itself instead:
     :param table: the table of predictions.
     :param model_name: the model that made them, and ``model_version``.
     :param test_table: the table that was predicted.
     :param target_column: the column of true labels; rows where it is NULL are skipped, and counted.
-    :param positive_class: the label that counts as positive; default: the prediction's.
-    :param score_column: the score of the positive class.
-    :returns: ``model_name``, ``model_version``, ``test_table``, ``table``, ``auroc``, ``auroc_low``, ``auroc_high``,
-        ``auroc_reason`` (why the interval is missing, else None), ``positives``, ``negatives``, ``rows_evaluated``,
-        ``rows_skipped``, ``metrics`` (further measures by name).
+    :param positive_class: of a binary target, the label that counts as positive; default: the prediction's.
+    :param score_column: of a binary target, the score of the positive class. Another column than the default makes the
+        problem a binary one.
+    :param problem_type: ``binary``, ``multiclass`` or ``regression``; default: the prediction's, else ``binary``.
+    :param prediction_column: of several classes or numbers, the predicted ones; default: ``predicted_<target>``.
+    :param metrics: names of measures (a list, its JSON, or one name); default: all that fit the problem type.
+    :param by: columns; each combination of their values is evaluated by itself too, at most 1,000.
+    :param weight_column: rows' weights, at least 0; rows where it is NULL are skipped, and counted.
+    :param threshold: of a binary target, a score that reaches it is a prediction of the positive class.
+    :param beta: of ``fbeta``: how many times recall counts as precision does.
+    :param hivemall: add what Apache Hivemall calculates, as ``hivemall_…`` in ``metrics``.
+    :returns: ``model_name``, ``model_version``, ``test_table``, ``table``, ``problem_type``, ``auroc``, ``auroc_low``,
+        ``auroc_high``, ``auroc_reason`` (why a number or the interval is missing, else None), ``positives``,
+        ``negatives`` (None unless the target is binary), ``rows_evaluated``, ``rows_skipped``, ``metrics`` (the other
+        measures by name; ``<name>_low``, ``<name>_high``, ``<name>_interval``, ``<name>_se`` and ``<name>_reason``
+        where there is one; counts of skipped rows), ``calibration`` (of a binary target a dict a bin of scores, else
+        None), ``groups`` (a dict a group: ``group``, its values, ``rows_evaluated``, ``rows_skipped``, the measures).
     """
 
     template_fields: Sequence[str] = (
         *AutoMLOperator.template_fields,
         "prediction", "table", "model_name", "model_version", "test_table", "target_column", "positive_class",
-        "score_column",
+        "score_column", "problem_type", "prediction_column", "metrics", "by", "weight_column", "threshold", "beta",
+        "hivemall",
     )  # fmt: skip
     template_fields_renderers = {"prediction": "json"}
 
@@ -54,6 +76,14 @@ class AutoMLEvaluateOperator(AutoMLOperator):
         target_column: str | None = None,
         positive_class: str | float | bool | None = None,
         score_column: str = DEFAULT_SCORE,
+        problem_type: str | None = None,
+        prediction_column: str | None = None,
+        metrics: Sequence[str] | str | None = None,
+        by: Sequence[str] | str | None = None,
+        weight_column: str | None = None,
+        threshold: float | str = 0.5,
+        beta: float | str = 1.0,
+        hivemall: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -65,62 +95,156 @@ class AutoMLEvaluateOperator(AutoMLOperator):
         self.target_column = target_column
         self.positive_class = positive_class
         self.score_column = score_column
+        self.problem_type = problem_type
+        self.prediction_column = prediction_column
+        self.metrics = metrics
+        self.by = by
+        self.weight_column = weight_column
+        self.threshold = threshold
+        self.beta = beta
+        self.hivemall = hivemall
         self._remember_given()
+        if metrics is not None and "{{" not in f"{metrics} {problem_type}" and isinstance(metrics, (str, list, tuple)):
+            _metrics(metrics, problem_type)
 
     def perform(self, context: Context) -> dict[str, Any]:
-        """One query, one dict."""
-        from airflow_provider_automl.warehouse.measures import auc
+        """Read the arguments, have it counted, tell it."""
+        from airflow_provider_automl.warehouse.measures import evaluate
 
         if not isinstance(self.prediction, (Mapping, type(None))):
             raise InputError(f"prediction is {str(self.prediction)[:100]!r}: give the dict of a prediction, or table.")
         given: dict[str, Any] = dict(self.prediction or {})
+        problem = self._problem(given)
         table = self.table or given.get("output_table")
         label = self.target_column or given.get("target_column")
-        positive = self.positive_class if self.positive_class is not None else given.get("positive_class")
-        if self.score_column == DEFAULT_SCORE:
-            _check_scores(given, positive)
-        missing = [
-            name
-            for name, value in (("table", table), ("target_column", label), ("positive_class", positive))
-            if value is None
-        ]
-        if missing:
+        wanted = {"table": table, "target_column": label}
+        if problem == "binary":
+            wanted["positive_class"] = self._positive(given)
+        if missing := [name for name, value in wanted.items() if value is None]:
             raise InputError(f"Task {self.task_id!r} knows no {', '.join(missing)}: give it, or prediction.")
-        measured = auc(
-            self.hook.warehouse, str(table), label=str(label), score=self.score_column, positive_class=positive
+        metrics = _metrics(self.metrics, problem)
+        measured = evaluate(
+            self.hook.warehouse,
+            str(table),
+            label=str(label),
+            problem_type=problem,
+            **self._columns(problem, str(table), str(label), wanted.get("positive_class")),
+            # The AUC has columns of its own where it is recorded, and costs nothing more.
+            metrics=metrics if metrics is None or problem != "binary" else ("auroc", *metrics),
+            by=parse_names(self.by, "by") or (),
+            weight=self.weight_column,
+            threshold=_number(self.threshold, "threshold"),
+            beta=_number(self.beta, "beta"),
+            hivemall=parse_flag(self.hivemall, "hivemall"),
         )
-        self.log.info(
-            "AUC of %s, by %s, is %s (95 %% interval %s to %s) on %d rows",
-            table, self.hook.warehouse.dialect,
-            *(measured[key] for key in ("auroc", "auroc_low", "auroc_high", "rows_evaluated")),
-        )  # fmt: skip
-        if measured["rows_skipped"]:
-            self.log.warning(
-                "%d rows were skipped: labels that are NULL %d, NaN %d; scores that are NULL %d, NaN %d",
-                *(measured[key] for key in ("rows_skipped", *_SKIPPED)),
-            )
+        if problem != "binary":
+            measured |= dict.fromkeys(("auroc", "auroc_low", "auroc_high", "positives", "negatives"))
+            measured["auroc_reason"] = f"an AUC compares two classes, and the problem is {problem}"
+        told = {key: measured.pop(key) for key in _TOLD}
+        metrics_told = _compact(measured)
+        self._say(told, metrics_told)
         return {
             "model_name": self.model_name or given.get("model_name"),
             "model_version": self.model_version or given.get("model_version"),
             "test_table": self.test_table or given.get("input_table"),
             "table": table,
-            **{key: measured[key] for key in ("auroc", "auroc_low", "auroc_high")},
-            "auroc_reason": measured["reason"],
-            **{key: measured[key] for key in ("positives", "negatives", "rows_evaluated", "rows_skipped")},
-            "metrics": {key: measured[key] for key in ("auroc_se", *_SKIPPED)},
+            **told,
+            "metrics": metrics_told,
+            "groups": [_compact(group, drop=("_interval",)) for group in told["groups"]],
         }
+
+    def _problem(self, prediction: Mapping[str, Any]) -> str:
+        from airflow_provider_automl.warehouse.formulas import METRICS
+
+        problem = self.problem_type
+        if problem is None:
+            own_score = self.score_column != DEFAULT_SCORE
+            problem = "binary" if own_score else prediction.get("problem_type") or "binary"
+        if problem not in METRICS:
+            raise InputError(
+                f"The problem type is {problem!r}: measures are of {', '.join(METRICS)} problems. Give problem_type."
+            )
+        if problem != "binary" and self.positive_class is not None:
+            raise InputError(
+                f"The predictions of {prediction.get('model_name')!r} are {problem}, and positive_class is "
+                f"{self.positive_class!r}: only one of two classes can be positive. Leave it out, or name a "
+                "score_column of your own."
+            )
+        return str(problem)
+
+    def _positive(self, prediction: Mapping[str, Any]) -> Any:
+        positive = self.positive_class if self.positive_class is not None else prediction.get("positive_class")
+        if self.score_column == DEFAULT_SCORE:
+            _check_scores(prediction, positive)
+        return positive
+
+    def _columns(self, problem: str, table: str, label: str, positive: Any) -> dict[str, Any]:
+        """The columns that the model wrote, as that problem's measures take them."""
+        if problem == "binary":
+            return {"score": self.score_column, "positive_class": positive, "prediction": self.prediction_column}
+        columns: dict[str, Any] = {"prediction": self.prediction_column or f"predicted_{label}"}
+        if problem == "multiclass" and DEFAULT_PROBABILITIES in self.hook.warehouse.columns(table):
+            columns["probabilities"] = DEFAULT_PROBABILITIES
+        return columns
+
+    def _say(self, told: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+        if told["auroc"] is not None:
+            self.log.info(
+                "AUC of %s, by %s, is %s (95 %% interval %s to %s) on %d rows",
+                self.table or "the predictions", self.hook.warehouse.dialect,
+                *(told[key] for key in ("auroc", "auroc_low", "auroc_high", "rows_evaluated")),
+            )  # fmt: skip
+        numbers = {name: value for name, value in metrics.items() if name not in _SKIPPED}
+        self.log.info("On %d rows: %s", told["rows_evaluated"], numbers)
+        if told["rows_skipped"]:
+            self.log.warning(
+                "%d rows were skipped: labels that are NULL %d, NaN %d; scores that are NULL %d, NaN %d; weights that "
+                "are NULL %d",
+                told["rows_skipped"],
+                *(metrics[key] for key in _SKIPPED),
+            )
+
+
+def _metrics(value: Sequence[str] | str | None, problem_type: str | None) -> tuple[str, ...] | None:
+    """The names of measures, checked.
+
+    :raises InputError: one that there is not, or that does not fit the problem type.
+    """
+    from airflow_provider_automl.warehouse.formulas import METRICS, check_metrics
+
+    names = parse_names(value, "metrics")
+    return check_metrics(names, problem_type if problem_type in METRICS else None)
+
+
+def _number(value: float | str, name: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} is {value!r}: give a number.") from None
+
+
+def _compact(measured: Mapping[str, Any], drop: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Without what is not there: ends and methods of intervals, and reasons that say no more than that."""
+    from airflow_provider_automl.warehouse.formulas import NO_INTERVAL
+
+    kept = {}
+    for name, value in measured.items():
+        detail = name.endswith(("_low", "_high", "_interval", "_reason", "_se"))
+        if not (detail and value in (None, NO_INTERVAL)) and not name.endswith(drop or ("\0",)):
+            kept[name] = value
+    return kept
 
 
 def _check_scores(prediction: Mapping[str, Any], positive_class: Any) -> None:
     """Check that the prediction's scores are of that class: of any other one the AUC would be upside down.
 
-    :raises InputError: they are not, or there are more than two classes, or none.
+    :raises InputError: they are of another class, or of one of several.
     """
     problem, scored = prediction.get("problem_type"), prediction.get("positive_class")
     if problem not in (None, "binary"):
         raise InputError(
-            f"The predictions of {prediction.get('model_name')!r} are {problem}: an AUC compares two classes. Name a "
-            "score_column of your own and its positive_class, or measure them otherwise."
+            f"The predictions of {prediction.get('model_name')!r} are {problem}, and problem_type is 'binary': leave "
+            "it out, or name a score_column of your own and its positive_class."
         )
     if scored is not None and not _same_class(scored, positive_class):
         raise InputError(

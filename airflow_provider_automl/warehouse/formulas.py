@@ -26,6 +26,8 @@ METRICS: Final[dict[str, tuple[str, ...]]] = {
     "regression": ("rmse", "mse", "mae", "mape", "r2", "median_absolute_error", "bias"),
 }  # fmt: skip
 
+#: What ``confusion_matrix`` is told as.
+CONFUSION: Final = ("true_positives", "false_positives", "false_negatives", "true_negatives")
 #: Measures that take the score for a probability.
 OF_PROBABILITIES: Final = ("log_loss", "brier", "expected_calibration_error")
 #: Measures that need the probabilities of all classes.
@@ -41,7 +43,9 @@ WILSON = "Wilson"
 NORMAL = "normal approximation of the mean"
 
 _WEIGHTED = "a weighted measure has no interval here: the known ones are of rows that count alike"
-_UNKNOWN = "no interval of this measure is computed"
+_NO_ROWS = "no row has a label, a score and a weight above 0"
+#: Why most measures have none.
+NO_INTERVAL: Final = "no interval of this measure is computed"
 
 Sums = Mapping[str, Fraction]
 
@@ -158,7 +162,7 @@ def mean(
     :param least: below which the mean cannot be: the interval is cut there.
     """
     if not n:
-        return Measure(None, reason="no row has a weight above 0")
+        return Measure(None, reason=_NO_ROWS)
     value = float(total / n)
     if weighted:
         return Measure(value, reason=_WEIGHTED)
@@ -201,6 +205,9 @@ def binary(cells: Sequence[Mapping[str, object]], *, beta: float, weighted: bool
 
     ``confusion_matrix`` is told as ``true_positives``, ``false_positives``, ``false_negatives``, ``true_negatives``.
     """
+    if not cells:
+        names = [name for name in METRICS["binary"] if name != "confusion_matrix"]
+        return dict.fromkeys((*names, *CONFUSION), Measure(None, reason=_NO_ROWS))
     sums = add({name: value for name, value in cell.items() if name not in ("gap", "least", "most")} for cell in cells)
     p, q = sums["p"], sums["q"]
     whole = p + q
@@ -213,31 +220,27 @@ def binary(cells: Sequence[Mapping[str, object]], *, beta: float, weighted: bool
     off = sum((abs(fraction(cell["p"]) - fraction(cell["shares"])) for cell in cells), Fraction(0))
     return {
         "auroc": area({**sums, "positives": p, "negatives": q}, weighted=weighted),
-        "average_precision": Measure(float(sums["precision_sum"] / p), reason=_UNKNOWN)
+        "average_precision": Measure(float(sums["precision_sum"] / p), reason=NO_INTERVAL)
         if p
         else Measure(None, reason="there is no positive row"),
         "log_loss": mean(loss, whole, _about(loss_squares, loss, whole), weighted=weighted, least=0.0),
         "brier": mean(brier, whole, _about(sums["brier_squares"], brier, whole), weighted=weighted, least=0.0),
-        "accuracy": wilson(tp + tn, whole, weighted=weighted, empty="no row has a weight above 0"),
+        "accuracy": wilson(tp + tn, whole, weighted=weighted, empty=_NO_ROWS),
         "precision": wilson(
             tp, tp + fp, weighted=weighted, empty="no score reaches the threshold: counted as 0, as in scikit-learn"
         ),
         "recall": wilson(
             tp, p, weighted=weighted, empty="there is no positive row: counted as 0, as in scikit-learn"
         ),
-        "f1": Measure(f_measure(tp, fp, fn, 1.0), reason=_UNKNOWN),
-        "fbeta": Measure(f_measure(tp, fp, fn, beta), reason=_UNKNOWN),
+        "f1": Measure(f_measure(tp, fp, fn, 1.0), reason=NO_INTERVAL),
+        "fbeta": Measure(f_measure(tp, fp, fn, beta), reason=NO_INTERVAL),
         **{
             name: Measure(float(count))
             for name, count in zip(CONFUSION, (tp, fp, fn, tn), strict=True)
         },
-        "expected_calibration_error": Measure(float(off / whole) if whole else None, reason=_UNKNOWN),
-        "ks": Measure(float(gaps / (p * q)), reason=_UNKNOWN) if p and q else Measure(None, reason=alone),
+        "expected_calibration_error": Measure(float(off / whole) if whole else None, reason=NO_INTERVAL),
+        "ks": Measure(float(gaps / (p * q)), reason=NO_INTERVAL) if p and q else Measure(None, reason=alone),
     }  # fmt: skip
-
-
-#: What ``confusion_matrix`` is told as.
-CONFUSION: Final = ("true_positives", "false_positives", "false_negatives", "true_negatives")
 
 
 def f_measure(tp: Fraction, fp: Fraction, fn: Fraction, beta: float) -> float:
@@ -291,10 +294,9 @@ def multiclass(pairs: Mapping[tuple[str, str], Fraction], *, weighted: bool) -> 
         actual[label] = actual.get(label, Fraction(0)) + weight
         predicted[prediction] = predicted.get(prediction, Fraction(0)) + weight
     right = {label: pairs.get((label, label), Fraction(0)) for label in {*actual, *predicted}}
-    nothing = "no row has a weight above 0"
     if not whole:
         return dict.fromkeys(
-            ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1"), Measure(None, reason=nothing)
+            ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1"), Measure(None, reason=_NO_ROWS)
         )
     scores = {
         label: f_measure(hits, predicted.get(label, Fraction(0)) - hits, actual.get(label, Fraction(0)) - hits, 1.0)
@@ -306,9 +308,9 @@ def multiclass(pairs: Mapping[tuple[str, str], Fraction], *, weighted: bool) -> 
     by_support = sum(scores[label] * float(weight) for label, weight in actual.items()) / float(whole)
     return {
         "accuracy": wilson(sum(right.values(), Fraction(0)), whole, weighted=weighted),
-        "balanced_accuracy": Measure(float(balanced), reason=_UNKNOWN),
-        "macro_f1": Measure(macro, reason=_UNKNOWN),
-        "weighted_f1": Measure(by_support, reason=_UNKNOWN),
+        "balanced_accuracy": Measure(float(balanced), reason=NO_INTERVAL),
+        "macro_f1": Measure(macro, reason=NO_INTERVAL),
+        "weighted_f1": Measure(by_support, reason=NO_INTERVAL),
     }
 
 
@@ -328,7 +330,7 @@ def of_probabilities(sums: Mapping[str, Sums], *, weighted: bool) -> dict[str, M
     if alone:
         macro = Measure(None, reason=f"no row, or every row, is of class {', '.join(map(repr, alone[:10]))}")
     else:
-        macro = Measure(sum(each.value or 0.0 for each in areas.values()) / len(areas), reason=_UNKNOWN)
+        macro = Measure(sum(each.value or 0.0 for each in areas.values()) / len(areas), reason=NO_INTERVAL)
     return {
         "log_loss": mean(loss, whole, _about(squares, loss, whole), weighted=weighted, least=0.0),
         "macro_auroc": macro,
@@ -342,7 +344,7 @@ def regression(sums: Sums, *, weighted: bool) -> dict[str, Measure]:
     """Return the measures of predicted numbers, from one group's row of ``errors.sql``."""
     n = sums["w"]
     if not n:
-        return dict.fromkeys(METRICS["regression"], Measure(None, reason="no row has a weight above 0"))
+        return dict.fromkeys(METRICS["regression"], Measure(None, reason=_NO_ROWS))
     mse = mean(sums["square_sum"], n, sums["square_squares"], weighted=weighted, least=0.0)
     value, low, high = (None if end is None else math.sqrt(end) for end in (mse.value, mse.low, mse.high))
     rmse = Measure(value, low, high, mse.interval and f"root of the MSE's, {mse.interval}", reason=mse.reason)
@@ -350,9 +352,9 @@ def regression(sums: Sums, *, weighted: bool) -> dict[str, Measure]:
         "rmse": rmse,
         "mse": mse,
         "mae": mean(sums["size_sum"], n, sums["size_squares"], weighted=weighted, least=0.0),
-        "mape": Measure(float(sums["ratio_sum"] / n), reason=_UNKNOWN),
+        "mape": Measure(float(sums["ratio_sum"] / n), reason=NO_INTERVAL),
         "r2": _r2(sums),
-        "median_absolute_error": Measure(float(sums["median_low"] + sums["median_high"]) / 2, reason=_UNKNOWN),
+        "median_absolute_error": Measure(float(sums["median_low"] + sums["median_high"]) / 2, reason=NO_INTERVAL),
         "bias": mean(sums["error_sum"], n, sums["error_squares"], weighted=weighted),
     }
 
@@ -365,7 +367,7 @@ def _r2(sums: Sums) -> Measure:
     if sums["least"] == sums["most"] or not spread:
         same = "every label is the same: counted as 1 if every prediction is right, else as 0, as in scikit-learn"
         return Measure(0.0 if sums["square_sum"] else 1.0, reason=same)
-    return Measure(float(1 - sums["square_sum"] / spread), reason=_UNKNOWN)
+    return Measure(float(1 - sums["square_sum"] / spread), reason=NO_INTERVAL)
 
 
 # ---------------------------------------------------------------------------------------------------- Hivemall
@@ -378,13 +380,16 @@ def hivemall_binary(cells: Sequence[Mapping[str, object]], *, beta: float) -> di
     ``fmeasure(label, predicted, '-beta B -average A')`` of the labels 0 and 1, with A ``micro`` (its default; under
     ``hivemall_fmeasure``) and ``binary``.
     """
+    if not cells:
+        names = ("auc", "logloss", "fmeasure", "fmeasure_binary")
+        return {f"hivemall_{name}": Measure(None, reason=_NO_ROWS) for name in names}
     measures = binary(cells, beta=beta, weighted=False)
     tp, fp, fn, tn = (fraction(measures[name].value) for name in CONFUSION)
     return {
         "hivemall_auc": Measure(measures["auroc"].value),
         "hivemall_logloss": Measure(measures["log_loss"].value),
-        "hivemall_fmeasure": _hivemall_f(tp + tn, fp + fn, fp + fn, beta),
-        "hivemall_fmeasure_binary": _hivemall_f(tp, fp, fn, beta),
+        "hivemall_fmeasure": Measure(f_measure(tp + tn, fp + fn, fp + fn, beta)),
+        "hivemall_fmeasure_binary": Measure(f_measure(tp, fp, fn, beta)),
     }
 
 
@@ -392,18 +397,16 @@ def hivemall_multiclass(pairs: Mapping[tuple[str, str], Fraction]) -> dict[str, 
     """Return Hivemall's ``fmeasure(array(label), array(predicted))``: the micro average of classes."""
     right = sum((weight for (label, prediction), weight in pairs.items() if label == prediction), Fraction(0))
     wrong = sum(pairs.values(), Fraction(0)) - right
-    return {"hivemall_fmeasure": _hivemall_f(right, wrong, wrong, 1.0)}
+    return {
+        "hivemall_fmeasure": Measure(f_measure(right, wrong, wrong, 1.0)) if pairs else Measure(None, reason=_NO_ROWS)
+    }
 
 
 def hivemall_regression(sums: Sums) -> dict[str, Measure]:
     """Return Hivemall's ``rmse``, ``mse``, ``mae`` and ``r2``, whose R² of a constant label is always 1."""
     measures = regression(sums, weighted=False)
-    constant = bool(sums["n"]) and sums["least"] == sums["most"]
+    constant = bool(sums["w"]) and sums["least"] == sums["most"]
     return {
         **{f"hivemall_{name}": Measure(measures[name].value) for name in ("rmse", "mse", "mae")},
         "hivemall_r2": Measure(1.0) if constant else Measure(measures["r2"].value, reason=measures["r2"].reason),
     }
-
-
-def _hivemall_f(tp: Fraction, fp: Fraction, fn: Fraction, beta: float) -> Measure:
-    return Measure(f_measure(tp, fp, fn, beta))

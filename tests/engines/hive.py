@@ -11,6 +11,7 @@ from tests.engines.cache import CONFIG, check, jdk, made, maven
 from tests.engines.server import Facts, Server, free_ports, listens
 
 _CONFIG = CONFIG / "hive"
+_HIVEMALL_SHA256 = "d51588266559895af503f09be781d21cfb1c46c20234c251c9a2a2042b9b24ca"
 
 
 class Hive(Server):
@@ -76,6 +77,24 @@ class Metastore(Hive):
 def _home() -> Path:
     recipe = [(_CONFIG / name).read_text() for name in ("pom.xml", "lib.sha256", "hive-site.xml")]
     return made("hive-4.0.1", _make, "\0".join(recipe))
+
+
+def hivemall() -> Path:
+    """Hivemall's jar, for ``ADD JAR``: the functions that measures are compared with. It is loaded by tests only.
+
+    :raises Missing: Maven cannot bring it.
+    """
+    return made("hivemall-0.5.2", _hivemall, _HIVEMALL_SHA256) / "hivemall-all-0.5.2-incubating.jar"
+
+
+def _hivemall(directory: Path) -> None:
+    copy = [
+        "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy",
+        "-Dartifact=org.apache.hivemall:hivemall-all:0.5.2-incubating",
+        f"-DoutputDirectory={directory}",
+    ]
+    maven("hivemall", copy, directory)
+    check(directory / "hivemall-all-0.5.2-incubating.jar", _HIVEMALL_SHA256)
 
 
 def _make(directory: Path) -> None:

@@ -238,7 +238,22 @@ def test_a_model_of_another_autogluon_than_the_named_interpreter(model: dict[str
         ({"score_column": "color"}, "not a number"),
         ({"target_column": "z"}, "no label column 'z'"),
         ({"positive_class": "yes"}, "' no'.*' yes'|' yes'.*' no'"),
-        ({"prediction": {"problem_type": "multiclass", "model_name": "m"}}, "'m' are multiclass: an AUC compares two"),
+        (
+            {"prediction": {"problem_type": "multiclass", "model_name": "m"}},
+            "'m' are multiclass, and positive_class is ' yes': only one of two classes",
+        ),
+        (
+            {"prediction": {"problem_type": "multiclass", "model_name": "m"}, "problem_type": "binary"},
+            "'m' are multiclass, and problem_type is 'binary': leave it out",
+        ),
+        ({"problem_type": "quantile"}, "problem type is 'quantile': measures are of binary, multiclass, regression"),
+        ({"metrics": "{{ params.m }}", "params": {"m": "loglos"}}, "no metric 'loglos'; the nearest is 'log_loss'"),
+        ({"metrics": "{{ params.m }}", "params": {"m": "rmse"}}, "'rmse' is of regression problems"),
+        ({"metrics": ["brier"], "score_column": "x"}, r"outside of \[0, 1\] in \d+ rows, from 2 to 16: brier take"),
+        ({"by": ["colour"]}, "no group column 'colour'; the nearest is 'color'"),
+        ({"weight_column": "color"}, "weight column 'color' .* not a number"),
+        ({"threshold": "high"}, "threshold is 'high': give a number"),
+        ({"beta": -1}, "beta is -1"),
         ({"prediction": {"positive_class": " no"}}, "is the probability of ' no': evaluate with positive_class=' no'"),
     ],
 )

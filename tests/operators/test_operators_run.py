@@ -17,6 +17,7 @@ from airflow_provider_automl.operators.predict import AutoMLPredictOperator
 from airflow_provider_automl.operators.tables import AutoMLCensusTablesOperator, AutoMLCreateTablesOperator
 from airflow_provider_automl.operators.train import TRAINING_KEYS, AutoMLTrainOperator
 from airflow_provider_automl.warehouse.base import Warehouse
+from airflow_provider_automl.warehouse.formulas import METRICS
 from tests.operators.conftest import QUICK, Load, rows, run
 
 
@@ -75,6 +76,26 @@ def test_predict_evaluate_record(model: dict[str, Any], warehouse: Warehouse) ->
     expected = roc_auc_score([row["y"] == " yes" for row in predicted], [row["predicted_proba"] for row in predicted])
     assert evaluation["auroc"] == pytest.approx(expected, abs=1e-12)
     assert evaluation["test_table"] == "ml.train"
+    assert evaluation["groups"] == []
+    assert sum(each["rows"] for each in evaluation["calibration"]) == 200
+    metrics = evaluation["metrics"]
+    assert metrics["accuracy_low"] <= metrics["accuracy"] <= metrics["accuracy_high"]
+    assert set(metrics) >= {
+        "auroc_se",
+        "log_loss",
+        "brier",
+        "f1",
+        "true_positives",
+        "ks",
+        "null_labels",
+        "null_weights",
+    }
+    grouped = {"metrics": "brier", "by": '["color"]', "threshold": "{{ params.t }}", "params": {"t": 0.3}}
+    chosen = strict(run(AutoMLEvaluateOperator, prediction=prediction, **grouped))
+    assert "accuracy" not in chosen["metrics"]
+    assert chosen["auroc"] == evaluation["auroc"]
+    assert [group["group"] for group in chosen["groups"]] == [{"color": name} for name in ("blue", "green", "red")]
+    assert all({"auroc", "brier", "brier_low", "rows_evaluated"} <= group.keys() for group in chosen["groups"])
     for attempt in ("inserted", "unchanged"):
         recorded = strict(run(AutoMLRecordEvaluationOperator, run_id="r", evaluation=evaluation))
         assert recorded["recorded"] == attempt
@@ -113,8 +134,27 @@ def test_other_problems(load: Load, warehouse: Warehouse, target: str, problem_t
     assert model["problem_type"] == problem_type
     assert model["positive_class"] is None
     output = f"out.{problem_type}"
-    run(AutoMLPredictOperator, model=model, input_table=table, output_table=output)
+    prediction = run(AutoMLPredictOperator, model=model, input_table=table, output_table=output)
     assert list(warehouse.columns(output))[len(data) :] == predicted
+    evaluation = strict(run(AutoMLEvaluateOperator, prediction=prediction, hivemall=True))
+    assert (evaluation["problem_type"], evaluation["auroc"], evaluation["positives"]) == (problem_type, None, None)
+    assert evaluation["auroc_reason"] == f"an AUC compares two classes, and the problem is {problem_type}"
+    assert evaluation["rows_evaluated"] == 300
+    metrics = evaluation["metrics"]
+    assert set(METRICS[problem_type]) <= metrics.keys()
+    found = warehouse.rows(output)
+    if problem_type == "multiclass":
+        assert metrics["accuracy"] == sum(row[target] == row[predicted[0]] for row in found) / 300
+        assert metrics["hivemall_fmeasure"] == metrics["accuracy"]
+        assert metrics["macro_auroc"] > 0.5
+        assert metrics["log_loss_low"] < metrics["log_loss"] < metrics["log_loss_high"]
+    else:
+        errors = [abs(float(str(row[predicted[0]])) - float(str(row[target]))) for row in found]
+        assert metrics["mae"] == pytest.approx(sum(errors) / 300)
+    recorded = strict(run(AutoMLRecordEvaluationOperator, evaluation=evaluation))
+    (row,) = warehouse.rows("automl_test.automl_eval_results", where={"record_id": recorded["record_id"]})
+    assert json.loads(str(row["metrics"])) == metrics
+    assert row["auroc"] is None
 
 
 def test_a_retry_writes_its_own_output_again_where_none_may_exist(model: dict[str, Any], warehouse: Warehouse) -> None:

@@ -198,6 +198,20 @@ def test_evaluate_says_what_is_missing(dag: DAG) -> None:
         task.execute(context(task))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"metrics": ["auc"]}, "no metric 'auc'; the nearest is 'auroc'"),
+        ({"metrics": "rmse", "problem_type": "binary"}, "'rmse' is of regression problems"),
+        ({"metrics": []}, "metrics is empty"),
+    ],
+)
+def test_a_wrong_metric_is_found_when_the_dag_is_parsed(dag: DAG, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        AutoMLEvaluateOperator(task_id="e", dag=dag, table="a.b", **arguments)
+    AutoMLEvaluateOperator(task_id="e", dag=dag, table="a.b", metrics=["{{ params.metric }}"])
+
+
 def branching(dag: DAG, **more: Any) -> AutoMLDriftBranchOperator:
     from airflow.providers.standard.operators.empty import EmptyOperator
 
