@@ -216,12 +216,15 @@ def expected_regression(sample: Sample, options: dict[str, Any]) -> dict[str, fl
     if not w.sum():
         return {}
     known = {"sample_weight": w}
+    r2 = metrics.r2_score(y, predicted, **known) if len(y) > 1 else None
+    if len(y) > 1 and len(np.unique(y[w > 0])) == 1:
+        r2 = float((y == predicted)[w > 0].all())  # scikit-learn's rule, which rounding of its weighted mean may defeat
     return {
         "rmse": metrics.root_mean_squared_error(y, predicted, **known),
         "mse": metrics.mean_squared_error(y, predicted, **known),
         "mae": metrics.mean_absolute_error(y, predicted, **known),
         "mape": metrics.mean_absolute_percentage_error(y, predicted, **known),
-        "r2": metrics.r2_score(y, predicted, **known) if len(y) > 1 else None,
+        "r2": r2,
         "median_absolute_error": metrics.median_absolute_error(y, predicted, **known),
         "bias": float(np.average(predicted - y, weights=w)),
     }
