@@ -29,6 +29,8 @@ COLUMNS = {
     "recorded_at": "TIMESTAMP",
 }
 
+_SIDES = ("champion", "challenger")
+
 # What stands in a placeholder, by its name: with braces or a colon, where that tells two apart.
 _PARAMETERS: dict[str, object] = {
     "source": "golden.census",
@@ -85,6 +87,17 @@ _PARAMETERS: dict[str, object] = {
     "upper": 2**32 - 256,
     "lower": 0,
     "codes": [20, 25],
+    **{f"{{{side}}}": "golden.census" for side in _SIDES},
+    **{f"{side}_id": "record_id" for side in _SIDES},
+    **{f"{side}_label": exp.column(exp.to_identifier("class", quoted=True)) for side in _SIDES},
+    **{f"{side}_number": exp.cast(exp.null(), "DOUBLE") for side in _SIDES},
+    **{f"{side}_positive": " >50K" for side in _SIDES},
+    **{f"{side}_score": "score" for side in _SIDES},
+    **{f"{side}_actual": exp.column(exp.to_identifier("hours-per-week", quoted=True)) for side in _SIDES},
+    **{f"{side}_predicted": exp.column(exp.to_identifier("score", quoted=True)) for side in _SIDES},
+    "loss": "log",
+    "floor": 1e-15,
+    "ceiling": 1 - 1e-15,
 }
 # Where one query needs something else.
 _OTHERWISE: dict[str, dict[str, object]] = {

@@ -451,6 +451,375 @@ WHERE
   AND `class` = 'it\'s'
   AND `hours-per-week` IS NULL;
 
+-- paired_auc
+WITH sides AS (
+  SELECT
+    `record_id` AS id,
+    1 AS champion,
+    CASE
+      WHEN `class` IS NULL OR (
+        ISNAN(CAST(NULL AS DOUBLE))
+      )
+      THEN NULL
+      WHEN `class` = ' >50K'
+      THEN 1
+      ELSE 0
+    END AS label,
+    (
+      CAST(`score` AS DOUBLE)
+    ) AS score
+  FROM `golden`.`census`
+  UNION ALL
+  SELECT
+    `record_id` AS id,
+    0 AS champion,
+    CASE
+      WHEN `class` IS NULL OR (
+        ISNAN(CAST(NULL AS DOUBLE))
+      )
+      THEN NULL
+      WHEN `class` = ' >50K'
+      THEN 1
+      ELSE 0
+    END AS label,
+    (
+      CAST(`score` AS DOUBLE)
+    ) AS score
+  FROM `golden`.`census`
+), known AS (
+  SELECT
+    id,
+    champion,
+    label,
+    CASE WHEN (
+      ISNAN(score)
+    ) THEN NULL ELSE score END AS score
+  FROM sides
+), paired AS (
+  SELECT
+    id,
+    SUM(champion) AS champions,
+    SUM(1 - champion) AS challengers,
+    MAX(CASE WHEN champion = 1 THEN label END) AS champion_label,
+    MAX(CASE WHEN champion = 0 THEN label END) AS challenger_label,
+    MAX(CASE WHEN champion = 1 THEN score END) AS champion_score,
+    MAX(CASE WHEN champion = 0 THEN score END) AS challenger_score
+  FROM known
+  GROUP BY
+    id
+), judged AS (
+  SELECT
+    CASE WHEN id IS NULL THEN champions + challengers ELSE 0 END AS null_ids,
+    CASE WHEN NOT id IS NULL AND champions > 1 THEN 1 ELSE 0 END AS champion_duplicates,
+    CASE WHEN NOT id IS NULL AND challengers > 1 THEN 1 ELSE 0 END AS challenger_duplicates,
+    CASE WHEN NOT id IS NULL AND challengers = 0 THEN 1 ELSE 0 END AS champion_only,
+    CASE WHEN NOT id IS NULL AND champions = 0 THEN 1 ELSE 0 END AS challenger_only,
+    CASE WHEN NOT id IS NULL AND champions > 0 AND challengers > 0 THEN 1 ELSE 0 END AS matched,
+    CASE WHEN champion_label <> challenger_label THEN 1 ELSE 0 END AS contradiction,
+    CASE WHEN champion_label IS NULL OR challenger_label IS NULL THEN 1 ELSE 0 END AS null_label,
+    CASE WHEN champion_score IS NULL OR challenger_score IS NULL THEN 1 ELSE 0 END AS null_score,
+    champion_label AS label,
+    champion_score,
+    challenger_score
+  FROM paired
+), classed AS (
+  SELECT
+    null_ids,
+    champion_duplicates,
+    challenger_duplicates,
+    champion_only,
+    challenger_only,
+    matched,
+    matched * contradiction AS contradiction,
+    matched * null_label AS null_label,
+    matched * (
+      1 - null_label
+    ) * null_score AS null_score,
+    CAST(CASE
+      WHEN matched = 1 AND null_label + null_score = 0 AND label = 1
+      THEN 1
+      ELSE 0
+    END AS BIGINT) AS p,
+    CAST(CASE
+      WHEN matched = 1 AND null_label + null_score = 0 AND label = 0
+      THEN 1
+      ELSE 0
+    END AS BIGINT) AS q,
+    champion_score,
+    challenger_score
+  FROM judged
+), ranked AS (
+  SELECT
+    null_ids,
+    champion_duplicates,
+    challenger_duplicates,
+    champion_only,
+    challenger_only,
+    matched,
+    contradiction,
+    null_label,
+    null_score,
+    p,
+    q,
+    champion_score,
+    challenger_score,
+    SUM(q) OVER (
+      ORDER BY champion_score NULLS LAST
+      ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING
+    ) AS champion_q_from,
+    SUM(p) OVER (
+      ORDER BY champion_score NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS champion_p_up_to,
+    SUM(q) OVER (
+      ORDER BY challenger_score NULLS LAST
+      ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING
+    ) AS challenger_q_from,
+    SUM(p) OVER (
+      ORDER BY challenger_score NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS challenger_p_up_to
+  FROM classed
+), tied AS (
+  SELECT
+    null_ids,
+    champion_duplicates,
+    challenger_duplicates,
+    champion_only,
+    challenger_only,
+    matched,
+    contradiction,
+    null_label,
+    null_score,
+    CAST(p AS DOUBLE) AS p,
+    CAST(q AS DOUBLE) AS q,
+    CAST(MAX(champion_q_from) OVER (PARTITION BY champion_score) AS DOUBLE) AS champion_q_from,
+    CAST(MAX(champion_p_up_to) OVER (PARTITION BY champion_score) AS DOUBLE) AS champion_p_up_to,
+    CAST(SUM(q) OVER (PARTITION BY champion_score) AS DOUBLE) AS champion_q_at,
+    CAST(SUM(p) OVER (PARTITION BY champion_score) AS DOUBLE) AS champion_p_at,
+    CAST(MAX(challenger_q_from) OVER (PARTITION BY challenger_score) AS DOUBLE) AS challenger_q_from,
+    CAST(MAX(challenger_p_up_to) OVER (PARTITION BY challenger_score) AS DOUBLE) AS challenger_p_up_to,
+    CAST(SUM(q) OVER (PARTITION BY challenger_score) AS DOUBLE) AS challenger_q_at,
+    CAST(SUM(p) OVER (PARTITION BY challenger_score) AS DOUBLE) AS challenger_p_at
+  FROM ranked
+), placed AS (
+  SELECT
+    null_ids,
+    champion_duplicates,
+    challenger_duplicates,
+    champion_only,
+    challenger_only,
+    matched,
+    contradiction,
+    null_label,
+    null_score,
+    p,
+    q,
+    p * (
+      champion_q_from - champion_q_at * CAST(0.5 AS DOUBLE)
+    ) AS champion_over,
+    q * (
+      champion_p_up_to - champion_p_at * CAST(0.5 AS DOUBLE)
+    ) AS champion_under,
+    p * (
+      challenger_q_from - challenger_q_at * CAST(0.5 AS DOUBLE)
+    ) AS challenger_over,
+    q * (
+      challenger_p_up_to - challenger_p_at * CAST(0.5 AS DOUBLE)
+    ) AS challenger_under
+  FROM tied
+)
+SELECT
+  SUM(null_ids) AS null_ids,
+  SUM(champion_duplicates) AS champion_duplicates,
+  SUM(challenger_duplicates) AS challenger_duplicates,
+  SUM(champion_only) AS champion_only,
+  SUM(challenger_only) AS challenger_only,
+  SUM(matched) AS matched,
+  SUM(contradiction) AS contradictions,
+  SUM(null_label) AS null_labels,
+  SUM(null_score) AS null_scores,
+  SUM(p) AS positives,
+  SUM(q) AS negatives,
+  SUM(champion_over) AS champion_over_sum,
+  SUM(champion_over * champion_over) AS champion_over_squares,
+  SUM(champion_under) AS champion_under_sum,
+  SUM(champion_under * champion_under) AS champion_under_squares,
+  SUM(challenger_over) AS challenger_over_sum,
+  SUM(challenger_over * challenger_over) AS challenger_over_squares,
+  SUM(challenger_under) AS challenger_under_sum,
+  SUM(challenger_under * challenger_under) AS challenger_under_squares,
+  SUM(champion_over - challenger_over) AS gain_over_sum,
+  SUM((
+    champion_over - challenger_over
+  ) * (
+    champion_over - challenger_over
+  )) AS gain_over_squares,
+  SUM(champion_under - challenger_under) AS gain_under_sum,
+  SUM(
+    (
+      champion_under - challenger_under
+    ) * (
+      champion_under - challenger_under
+    )
+  ) AS gain_under_squares
+FROM placed;
+
+-- paired_means
+WITH sides AS (
+  SELECT
+    `record_id` AS id,
+    1 AS champion,
+    `class` AS label,
+    (
+      CAST(`hours-per-week` AS DOUBLE)
+    ) AS actual,
+    (
+      CAST(`score` AS DOUBLE)
+    ) AS predicted
+  FROM `golden`.`census`
+  UNION ALL
+  SELECT
+    `record_id` AS id,
+    0 AS champion,
+    `class` AS label,
+    (
+      CAST(`hours-per-week` AS DOUBLE)
+    ) AS actual,
+    (
+      CAST(`score` AS DOUBLE)
+    ) AS predicted
+  FROM `golden`.`census`
+), known AS (
+  SELECT
+    id,
+    champion,
+    label,
+    CASE WHEN (
+      ISNAN(actual)
+    ) THEN NULL ELSE actual END AS actual,
+    CASE WHEN (
+      ISNAN(predicted)
+    ) THEN NULL ELSE predicted END AS predicted
+  FROM sides
+), likely AS (
+  SELECT
+    id,
+    champion,
+    predicted,
+    actual - predicted AS error,
+    CASE WHEN actual IS NULL THEN NULL ELSE label END AS label,
+    CASE WHEN actual = 1 THEN predicted ELSE 1 - predicted END AS likelihood
+  FROM known
+), costed AS (
+  SELECT
+    id,
+    champion,
+    label,
+    predicted,
+    CASE
+      WHEN 'log' = 'squared'
+      THEN error * error
+      WHEN 'log' = 'absolute' AND error < 0
+      THEN -error
+      WHEN 'log' = 'absolute'
+      THEN error
+      WHEN likelihood < CAST('1e-15' AS DOUBLE)
+      THEN -LN(CAST('1e-15' AS DOUBLE))
+      WHEN likelihood > CAST('0.999999999999999' AS DOUBLE)
+      THEN -LN(CAST('0.999999999999999' AS DOUBLE))
+      WHEN likelihood IS NULL
+      THEN NULL
+      ELSE -LN(likelihood)
+    END AS loss
+  FROM likely
+), paired AS (
+  SELECT
+    id,
+    SUM(champion) AS champions,
+    SUM(1 - champion) AS challengers,
+    MAX(CASE WHEN champion = 1 THEN label END) AS champion_label,
+    MAX(CASE WHEN champion = 0 THEN label END) AS challenger_label,
+    MAX(CASE WHEN champion = 1 THEN loss END) AS champion_loss,
+    MAX(CASE WHEN champion = 0 THEN loss END) AS challenger_loss,
+    MIN(predicted) AS least_predicted,
+    MAX(predicted) AS most_predicted
+  FROM costed
+  GROUP BY
+    id
+), judged AS (
+  SELECT
+    CASE WHEN id IS NULL THEN champions + challengers ELSE 0 END AS null_ids,
+    CASE WHEN NOT id IS NULL AND champions > 1 THEN 1 ELSE 0 END AS champion_duplicates,
+    CASE WHEN NOT id IS NULL AND challengers > 1 THEN 1 ELSE 0 END AS challenger_duplicates,
+    CASE WHEN NOT id IS NULL AND challengers = 0 THEN 1 ELSE 0 END AS champion_only,
+    CASE WHEN NOT id IS NULL AND champions = 0 THEN 1 ELSE 0 END AS challenger_only,
+    CASE WHEN NOT id IS NULL AND champions > 0 AND challengers > 0 THEN 1 ELSE 0 END AS matched,
+    CASE WHEN champion_label <> challenger_label THEN 1 ELSE 0 END AS contradiction,
+    CASE WHEN champion_label IS NULL OR challenger_label IS NULL THEN 1 ELSE 0 END AS null_label,
+    CASE WHEN champion_loss IS NULL OR challenger_loss IS NULL THEN 1 ELSE 0 END AS null_loss,
+    champion_loss,
+    challenger_loss,
+    least_predicted,
+    most_predicted
+  FROM paired
+), used AS (
+  SELECT
+    null_ids,
+    champion_duplicates,
+    challenger_duplicates,
+    champion_only,
+    challenger_only,
+    matched,
+    least_predicted,
+    most_predicted,
+    matched * contradiction AS contradiction,
+    matched * null_label AS null_label,
+    matched * null_loss * (
+      1 - null_label
+    ) AS null_score,
+    CASE WHEN matched = 1 AND null_loss = 0 THEN champion_loss END AS champion_loss,
+    CASE WHEN matched = 1 AND null_loss = 0 THEN challenger_loss END AS challenger_loss,
+    CASE WHEN matched = 1 AND null_loss = 0 THEN champion_loss - challenger_loss END AS gain
+  FROM judged
+), spread AS (
+  SELECT
+    null_ids,
+    champion_duplicates,
+    challenger_duplicates,
+    champion_only,
+    challenger_only,
+    matched,
+    least_predicted,
+    most_predicted,
+    contradiction,
+    null_label,
+    null_score,
+    champion_loss,
+    challenger_loss,
+    gain,
+    gain * CAST(COUNT(gain) OVER () AS DOUBLE) - SUM(gain) OVER () AS deviation
+  FROM used
+)
+SELECT
+  SUM(null_ids) AS null_ids,
+  SUM(champion_duplicates) AS champion_duplicates,
+  SUM(challenger_duplicates) AS challenger_duplicates,
+  SUM(champion_only) AS champion_only,
+  SUM(challenger_only) AS challenger_only,
+  SUM(matched) AS matched,
+  SUM(contradiction) AS contradictions,
+  SUM(null_label) AS null_labels,
+  SUM(null_score) AS null_scores,
+  MIN(least_predicted) AS least_predicted,
+  MAX(most_predicted) AS most_predicted,
+  COUNT(gain) AS n,
+  SUM(champion_loss) AS champion_sum,
+  SUM(challenger_loss) AS challenger_sum,
+  SUM(gain) AS gain_sum,
+  SUM(deviation * deviation) AS deviation_squares
+FROM spread;
+
 -- paths
 SELECT DISTINCT INPUT_FILE_NAME() AS path FROM `golden`.`census`;
 

@@ -18,6 +18,7 @@ ENGINES = sorted((path.parent.name, path.stem) for path in ROOT.glob("*/*.sql"))
 # What a query for every engine may be made of. Before adding one: run it on Trino, Hive, Spark, Postgres and DuckDB.
 ALLOWED = {
     *(exp.Select, exp.From, exp.Join, exp.Where, exp.Group, exp.Order, exp.Ordered, exp.Limit, exp.With, exp.CTE),
+    exp.Union,
     *(exp.Table, exp.TableAlias, exp.Column, exp.Identifier, exp.Alias, exp.Star, exp.Placeholder),
     *(exp.Literal, exp.Null, exp.Boolean, exp.Cast, exp.DataType, exp.Paren, exp.Tuple),
     *(exp.Case, exp.If, exp.Coalesce, exp.And, exp.Or, exp.Not, exp.Is, exp.In, exp.Between),

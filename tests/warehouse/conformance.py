@@ -25,6 +25,7 @@ import pytest
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.warehouse import Query, Warehouse
 from airflow_provider_automl.warehouse.measures import auc
+from airflow_provider_automl.warehouse.paired import compare_auc, compare_means
 from benchmarks._measure import peak_rss
 from tests.warehouse import samples
 
@@ -371,6 +372,54 @@ class Conformance:
         assert (got["auroc"], got["positives"], got["negatives"]) == (0.75, 2, 2)
         counts = ("rows_evaluated", "rows_skipped", "null_labels", "nan_labels", "null_scores", "nan_scores")
         assert [got[name] for name in counts] == [4, 5, 2, 1, 2, 1]
+
+    def test_two_models_are_compared_on_the_same_rows(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        """With ties, infinities, zeros of both signs, and rows that one of them or both cannot be compared on."""
+        from tests.warehouse.delong import paired_delong
+
+        rng = np.random.default_rng(8)
+        rows = 500
+        label = rng.random(rows) < 0.4
+        first = rng.choice([-INF, -0.0, 0.0, 0.25, 1.0, INF], rows)
+        second = np.where(rng.random(rows) < 0.5, first, np.round(rng.normal(size=rows) + label, 1))
+        chances = [np.round(rng.random(rows), 1) for _ in range(2)]
+        classes = np.where(label, " >50K", " <=50K")
+        guesses = [np.where(rng.random(rows) < right, classes, " >50K") for right in (0.5, 0.8)]
+        order = rng.permutation(rows)
+        nan = [None, float("nan")]
+        for name, at, score, chance, guess, extra in (
+            ("champion", slice(None), first, chances[0], guesses[0], [(rows, " >50K", *nan), (rows + 1, None, 1, 1)]),
+            ("challenger", order, second, chances[1], guesses[1], [(rows, " >50K", 1, 1), (rows + 2, " >50K", 1, 1)]),
+        ):
+            ids, labels, *scores = zip(*extra, strict=True)
+            data = {
+                "id": [*np.arange(rows)[at], *ids],
+                "class": [*classes[at], *labels],
+                "score": pa.array([*score[at], *scores[0]], pa.float64(), from_pandas=False),
+                "chance": pa.array([*chance[at], *scores[1]], pa.float64(), from_pandas=False),
+                "guess": [*guess[at], None, None],
+            }
+            put(warehouse, f"s.{name}", pa.table(data), tmp_path)
+        asked: dict[str, Any] = {"row_id": "id", "label": "class"}
+        tables = (warehouse, "s.champion", "s.challenger")
+        got = compare_auc(*tables, **asked, score="score", positive_class=" >50K")
+        difference, error = paired_delong(label, first, second)
+        assert got["difference"] == pytest.approx(difference, abs=1e-14)
+        assert got["difference_se"] == pytest.approx(error, rel=1e-12)
+        counts = ("rows", "unmatched", "champion_only", "challenger_only", "null_ids", "null_labels", "null_scores")
+        assert [got[name] for name in counts] == [rows, 2, 1, 1, 0, 0, 1]
+        losses = [-np.log(np.maximum(np.where(label, p, 1 - p), 1e-15)) for p in chances]
+        gains = {
+            "log_loss": losses[0] - losses[1],
+            "accuracy": (guesses[1] == classes) * 1 - (guesses[0] == classes) * 1,
+        }
+        for metric, gain in gains.items():
+            column = {"log_loss": "chance", "accuracy": "guess"}[metric]
+            means = compare_means(*tables, **asked, metric=metric, prediction=column, positive_class=" >50K")
+            assert means["difference"] == pytest.approx(gain.mean(), abs=1e-12)
+            assert means["difference_se"] == pytest.approx(gain.std(ddof=1) / np.sqrt(len(gain)), rel=1e-9)
+        with pytest.raises(InputError, match=r"2 of 503 row ids \(0\.4%\)"):
+            compare_auc(*tables, **asked, score="score", positive_class=" >50K", max_unmatched=0.003)
 
     def tables(self, warehouse: Warehouse) -> list[tuple[object, object]]:
         return [(row["table_schema"], row["table_name"]) for row in warehouse.run("tables")]

@@ -69,6 +69,10 @@ def common(run: Run, *, deletes: bool = True, renames: bool = True) -> None:
     assert (key, label, prediction, *map(int, counts)) == ("it's", "it's", "it's", 0, 4, 4)
     assert [row[-1] for row in run("crossed")] == [0] * 4
     assert run("first") == [("it's",)]
+    (row,) = run("paired_auc")
+    assert [int(value) for value in row[:9]] == [0, 1, 1, 0, 0, 1, 0, 0, 0]
+    (row,) = run("paired_means")
+    assert [int(value) for value in row[:9]] == [0, 1, 1, 0, 0, 1, 0, 1, 0]
     run("add_column")
     if deletes:
         run("delete")

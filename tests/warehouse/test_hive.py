@@ -652,6 +652,7 @@ class ByCursor:
     test_rows = test_overwrite_error_and_append = test_a_view_is_not_overwritten = None
     test_tables_are_made_once_and_only_grow = test_a_row_is_recorded_once = None
     test_auc_equals_scikit_learn = test_what_cannot_be_compared_is_counted = None
+    test_two_models_are_compared_on_the_same_rows = None
     test_what_a_killed_publishing_left_is_put_back = test_only_what_dead_runs_of_ours_left_is_dropped = None
     test_a_users_table_that_stands_in_the_way_is_left = test_a_view_that_comes_during_a_load = None
     test_a_table_that_goes_or_changes_before_it_is_read = test_two_columns_that_differ_by_case = None
