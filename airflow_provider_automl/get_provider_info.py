@@ -24,7 +24,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": "AutoML",
                 "python-modules": [
                     f"{package}.operators.{name}"
-                    for name in ("tables", "train", "experiments", "predict", "evaluate", "drift")
+                    for name in ("tables", "train", "experiments", "predict", "evaluate", "drift", "promote")
                 ],
             }
         ],

@@ -372,18 +372,25 @@ class ModelStore:
         return _in_order(self.tracking.read(MODEL_ALIASES, alias=alias))
 
     def set_alias(
-        self, alias: str, row: dict[str, Any], *, assigned_by: str | None, reason: str | None = None
+        self,
+        alias: str,
+        row: dict[str, Any],
+        *,
+        assigned_by: str | None,
+        reason: str | None = None,
+        change_id: str | None = None,
     ) -> dict[str, Any]:
         """Point an alias at a version. Nothing of its history is lost; of several at once, all are in it, in one order.
 
         :param assigned_by: who did it.
         :param reason: why.
+        :param change_id: the ``record_id`` of the new row, for who wants to find it again; default: a random one.
         :returns: the new row of the history.
         :raises InputError: no such version, or it was deleted at the same moment.
         """
         check_alias(alias)
         held = self.find(model_name=row["model_name"], model_version=row["model_version"])
-        new = self._append_alias(alias, held, assigned_by, reason)
+        new = self._append_alias(alias, held, assigned_by, reason, change_id)
         if not any(_same(version, held) for version in self.versions(held["model_name"])):
             before = [change for change in self.alias_history(alias) if not _same(change, held)]
             if before:
@@ -392,6 +399,46 @@ class ModelStore:
                 f"Model {held['model_name']!r} version {held['model_version']!r} was deleted at the same moment."
             )
         return new
+
+    def move_alias(
+        self,
+        alias: str,
+        row: dict[str, Any],
+        *,
+        since: dict[str, Any] | None,
+        assigned_by: str | None,
+        reason: str | None = None,
+        change_id: str | None = None,
+    ) -> dict[str, Any]:
+        """As :meth:`set_alias`, if the alias has not changed meanwhile: what others did is never overwritten unseen.
+
+        There is no lock, as not every engine has one. Of several who do this at one moment, at most one is told that it
+        succeeded; the others put the alias back to the first of them. If nobody was, the history tells who holds it.
+
+        :param since: the last row of the history when the decision was made; None: there was no such alias.
+        :raises BusyError: it has changed. Decide again.
+        """
+        changed = self._since(alias, since)
+        if not changed:
+            change_id = change_id or uuid.uuid4().hex
+            new = self.set_alias(alias, row, assigned_by=assigned_by, reason=reason, change_id=change_id)
+            changed = self._since(alias, since)
+            if len(changed) == 1:
+                return new
+            if changed[-1]["record_id"] == change_id:
+                self._append_alias(alias, changed[0], assigned_by, "put back: it was changed at the same moment")
+            changed = [change for change in changed if change["record_id"] != change_id]
+        other = changed[-1]
+        raise BusyError(
+            f"The alias {alias!r} was meanwhile pointed at {other['model_name']!r} version {other['model_version']!r} by "
+            f"{other['assigned_by'] or 'somebody'}: compare with that one."
+        )
+
+    def _since(self, alias: str, last: dict[str, Any] | None) -> list[dict[str, Any]]:
+        """The changes of an alias after that one."""
+        history = self.alias_history(check_alias(alias))
+        known = [index for index, change in enumerate(history) if last and change["record_id"] == last["record_id"]]
+        return history[known[-1] + 1 if known else 0 :]
 
     def rollback_alias(self, alias: str, *, assigned_by: str | None, reason: str | None = None) -> dict[str, Any]:
         """Point an alias at the version that held it before the present one; that is a change like any other.
@@ -405,7 +452,12 @@ class ModelStore:
         return self.set_alias(alias, before[-1], assigned_by=assigned_by, reason=reason or "rolled back")
 
     def _append_alias(
-        self, alias: str, row: dict[str, Any], assigned_by: str | None, reason: str | None
+        self,
+        alias: str,
+        row: dict[str, Any],
+        assigned_by: str | None,
+        reason: str | None,
+        change_id: str | None = None,
     ) -> dict[str, Any]:
         history = self.alias_history(alias)
         new = {
@@ -417,7 +469,7 @@ class ModelStore:
             "assigned_by": assigned_by,
             "reason": reason,
         }
-        self.tracking.record(MODEL_ALIASES, new)
+        self.tracking.record(MODEL_ALIASES, new, record_id=change_id)
         return new
 
     # ------------------------------------------------------------------------------------------------ sharing

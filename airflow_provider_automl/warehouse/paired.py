@@ -313,7 +313,7 @@ def _matching(
     if contradictions := int(counts["contradictions"]):
         raise InputError(
             f"{contradictions:,} of {count['matched']:,} rows have another label in {label!r} of {where[0]} than in "
-            f"that of {where[1]}: predict the same table by both models, and name a row id that means the same row in both."
+            f"that of {where[1]}: predict the same table by both models, and name a row id that means one row in both."
         )
     return {
         "unmatched": unmatched,

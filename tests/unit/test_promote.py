@@ -1,0 +1,317 @@
+"""Promotion on an embedded warehouse with a real model store; the models are files, and their predictions are drawn."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_automl.errors import BusyError
+from airflow_provider_automl.hooks.automl import AutoMLHook
+from airflow_provider_automl.models.store import ModelStore
+from airflow_provider_automl.operators.promote import AutoMLPromoteOperator
+from airflow_provider_automl.warehouse.paired import compare_auc, compare_means
+from tests.faults.models import made
+from tests.operators.conftest import run
+
+KEYS = [
+    "alias", "promoted", "better", "challenger_name", "challenger_version", "champion_name", "champion_version",
+    "metric", "challenger_value", "champion_value", "difference", "difference_low", "difference_high", "p_value",
+    "rows", "detail",
+]  # fmt: skip
+ROWS = 2000
+ALIAS = "census_champion"
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModelStore:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
+    return AutoMLHook().models
+
+
+def register(store: ModelStore, tmp_path: Path, name: str) -> dict[str, str]:
+    files = tmp_path / f"work-{uuid.uuid4().hex}"
+    digest = made(files, name)
+    saved = {"model_name": name, "model_version": "v-0"}
+    uri = store.save(files, **saved)
+    store.register(**saved, model_uri=uri, model_digest=digest, shared_model=None, dag_id="d", run_id="r")
+    return saved
+
+
+def version(store: ModelStore, tmp_path: Path, name: str, skill: float, luck: int = 2) -> dict[str, Any]:
+    """A version, its predictions of the one table, and that prediction's dict."""
+    saved = register(store, tmp_path, name)
+    label = np.random.default_rng(0).random(ROWS) < 0.3
+    score = 1 / (1 + np.exp(-(skill * (label - 0.3) + np.random.default_rng(1).normal(size=ROWS))))
+    score = np.clip(score + 0.05 * np.random.default_rng(luck).normal(size=ROWS), 0, 1)
+    data = {
+        "id": np.arange(ROWS), "class": np.where(label, " >50K", " <=50K"), "predicted_proba": score,
+        "predicted_class": np.where(score > 0.5, " >50K", " <=50K"),
+    }  # fmt: skip
+    directory = tmp_path / f"load-{name}"
+    directory.mkdir()
+    pq.write_table(pa.table(data), directory / "part-0.parquet")
+    AutoMLHook().warehouse.load(directory, f"out.{name}")
+    return {
+        **saved, "output_table": f"out.{name}", "input_table": "ml.test", "target_column": "class",
+        "positive_class": " >50K", "problem_type": "binary", "rows": ROWS,
+    }  # fmt: skip
+
+
+def promote(challenger: Any, champion: Any = None, **more: Any) -> dict[str, Any]:
+    result = run(
+        AutoMLPromoteOperator,
+        **{"challenger": challenger, "champion_predictions": champion, "alias": ALIAS, "row_id": "id"} | more,
+    )
+    assert list(result) == KEYS
+    json.dumps(result, allow_nan=False)
+    return result
+
+
+def refused(reason: str, challenger: Any, champion: Any = None, **more: Any) -> None:
+    with pytest.raises(AirflowFailException, match=reason):
+        promote(challenger, champion, **more)
+
+
+@pytest.fixture
+def weak(store: ModelStore, tmp_path: Path) -> dict[str, Any]:
+    """A champion."""
+    prediction = version(store, tmp_path, "weak", 1.0)
+    promote(prediction)
+    return prediction
+
+
+@pytest.fixture
+def strong(store: ModelStore, tmp_path: Path) -> dict[str, Any]:
+    return version(store, tmp_path, "strong", 2.0)
+
+
+def holder(store: ModelStore) -> str:
+    return str(store.find(alias=ALIAS)["model_name"])
+
+
+def test_the_first_model_becomes_champion(store: ModelStore, tmp_path: Path) -> None:
+    first = version(store, tmp_path, "weak", 1.0)
+    got = promote(first, "{{ none }}")
+    assert (got["promoted"], got["champion_name"], got["difference"], got["rows"]) == (True, None, None, None)
+    assert got["detail"] == (
+        "Nobody held the alias 'census_champion': 'weak' version 'v-0' is the first champion, without a comparison. "
+        "The alias 'census_champion' now points at it."
+    )
+    (change,) = store.alias_history(ALIAS)
+    assert (change["model_name"], change["assigned_by"]) == ("weak", "ann")
+    assert change["reason"].startswith("Nobody held the alias")
+
+
+def test_what_is_significantly_better_is_promoted(
+    store: ModelStore, weak: dict[str, Any], strong: dict[str, Any]
+) -> None:
+    got = promote(strong, weak)
+    assert (got["promoted"], got["better"], holder(store)) == (True, True, "strong")
+    warehouse = AutoMLHook().warehouse
+    expected = compare_auc(warehouse, "out.weak", "out.strong", row_id="id", label="class", positive_class=" >50K")
+    for key in ("difference", "difference_low", "difference_high", "rows"):
+        assert got[key] == expected[key]
+    assert (got["p_value"], got["challenger_value"]) == (expected["p_greater"], expected["challenger_auroc"])
+    assert got["difference"] > 0
+    assert (got["champion_name"], got["champion_version"], got["challenger_name"]) == ("weak", "v-0", "strong")
+    assert "which is significantly better at alpha 0.05. The alias 'census_champion' now points at it." in got["detail"]
+    first, second = store.alias_history(ALIAS)
+    assert (first["model_name"], second["model_name"], second["assigned_by"]) == ("weak", "strong", "ann")
+    assert "significantly better at alpha 0.05. (d/" in second["reason"]
+
+
+def test_what_is_not_is_not(store: ModelStore, tmp_path: Path, weak: dict[str, Any], strong: dict[str, Any]) -> None:
+    alike = version(store, tmp_path, "alike", 1.0, luck=3)
+    got = promote(alike, weak)
+    assert (got["promoted"], got["better"], holder(store)) == (False, False, "weak")
+    assert 0.05 < got["p_value"] < 1
+    assert "not significantly better at alpha 0.05. The alias 'census_champion' stays." in got["detail"]
+    assert promote(alike, weak, alpha="{{ 0.9999 }}")["promoted"]
+    promote(strong, alike)
+    got = promote(weak, strong)
+    assert (got["promoted"], holder(store)) == (False, "strong")
+    assert got["p_value"] > 0.95
+    assert ": worse by 0." in got["detail"]
+
+
+def test_what_is_not_inferior_is_promoted_within_a_margin(
+    store: ModelStore, tmp_path: Path, weak: dict[str, Any], strong: dict[str, Any]
+) -> None:
+    alike = version(store, tmp_path, "alike", 1.0, luck=3)
+    got = promote(alike, weak, mode="non_inferior", margin="0.05")
+    assert got["promoted"]
+    assert got["difference_low"] > -0.05
+    assert got["p_value"] < 0.025
+    assert "which is within the margin 0.05." in got["detail"]
+    promote(strong, alike)
+    got = promote(weak, strong, mode="non_inferior", margin=0.05)
+    assert (got["promoted"], holder(store)) == (False, "strong")
+    assert "which is perhaps worse than the margin 0.05." in got["detail"]
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "brier", "accuracy"])
+def test_other_measures(store: ModelStore, weak: dict[str, Any], strong: dict[str, Any], metric: str) -> None:
+    got = promote(strong, weak, metric=metric, prediction_column=None)
+    expected = compare_means(
+        AutoMLHook().warehouse, "out.weak", "out.strong",
+        row_id="id", label="class", metric=metric, positive_class=" >50K",
+    )  # fmt: skip
+    assert (got["promoted"], holder(store)) == (True, "strong")
+    assert (got["difference"], got["p_value"]) == (expected["difference"], expected["p_greater"])
+
+
+def test_the_champion_stays_itself(store: ModelStore, weak: dict[str, Any]) -> None:
+    got = promote(weak, weak)
+    assert (got["promoted"], got["better"], got["difference"]) == (False, False, None)
+    assert got["detail"] == "'weak' version 'v-0' holds the alias 'census_champion' already: nothing changes."
+    assert len(store.alias_history(ALIAS)) == 1
+
+
+def test_a_retry_changes_nothing_twice(store: ModelStore, weak: dict[str, Any], strong: dict[str, Any]) -> None:
+    first = promote(strong, weak, run_id="same")
+    again = promote(strong, weak, run_id="same", try_number=2)
+    assert again.pop("detail").endswith("An earlier try of this task has pointed the alias 'census_champion' at it.")
+    first.pop("detail")
+    assert again == first
+    assert len(store.alias_history(ALIAS)) == 2
+    # What somebody did after it is not undone by a retry either.
+    store.rollback_alias(ALIAS, assigned_by="bob")
+    assert promote(strong, weak, run_id="same", try_number=3)["promoted"]
+    assert holder(store) == "weak"
+
+
+def test_a_retry_of_the_first_promotion(store: ModelStore, tmp_path: Path) -> None:
+    first = version(store, tmp_path, "weak", 1.0)
+    for attempt in (1, 2):
+        assert promote(first, run_id="same", try_number=attempt)["promoted"]
+    assert len(store.alias_history(ALIAS)) == 1
+
+
+def test_comparing_only_changes_nothing(store: ModelStore, weak: dict[str, Any], strong: dict[str, Any]) -> None:
+    got = promote(strong, weak, compare_only="{{ true }}")
+    assert (got["promoted"], got["better"], holder(store)) == (False, True, "weak")
+    assert got["detail"].endswith("Nothing is changed: this task compares only.")
+    assert len(store.alias_history(ALIAS)) == 1
+
+
+def test_who_approved_it_is_kept(store: ModelStore, weak: dict[str, Any], strong: dict[str, Any]) -> None:
+    promote(strong, weak, assigned_by="carol")
+    assert store.alias_history(ALIAS)[-1]["assigned_by"] == "carol"
+
+
+def test_a_change_between_comparison_and_promotion_is_not_overwritten(
+    store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weak: dict[str, Any], strong: dict[str, Any]
+) -> None:
+    """Bob is quicker. The retry says whose predictions are needed."""
+    other = version(store, tmp_path, "other", 1.5)
+    compare = AutoMLPromoteOperator._compare
+
+    def slowly(self: Any, *arguments: Any) -> dict[str, Any]:
+        found = compare(self, *arguments)
+        AutoMLHook().models.set_alias(ALIAS, store.find(model_name="other"), assigned_by="bob")
+        return found
+
+    monkeypatch.setattr(AutoMLPromoteOperator, "_compare", slowly)
+    with pytest.raises(BusyError, match="was meanwhile pointed at 'other' version 'v-0' by bob: compare with that"):
+        promote(strong, weak)
+    monkeypatch.undo()
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
+    assert holder(store) == "other"
+    refused(
+        "The champion's predictions in out.weak were made by 'weak' version 'v-0', and the champion is 'other'",
+        strong, weak,
+    )  # fmt: skip
+    assert promote(strong, other)["promoted"]
+
+
+def test_of_two_at_one_moment_at_most_one_is_told_that_it_moved_the_alias(store: ModelStore, tmp_path: Path) -> None:
+    names = ("one", "two")
+    for name in names:
+        register(store, tmp_path, name)
+    for _ in range(4):
+        history = store.alias_history(ALIAS)
+        barrier = threading.Barrier(len(names))
+
+        def move(name: str, since: Any = history[-1] if history else None, barrier: Any = barrier) -> str | None:
+            own = AutoMLHook().models
+            row = own.find(model_name=name)
+            barrier.wait()
+            try:
+                own.move_alias(ALIAS, row, since=since, assigned_by=name)
+            except BusyError:
+                return None
+            return name
+
+        with ThreadPoolExecutor(len(names)) as pool:
+            moved = [name for name in pool.map(move, names) if name]
+        assert len(moved) <= 1
+        new = store.alias_history(ALIAS)[len(history) :]
+        assert holder(store) == (moved[0] if moved else new[0]["model_name"])
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ModelStore, dict[str, Any], dict[str, Any]]]:
+    """A champion and a challenger that nothing happens to."""
+    path = tmp_path_factory.mktemp("untouched")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_HOME", str(path / "home"))
+        store = AutoMLHook().models
+        weak, strong = version(store, path, "weak", 1.0), version(store, path, "strong", 2.0)
+        promote(weak)
+        yield store, weak, strong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"metric": "rmse"}, "metric is 'rmse': give one of auroc, log_loss"),
+        ({"mode": "better"}, "mode is 'better': give 'superior' or 'non_inferior'"),
+        ({"mode": "non_inferior"}, "margin is None: mode 'non_inferior' needs one above 0, in units of auroc"),
+        ({"mode": "non_inferior", "margin": -1}, "margin is -1: mode"),
+        ({"margin": 0.1}, "margin is 0.1, but mode is 'superior': leave it out"),
+        ({"alpha": 0}, "alpha is 0: give a probability between 0 and 1"),
+        ({"alpha": "lots"}, "alpha is 'lots': give a ratio"),
+        ({"max_unmatched": 2}, "max_unmatched is 2: give a ratio"),
+        ({"challenger": "strong"}, "challenger of task 'task' is 'strong': give the dict of a training"),
+        ({"challenger": {"model_name": "x", "model_version": "v-0"}}, "No model 'x' in"),
+        ({"alias": "../x"}, r"alias '\.\./x' holds"),
+        ({"champion_predictions": "out.nothing"}, r"no table out\.nothing"),
+        ({"champion_predictions": {"output_table": "t"}}, "champion_predictions of task 'task' is .*: give the dict"),
+        ({"champion_predictions": None}, "champion_predictions of task 'task' is 'None': give the table"),
+        ({"row_id": "row"}, "out.weak has no row id column 'row'"),
+        ({"positive_class": " <=50K"}, "is the probability of ' >50K'"),
+        ({"challenger": {"model_name": "strong", "model_version": "v-0"}}, "challenger_predictions of task 'task' is"),
+        ({"challenger_predictions": "out.strong", "target_column": None, "positive_class": None,
+          "challenger": {"model_name": "strong", "model_version": "v-0"}}, "knows no target_column, positive_class"),
+    ],
+)  # fmt: skip
+def test_bad_input(
+    untouched: tuple[ModelStore, dict[str, Any], dict[str, Any]], arguments: dict[str, Any], reason: str
+) -> None:
+    store, weak, strong = untouched
+    given = {"challenger": strong, "champion_predictions": weak} | arguments
+    refused(reason, given.pop("challenger"), given.pop("champion_predictions"), **given)
+    assert len(store.alias_history(ALIAS)) == 1
+
+
+def test_predictions_may_be_tables_of_ones_own(store: ModelStore, weak: dict[str, Any], strong: dict[str, Any]) -> None:
+    trained = {**{key: strong[key] for key in ("model_name", "model_version")}, "target_column": "class",
+               "positive_class": " >50K", "state": "complete"}  # fmt: skip
+    assert promote(trained, "out.weak", challenger_predictions="out.strong")["promoted"]
+
+
+def test_predictions_by_another_model_than_the_challenger(
+    store: ModelStore, weak: dict[str, Any], strong: dict[str, Any]
+) -> None:
+    refused("The challenger's predictions in out.weak were made by 'weak'", strong, weak, challenger_predictions=weak)
