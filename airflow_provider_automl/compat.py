@@ -11,6 +11,17 @@ def has_pages() -> bool:
     return (major, minor) >= (3, 1)
 
 
+def run_url(dag_id: str, run_id: str) -> str:
+    """Airflow's page of a run."""
+    from urllib.parse import quote
+
+    from airflow import __version__
+
+    dag, run = quote(dag_id, safe=""), quote(run_id, safe="")
+    page = f"runs/{run}" if int(__version__.split(".")[0]) >= 3 else f"grid?dag_run_id={run}"
+    return f"{base_url()}/dags/{dag}/{page}"
+
+
 def base_url() -> str:
     """Where people reach Airflow's web server; no slash at the end."""
     from airflow.providers.common.compat.sdk import conf

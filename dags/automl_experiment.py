@@ -14,6 +14,7 @@ from airflow.providers.smtp.operators.smtp import EmailOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 
 from airflow_provider_automl.drift.policies import below
+from airflow_provider_automl.mail import drift_mail
 from airflow_provider_automl.operators.drift import AutoMLDriftBranchOperator, require_smtp
 from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator
 from airflow_provider_automl.operators.experiments import AutoMLTrackExperimentOperator
@@ -30,6 +31,7 @@ with DAG(
     max_active_runs=1,
     tags=["automl"],
     doc_md=__doc__,
+    user_defined_macros={"drift_mail": drift_mail},
     on_failure_callback=SmtpNotifier(
         to="{{ params.mail_to }}",
         subject="{{ dag.dag_id }} failed",
@@ -107,12 +109,7 @@ with DAG(
         to="{{ params.mail_to }}",
         bcc="{{ params.mail_bcc or '' }}",
         subject="Drift detected",
-        html_content="""
-            <p>Detect drift in model performance. AUC was {{ ti.xcom_pull(task_ids='evaluation', key='auroc') }}.</p>
-            <p>{{ ti.xcom_pull(task_ids='drift', key='detail') }}</p>
-            <p>Model {{ ti.xcom_pull(task_ids='evaluation', key='model_name') }}
-            on {{ ti.xcom_pull(task_ids='evaluation', key='test_table') }}, run {{ run_id }}.</p>
-        """,
+        html_content="{{ drift_mail(ti) }}",
         retries=2,
         retry_delay=datetime.timedelta(seconds=30),
     )

@@ -430,8 +430,8 @@ class ModelStore:
             changed = [change for change in changed if change["record_id"] != change_id]
         other = changed[-1]
         raise BusyError(
-            f"The alias {alias!r} was meanwhile pointed at {other['model_name']!r} version {other['model_version']!r} by "
-            f"{other['assigned_by'] or 'somebody'}: compare with that one."
+            f"The alias {alias!r} was meanwhile pointed at {other['model_name']!r} version {other['model_version']!r} "
+            f"by {other['assigned_by'] or 'somebody'}: compare with that one."
         )
 
     def _since(self, alias: str, last: dict[str, Any] | None) -> list[dict[str, Any]]:

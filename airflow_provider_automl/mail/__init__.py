@@ -1,0 +1,110 @@
+"""The mail about drift, as HTML for Airflow's own EmailOperator.
+
+Inline styles only, no picture, nothing that is fetched: it reads alike in any mail program, on a light ground and on a
+dark one, for it sets no colours of its own. Every value is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_automl.compat import run_url
+
+if TYPE_CHECKING:
+    import jinja2
+
+#: What a policy's decision may tell beside its sentence, and how the mail calls it.
+_DECISION = (
+    ("threshold", "Threshold"),
+    ("baseline", "Baseline"),
+    ("p_value", "p-value"),
+    ("policy", "Policy"),
+)
+_HELD = ("drifted", "statistic", "detail", *(key for key, _ in _DECISION))
+
+
+def drift_html(
+    evaluation: Mapping[str, Any],
+    decision: Mapping[str, Any],
+    *,
+    run_id: str = "",
+    links: Mapping[str, str | None] | None = None,
+) -> str:
+    """The mail: what was found, in words; the numbers with their intervals, in a table; links.
+
+    :param evaluation: as the evaluation operator returns it; what it lacks is left out.
+    :param decision: ``detail`` (the finding in one sentence), and of ``threshold``, ``baseline``, ``p_value`` and
+        ``policy`` what there is.
+    :param links: texts and URLs; those without a URL, or with another than http and https, are left out.
+    """
+    rows = [
+        ("Model", evaluation.get("model_name")),
+        ("Version", evaluation.get("model_version")),
+        ("Data", evaluation.get("test_table")),
+        ("Predictions", evaluation.get("table")),
+        ("AUC", _number(evaluation.get("auroc"))),
+        ("95 % interval", _interval(evaluation.get("auroc_low"), evaluation.get("auroc_high"))),
+        ("Rows", _number(evaluation.get("rows_evaluated"))),
+        ("Positives", _number(evaluation.get("positives"))),
+        ("Rows left out", _number(evaluation.get("rows_skipped") or None)),
+        *((name, _number(decision.get(key))) for key, name in _DECISION),
+    ]
+    shown = {text: url for text, url in (links or {}).items() if url and str(url).startswith(("http://", "https://"))}
+    return _template().render(
+        detail=decision.get("detail") or "Drift was detected.",
+        auroc=evaluation.get("auroc"),
+        rows=[(name, value) for name, value in rows if value not in (None, "")],
+        links=shown,
+        run_id=run_id,
+    )
+
+
+def drift_mail(
+    ti: Any, *, evaluation: str = "evaluation", drift: str = "drift", predict: str | None = "predict",
+    automl_conn_id: str = "automl_default",
+) -> str:  # fmt: skip
+    """The mail of a task's run, for a template: ``html_content="{{ drift_mail(ti) }}"``.
+
+    Give it to the DAG by ``user_defined_macros={"drift_mail": drift_mail}``.
+
+    :param ti: the task instance, as templates have it.
+    :param evaluation: the task that evaluated.
+    :param drift: the task that decided.
+    :param predict: the task that predicted, for the link to its notebook; None: there is none.
+    :param automl_conn_id: the connection whose model store has the model's own report.
+    """
+    from airflow_provider_automl.hooks.automl import AutoMLHook
+
+    evaluated = ti.xcom_pull(task_ids=evaluation) or {}
+    decided = {key: ti.xcom_pull(task_ids=drift, key=key) for key in _HELD}
+    links = {"The run in Airflow": run_url(ti.dag_id, ti.run_id)}
+    if predict is not None:
+        links["Notebook on these predictions"] = ti.xcom_pull(task_ids=predict, key="notebook_url")
+    if evaluated.get("model_name") and evaluated.get("model_version"):
+        model = {key: evaluated[key] for key in ("model_name", "model_version")}
+        links["The model's own report"] = AutoMLHook(automl_conn_id).report_url(model, "report/train.html", None)
+    return drift_html(evaluated, decided, run_id=ti.run_id, links=links)
+
+
+def _number(value: Any) -> str | None:
+    """A value as people read it: six digits of a measure, thousands of a count set apart."""
+    if value is None or isinstance(value, (str, bool)):
+        return None if value is None else str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _interval(low: Any, high: Any) -> str | None:
+    return None if low is None or high is None else f"{_number(low)} to {_number(high)}"
+
+
+@cache
+def _template() -> jinja2.Template:
+    import jinja2
+
+    text = (Path(__file__).parent / "drift.html").read_text(encoding="utf-8")
+    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
