@@ -80,7 +80,7 @@ def drift_mail(
 
     evaluated = ti.xcom_pull(task_ids=evaluation) or {}
     decided = {key: ti.xcom_pull(task_ids=drift, key=key) for key in _HELD}
-    links = {"The run in Airflow": run_url(ti.dag_id, ti.run_id)}
+    links: dict[str, str | None] = {"The run in Airflow": run_url(ti.dag_id, ti.run_id)}
     if predict is not None:
         links["Notebook on these predictions"] = ti.xcom_pull(task_ids=predict, key="notebook_url")
     if evaluated.get("model_name") and evaluated.get("model_version"):

@@ -30,6 +30,9 @@ _LOSSES = {"log_loss": "log", "brier": "squared", "accuracy": "absolute", "mae":
 # As the logarithm of 0 is none; scikit-learn's long-time value.
 _FLOOR = 1e-15
 
+# What a standard error is to be taken for 0, as a share of the difference: what rounding leaves of it.
+_NOTHING = 1e-12
+
 
 def compare_auc(
     warehouse: Warehouse,
@@ -142,7 +145,9 @@ def compare_means(
     :param challenger_prediction: the challenger's column; None: named as the champion's.
     :returns: as of :func:`compare_auc`, with ``champion`` and ``challenger`` for the two means in place of the areas,
         without their standard errors and the classes' counts. ``difference`` is by how much the challenger is better:
-        the champion's mean loss minus the challenger's, or the challenger's accuracy minus the champion's.
+        the champion's mean loss minus the challenger's, or the challenger's accuracy minus the champion's. Where all
+        differences are 0 there is a bound as there of ``accuracy`` and ``brier`` only, with m = rows: other losses have
+        no limit.
     :raises InputError: an unknown metric; a probability outside of [0, 1]; infinite numbers; no row to compare; and
         what :func:`compare_auc` refuses.
     """
@@ -189,7 +194,7 @@ def compare_means(
             f"{where[0]} and {where[1]} share {int(counts['matched'])} rows, none of which has a label and a "
             "prediction of both models: there is nothing to compare."
         )
-    return _means(found, n, higher_is_better=metric == "accuracy") | matching
+    return _means(found, n, metric=metric) | matching
 
 
 # ------------------------------------------------------------------------------------------------ what was found
@@ -217,7 +222,10 @@ def _areas(counts: dict[str, Fraction]) -> dict[str, Any]:
     else:
         errors = {f"{side}_se": error(side) for side in ("champion", "challenger")}
         alike = not counts["gain_over_squares"] and not counts["gain_under_squares"]
-        test, reason = _test(difference, error("gain"), alike, int(min(positives, negatives)))
+        test, reason = _test(difference, error("gain"), alike, _no_more(int(min(positives, negatives))))
+        for end, limit in (("difference_low", -1.0), ("difference_high", 1.0)):
+            if (value := test[end]) is not None:
+                test[end] = max(value, limit) if limit < 0 else min(value, limit)
     return {
         "champion_auroc": float(area("champion")),
         "challenger_auroc": float(area("challenger")),
@@ -231,12 +239,12 @@ def _areas(counts: dict[str, Fraction]) -> dict[str, Any]:
     }
 
 
-def _means(found: dict[str, Any], n: int, *, higher_is_better: bool) -> dict[str, Any]:
+def _means(found: dict[str, Any], n: int, *, metric: str) -> dict[str, Any]:
     champion, challenger, difference = (_float(found[f"{name}_sum"]) / n for name in ("champion", "challenger", "gain"))
     squares = _float(found["deviation_squares"])
     if not all(math.isfinite(value) for value in (champion, challenger, difference, squares)):
         raise InputError("A label or a prediction is infinite, or too large to be squared: no mean can be compared.")
-    if higher_is_better:
+    if metric == "accuracy":
         champion, challenger = 1 - champion, 1 - challenger
     reason = None
     if n < 2:
@@ -244,7 +252,8 @@ def _means(found: dict[str, Any], n: int, *, higher_is_better: bool) -> dict[str
         test = _untested()
     else:
         error = math.sqrt(squares / n / n / (n - 1) / n)
-        test, reason = _test(difference, error, not error and not difference, n)
+        bound = _no_more(n) if metric in ("accuracy", "brier") else None  # of the others no loss is too large
+        test, reason = _test(difference, error, not error and not difference, bound)
     return {
         "champion": champion,
         "challenger": challenger,
@@ -259,13 +268,20 @@ def _untested() -> dict[str, float | None]:
     return dict.fromkeys(("difference_low", "difference_high", "difference_se", "z", "p_value", "p_greater"))
 
 
-def _test(difference: float, error: float, alike: bool, pairs: int) -> tuple[dict[str, float | None], str | None]:
+def _no_more(pairs: int) -> float:
+    """So often at most (95 %) do two models differ that did not on so many independent pairs, or rows."""
+    return float(1 - 0.05 ** (1 / pairs))
+
+
+def _test(
+    difference: float, error: float, alike: bool, bound: float | None
+) -> tuple[dict[str, float | None], str | None]:
     """The normal test of a difference, and what stands in for it where there is no variance."""
     if alike:
-        bound = 1 - 0.05 ** (1 / pairs)
-        test = {"difference_low": -bound, "difference_high": bound, "difference_se": 0.0, "z": 0.0, "p_value": 1.0}
-        return test | {"p_greater": 0.5}, "the two models do alike on every row: the interval is a bound"
-    if not error:
+        none = {"difference_se": 0.0, "z": 0.0, "p_value": 1.0, "p_greater": 0.5}
+        ends = {"difference_low": None if bound is None else -bound, "difference_high": bound}
+        return ends | none, "the two models do alike on every row, of which there is no test"
+    if error <= _NOTHING * abs(difference):
         return _untested() | {"difference_se": 0.0}, "the two models differ alike on every row: the variance is unknown"
     z = difference / error
     return {

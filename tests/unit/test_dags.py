@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import runpy
+import sys
 from typing import Any
 
 import pytest
@@ -44,6 +45,23 @@ def test_the_evaluation_alone_is_on_another_engine():
         assert after in made.get_task(before).downstream_task_ids
     named = {task.task_id: task.warehouse_conn_id for task in made.tasks if task.warehouse_conn_id is not None}
     assert named == {"evaluation": "{{ params.evaluation_conn_id }}"}
+
+
+def test_a_person_is_asked_between_comparison_and_promotion():
+    made = dag("automl_promote_with_approval")
+    assert made.get_task("compare").compare_only
+    assert not made.get_task("promote").compare_only
+    for before, after in itertools.pairwise(["predict_challenger", "compare", "is_better", "approve", "promote"]):
+        assert after in made.get_task(before).downstream_task_ids
+    assert made.get_task("approve").task_type == "ApprovalOperator"
+    assert made.get_task("approve").defaults == ["Reject"]  # nobody answered
+
+
+def test_where_nobody_can_be_asked_there_is_no_such_dag(monkeypatch):
+    """Below Airflow 3.1 the operator's module refuses to be imported."""
+    monkeypatch.setattr("airflow.providers.standard.version_compat.AIRFLOW_V_3_1_PLUS", False)
+    monkeypatch.delitem(sys.modules, "airflow.providers.standard.operators.hitl", raising=False)
+    assert "dag" not in runpy.run_path(str(REPO / "dags" / "automl_promote_with_approval.py"))
 
 
 def test_the_drift_check_is_daily_at_seven_in_los_angeles_and_does_not_train():

@@ -19,12 +19,13 @@ from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator, A
 from airflow_provider_automl.operators.experiments import AutoMLTrackExperimentOperator
 from airflow_provider_automl.operators.links import QueryLink
 from airflow_provider_automl.operators.predict import AutoMLPredictOperator
+from airflow_provider_automl.operators.promote import AutoMLPromoteOperator
 from airflow_provider_automl.operators.tables import AutoMLCensusTablesOperator, AutoMLCreateTablesOperator
 from airflow_provider_automl.operators.train import TRAINING_KEYS, AutoMLTrainOperator
 
 OPERATORS = [
     AutoMLCensusTablesOperator, AutoMLCreateTablesOperator, AutoMLTrainOperator, AutoMLTrackExperimentOperator,
-    AutoMLPredictOperator, AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator,
+    AutoMLPredictOperator, AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator, AutoMLPromoteOperator,
 ]  # fmt: skip
 TIME = datetime.datetime(2026, 11, 24, 7, 0, tzinfo=datetime.UTC)
 

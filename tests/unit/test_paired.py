@@ -253,6 +253,16 @@ def test_models_that_order_alike_have_a_bound(warehouse: Warehouse) -> None:
     assert "alike" in got["reason"]
 
 
+def test_the_interval_is_cut(warehouse: Warehouse) -> None:
+    wrong = [(1, 1, 0.1), (2, 1, 0.2), (3, 0, 0.15), (4, 0, 0.9), (5, 0, 0.8)]
+    right = [(1, 1, 0.9), (2, 1, 0.8), (3, 0, 0.1), (4, 0, 0.2), (5, 0, 0.3)]
+    got = compared(warehouse, (table(*wrong), table(*right)))
+    assert got["difference"] + Z_95 * got["difference_se"] > 1
+    assert got["difference_high"] == 1.0
+    back = compared(warehouse, (table(*right), table(*wrong)))
+    assert back["difference_low"] == -1.0
+
+
 def test_a_difference_without_variance_has_no_p_value(warehouse: Warehouse) -> None:
     """A perfect model against one that is all wrong: z would be infinite, on four rows as on a million."""
     right = [(1, 1, 0.9), (2, 1, 0.8), (3, 0, 0.1), (4, 0, 0.2)]
@@ -328,6 +338,22 @@ def test_large_alike_differences_keep_their_digits(warehouse: Warehouse, tmp_pat
     exact = np.array(warehouse.rows("champion", order_by=["id"]))
     gain = np.array([row["s"] for row in exact])
     assert got["difference_se"] == pytest.approx(np.std(gain - 1e8, ddof=1) / math.sqrt(1000), rel=1e-6)
+
+
+@pytest.mark.parametrize(("metric", "bound"), [("accuracy", 1 - 0.05 ** (1 / 6)), ("mae", None)])
+def test_predictions_that_are_alike(warehouse: Warehouse, metric: str, bound: float | None) -> None:
+    got = means(warehouse, (table(*GOOD), table(*GOOD)), metric)
+    assert (got["difference"], got["difference_high"], got["p_value"], got["p_greater"]) == (0.0, bound, 1.0, 0.5)
+    assert got["difference_low"] == (None if bound is None else -bound)
+
+
+def test_differences_that_are_alike_but_for_rounding(warehouse: Warehouse) -> None:
+    """0.1 is no multiple of a power of two: the sum of a thousand is not quite a hundred."""
+    rows = [(i, 0, 0) for i in range(1000)]
+    got = means(warehouse, (table(*[(i, y, 0.1) for i, y, _ in rows]), table(*rows)), "mae")
+    assert got["difference"] == pytest.approx(0.1)
+    assert (got["difference_se"], got["z"], got["p_greater"]) == (0.0, None, None)
+    assert "variance is unknown" in got["reason"]
 
 
 @pytest.mark.parametrize("kind", ["text", "number", "boolean"])

@@ -87,6 +87,16 @@ def test_auc_divides_nothing_and_scans_once(dialect: str) -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("name", ["paired_auc", "paired_means"])
+def test_a_paired_comparison_divides_nothing_and_scans_each_table_once(name: str, dialect: str) -> None:
+    tree = parse_one(rendered(name, dialect), dialect=dialect)
+    assert not list(tree.find_all(exp.Div, exp.Join))
+    names = [table.name for table in tree.find_all(exp.Table)]
+    assert names.count("census") == 2
+    assert len(names) == len(set(names)) + 1, "an engine that inlines a CTE would scan again"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_macros_have_a_text_for_every_engine(dialect: str) -> None:
     call = parse_one("SELECT automl_is_nan(x), automl_shuffle_key(1, a, b)", dialect="duckdb")
     from airflow_provider_automl.sql.macros import expand
