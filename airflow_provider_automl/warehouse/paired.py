@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.warehouse.base import Query, Warehouse
-from airflow_provider_automl.warehouse.measures import Z_95, _column, _compared, _is_numeric
+from airflow_provider_automl.warehouse.formulas import Z_95
+from airflow_provider_automl.warehouse.measures import _column, _compared, _is_numeric
 
 if TYPE_CHECKING:
     from sqlglot import exp

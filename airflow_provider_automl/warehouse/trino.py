@@ -1145,7 +1145,7 @@ class TrinoWarehouse(Warehouse):
         target: exp.Table,
         columns: list[str],
         items: Sequence[exp.Expression],
-        source: exp.Table,
+        source: exp.Expression,
         condition: object,
         key: str,
     ) -> None:

@@ -778,9 +778,12 @@ WITH sides AS (
     matched * null_loss * (
       1 - null_label
     ) AS null_score,
-    CASE WHEN matched = 1 AND null_loss = 0 THEN champion_loss END AS champion_loss,
-    CASE WHEN matched = 1 AND null_loss = 0 THEN challenger_loss END AS challenger_loss,
-    CASE WHEN matched = 1 AND null_loss = 0 THEN champion_loss - challenger_loss END AS gain
+    CASE WHEN matched = 1 AND null_label + null_loss = 0 THEN champion_loss END AS champion_loss,
+    CASE WHEN matched = 1 AND null_label + null_loss = 0 THEN challenger_loss END AS challenger_loss,
+    CASE
+      WHEN matched = 1 AND null_label + null_loss = 0
+      THEN champion_loss - challenger_loss
+    END AS gain
   FROM judged
 ), spread AS (
   SELECT
