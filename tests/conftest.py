@@ -145,7 +145,7 @@ def _outcomes(terminalreporter: pytest.TerminalReporter) -> dict[str, Counter[st
     found: dict[str, Counter[str]] = {}
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.getreports(outcome):
-            for name in {str(value) for key, value in report.user_properties if key == _ENGINE}:
+            for name in {str(value) for key, value in getattr(report, "user_properties", ()) if key == _ENGINE}:
                 found.setdefault(name, Counter())[outcome] += 1
     return found
 

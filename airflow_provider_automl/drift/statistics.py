@@ -110,7 +110,7 @@ def drop(current: Estimate, baseline: Sequence[Estimate], margin: float = 0.0) -
     Student's t takes the normal's place, with k - 1 degrees of freedom where that variance is all there is, more the
     less of the whole it is (F. E. Satterthwaite 1946). One evaluation tells nothing of it: then only chance within the
     evaluations is allowed for. At alpha 0.05 and five evaluations 4 false alarms in a hundred are raised where there is
-    no such variance, 6 to 7 where it is as large as chance or four times that.
+    no such variance, and 6 where it is as large as that of chance.
 
     :param baseline: one or more estimates, independent of each other and of ``current``.
     :param margin: 0 or above.

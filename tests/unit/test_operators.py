@@ -26,6 +26,7 @@ from airflow_provider_automl.operators.train import TRAINING_KEYS, AutoMLTrainOp
 OPERATORS = [
     AutoMLCensusTablesOperator, AutoMLCreateTablesOperator, AutoMLTrainOperator, AutoMLTrackExperimentOperator,
     AutoMLPredictOperator, AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator, AutoMLPromoteOperator,
+    AutoMLDriftBranchOperator,
 ]  # fmt: skip
 TIME = datetime.datetime(2026, 11, 24, 7, 0, tzinfo=datetime.UTC)
 
