@@ -289,7 +289,7 @@ def evaluate(
         if prediction is not None:
             raise InputError(
                 f"The prediction column {prediction!r} is not used in a binary problem, where the threshold decides "
-                f"({threshold:g}): leave it out."
+                f"({threshold:g}): leave it out, or give another problem_type."
             )
         return _binary(data, options, data.numeric(score, "score"), positive_class)
     if prediction is None:

@@ -211,7 +211,7 @@ def test_evaluate_says_what_is_missing(dag: DAG) -> None:
 def test_a_wrong_metric_is_found_when_the_dag_is_parsed(dag: DAG, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         AutoMLEvaluateOperator(task_id="e", dag=dag, table="a.b", **arguments)
-    AutoMLEvaluateOperator(task_id="e", dag=dag, table="a.b", metrics=["{{ params.metric }}"])
+    AutoMLEvaluateOperator(task_id="later", dag=dag, table="a.b", metrics=["{{ params.metric }}"])
 
 
 def branching(dag: DAG, **more: Any) -> AutoMLDriftBranchOperator:
