@@ -26,6 +26,11 @@ def has_champion(alias: str) -> bool:
     return alias in AutoMLHook().models.aliases()
 
 
+def is_true(better: bool) -> bool:
+    """Whether a person is to be asked at all."""
+    return better
+
+
 if ApprovalOperator is not None:
     with DAG(
         dag_id="automl_promote_with_approval",
@@ -88,7 +93,9 @@ if ApprovalOperator is not None:
             "trigger_rule": "none_failed",
         }
         compare = AutoMLPromoteOperator(task_id="compare", compare_only=True, **comparison)
-        is_better = ShortCircuitOperator(task_id="is_better", python_callable=bool, op_args=[compare.output["better"]])
+        is_better = ShortCircuitOperator(
+            task_id="is_better", python_callable=is_true, op_args=[compare.output["better"]]
+        )
         approve = ApprovalOperator(
             task_id="approve",
             subject="Shall {{ ti.xcom_pull(task_ids='compare', key='challenger_name') }} be {{ params.alias }}?",
