@@ -1,7 +1,9 @@
-"""Every morning: score the newest model on fresh data without training; on drift, mail and train again.
+"""Every morning: score the champion on fresh data without training; on drift, mail, train again, and promote what is
+better.
 
-Expects a model: run ``automl_experiment`` once first, or name a model of your own. The mail and the training do not
-depend on each other, and both come after the evaluation is recorded.
+Expects a model: run ``automl_experiment`` once first, or name a model of your own; where nobody is champion, it becomes
+the first. The champion is held against its own first evaluations. What is trained anew takes its place only if it is
+significantly better on the same rows. No mail that fails costs a record, a training or a promotion.
 """
 
 from __future__ import annotations
@@ -15,16 +17,17 @@ from airflow.providers.smtp.operators.smtp import EmailOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 
-from airflow_provider_automl.drift.policies import below
+from airflow_provider_automl.drift.policies import worse_than_baseline
 from airflow_provider_automl.mail import drift_mail
 from airflow_provider_automl.operators.drift import AutoMLDriftBranchOperator, require_smtp
 from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator
 from airflow_provider_automl.operators.predict import AutoMLPredictOperator
+from airflow_provider_automl.operators.promote import AutoMLPromoteOperator
 from airflow_provider_automl.operators.tables import AutoMLCreateTablesOperator
 
 with DAG(
     dag_id="automl_drift_check",
-    description="Score an existing model on fresh data; on drift, mail and train again",
+    description="Score the champion on fresh data; on drift, mail, train again, and promote what is better",
     schedule="0 7 * * *",
     start_date=datetime.datetime(2026, 1, 1, tzinfo=ZoneInfo("America/Los_Angeles")),
     catchup=False,
@@ -42,25 +45,58 @@ with DAG(
         "output_database": Param("automl_test", type="string", description="Schema of the results; made if missing"),
         "train_data_table": Param("gluon_train", type="string", description="Table that a retraining trains on"),
         "test_data_table": Param("gluon_test", type="string", description="Table of fresh, labelled data"),
-        "model_name": Param("gluon_model_*", type="string", description="Model to check; * stands for the newest"),
+        "row_order": Param(
+            'age, workclass, fnlwgt, education, "education-num", "marital-status", occupation, relationship, race, '
+            'sex, "capital-gain", "capital-loss", "hours-per-week", "native-country", class',
+            type="string",
+            description="What puts its rows in one order: an id of theirs, or all columns",
+        ),
+        "alias": Param("census_champion", type="string", description="Alias of the champion, which is checked"),
+        "model_name": Param(
+            "gluon_model_*", type="string", description="First champion, and challengers; * stands for the newest"
+        ),
         "target_column": Param("class", type="string", description="Column of true labels"),
         "positive_class": Param(" >50K", type="string", description="Its positive class; leading blanks count"),
         "fit_time_limit": Param("60 * 3", type="string", description="Seconds for a retraining, or arithmetic"),
-        "drift_auc_threshold": Param(0.93, type="number", minimum=0, maximum=1, description="Drift below this AUC"),
+        "alpha": Param(0.05, type="number", description="Share of false alarms, and of false promotions"),
+        "remind_after": Param(7, type="number", minimum=0, description="Days for which the same drift is not mailed"),
         "mail_to": Param("ml-team@example.com", type="string", description="Who is told of drift; several by commas"),
         "mail_bcc": Param(None, type=["null", "string"], description="Blind copies; several by commas"),
     },
 ) as dag:
+    # Without an id, rows are numbered in an order by all columns: the same for both models, for rows that are equal in
+    # all columns are predicted alike.
+    fresh_table = "{{ params.input_database }}.{{ params.test_data_table }}"
+    fresh_rows = (
+        "SELECT ROW_NUMBER() OVER (ORDER BY {{ params.row_order }}) AS row_id, t.* "
+        "FROM {{ params.input_database }}.{{ params.test_data_table }} AS t"
+    )
+    mail = {
+        "pre_execute": require_smtp,
+        "to": "{{ params.mail_to }}",
+        "bcc": "{{ params.mail_bcc or '' }}",
+        "retries": 2,
+        "retry_delay": datetime.timedelta(seconds=30),
+    }
+
     create = AutoMLCreateTablesOperator(task_id="create_db_tbl_if_not_exists", schema="{{ params.output_database }}")
+    first = AutoMLPromoteOperator(
+        task_id="first_champion",
+        challenger={"model_name": "{{ params.model_name }}"},
+        alias="{{ params.alias }}",
+        only_if_vacant=True,
+    )
     predict = AutoMLPredictOperator(
         task_id="predict",
-        model_name="{{ params.model_name }}",
-        input_table="{{ params.input_database }}.{{ params.test_data_table }}",
+        alias="{{ params.alias }}",
+        sql=fresh_rows,
+        ignore_columns="row_id",
         output_table="{{ params.output_database }}.drift_check_{{ params.test_data_table }}_{{ ts_nodash }}",
     )
     evaluate = AutoMLEvaluateOperator(
         task_id="evaluation",
         prediction=predict.output,
+        test_table=fresh_table,
         target_column="{{ params.target_column }}",
         positive_class="{{ params.positive_class }}",
     )
@@ -70,19 +106,16 @@ with DAG(
     drift = AutoMLDriftBranchOperator(
         task_id="drift",
         evaluation=evaluate.output,
-        policy=below("{{ params.drift_auc_threshold }}"),
-        if_drifted=["alert_if_drift_detected", "retrain"],
+        policy=worse_than_baseline("champion", alpha="{{ params.alpha }}"),
+        baseline_alias="{{ params.alias }}",
+        if_drifted="retrain",
+        alert="alert_if_drift_detected",
         if_stable="no_drift",
+        remind_after="{{ params.remind_after }}",
+        schema="{{ params.output_database }}",
     )
     alert = EmailOperator(
-        task_id="alert_if_drift_detected",
-        pre_execute=require_smtp,
-        to="{{ params.mail_to }}",
-        bcc="{{ params.mail_bcc or '' }}",
-        subject="Drift detected",
-        html_content="{{ drift_mail(ti) }}",
-        retries=2,
-        retry_delay=datetime.timedelta(seconds=30),
+        task_id="alert_if_drift_detected", subject="Drift detected", html_content="{{ drift_mail(ti) }}", **mail
     )
     retrain = TriggerDagRunOperator(
         task_id="retrain",
@@ -98,7 +131,37 @@ with DAG(
             "mail_to": "{{ params.mail_to }}",
             "mail_bcc": "{{ params.mail_bcc or '' }}",
         },
+        wait_for_completion=True,
+        poke_interval=5,
+        execution_timeout=datetime.timedelta(hours=6),  # a training DAG that is paused would be waited for for ever
+        # A mail that fails, in a run of its own, must not cost what it trained.
+        allowed_states=["success", "failed"],
+        failed_states=[],
+    )
+    challenge = AutoMLPredictOperator(
+        task_id="challenge",
+        model_name="{{ params.model_name }}",
+        sql=fresh_rows,
+        ignore_columns="row_id",
+        output_table="{{ params.output_database }}.challenger_{{ params.test_data_table }}_{{ ts_nodash }}",
+    )
+    promote = AutoMLPromoteOperator(
+        task_id="promote",
+        challenger=challenge.output,
+        champion_predictions=predict.output,
+        alias="{{ params.alias }}",
+        row_id="row_id",
+        target_column="{{ params.target_column }}",
+        positive_class="{{ params.positive_class }}",
+        alpha="{{ params.alpha }}",
+    )
+    tell = EmailOperator(
+        task_id="tell_of_promotion",
+        subject="{{ params.alias }} {{ 'changed' if ti.xcom_pull(task_ids='promote', key='promoted') else 'stays' }}",
+        html_content="<p>{{ ti.xcom_pull(task_ids='promote', key='detail') | e }}</p><p>Run {{ run_id | e }}</p>",
+        **mail,
     )
     no_drift = EmptyOperator(task_id="no_drift")
 
-    create >> predict >> evaluate >> record >> drift >> [alert, retrain, no_drift]
+    create >> first >> predict >> evaluate >> record >> drift >> [alert, retrain, no_drift]
+    retrain >> challenge >> promote >> tell

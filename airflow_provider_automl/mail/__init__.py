@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 #: What a policy's decision may tell beside its sentence, and how the mail calls it.
 _DECISION = (
     ("threshold", "Threshold"),
-    ("baseline", "Baseline"),
+    ("compared_with", "Compared with"),
     ("p_value", "p-value"),
-    ("policy", "Policy"),
 )
 _HELD = ("drifted", "statistic", "detail", *(key for key, _ in _DECISION))
 
@@ -36,8 +35,8 @@ def drift_html(
     """The mail: what was found, in words; the numbers with their intervals, in a table; links.
 
     :param evaluation: as the evaluation operator returns it; what it lacks is left out.
-    :param decision: ``detail`` (the finding in one sentence), and of ``threshold``, ``baseline``, ``p_value`` and
-        ``policy`` what there is.
+    :param decision: ``detail`` (the finding in one sentence), and of ``threshold``, ``compared_with`` and ``p_value``
+        what there is.
     :param links: texts and URLs; those without a URL, or with another than http and https, are left out.
     """
     rows = [

@@ -43,7 +43,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
         ``challenger``, if that is one.
     :param champion_predictions: the champion's. Of a dict it is checked that the champion made them; of a table that is
         believed. They may render to nothing where nobody holds the alias.
-    :param row_id: the column of both that tells rows apart: whole numbers, text or dates.
+    :param row_id: the column of both that tells rows apart: whole numbers, text or dates. Needed to compare.
     :param target_column: the column of true labels in both; default: the predictions'.
     :param positive_class: of ``auroc``, ``log_loss`` and ``brier``; default: the predictions'.
     :param metric: ``auroc``, ``log_loss``, ``brier``, ``accuracy``, ``mae`` or ``mse``.
@@ -54,6 +54,8 @@ class AutoMLPromoteOperator(AutoMLOperator):
     :param margin: with ``non_inferior``: how much worse would be too much, in units of the metric.
     :param max_unmatched: the largest share of row ids that only one of them has.
     :param compare_only: say what would be done, and change nothing: for a person to approve.
+    :param only_if_vacant: point the alias at the challenger where nobody holds it, and change nothing otherwise. The
+        challenger may then be ``{"model_name": "census_*"}``, without a version: the newest.
     :param assigned_by: who is named in the alias's history; default: who triggered the run, else the DAG's owner.
     :returns: ``alias``, ``promoted``, ``better`` (what the test says), ``challenger_name``, ``challenger_version``,
         ``champion_name``, ``champion_version`` (the one compared with), ``metric``, ``challenger_value``,
@@ -67,7 +69,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
         *AutoMLOperator.template_fields,
         "challenger", "alias", "challenger_predictions", "champion_predictions", "row_id", "target_column",
         "positive_class", "metric", "prediction_column", "alpha", "mode", "margin", "max_unmatched", "compare_only",
-        "assigned_by",
+        "only_if_vacant", "assigned_by",
     )  # fmt: skip
     template_fields_renderers = {
         "challenger": "json", "challenger_predictions": "json", "champion_predictions": "json",
@@ -81,7 +83,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
         alias: str,
         challenger_predictions: Any = None,
         champion_predictions: Any = None,
-        row_id: str,
+        row_id: str | None = None,
         target_column: str | None = None,
         positive_class: str | float | bool | None = None,
         metric: str = "auroc",
@@ -91,6 +93,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
         margin: float | str | None = None,
         max_unmatched: float | str = 0.01,
         compare_only: bool | str = False,
+        only_if_vacant: bool | str = False,
         assigned_by: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -109,6 +112,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
         self.margin = margin
         self.max_unmatched = max_unmatched
         self.compare_only = compare_only
+        self.only_if_vacant = only_if_vacant
         self.assigned_by = assigned_by
         self._remember_given()
 
@@ -117,9 +121,10 @@ class AutoMLPromoteOperator(AutoMLOperator):
         run = Run.of(context)
         alpha, margin, max_unmatched = self._limits()
         compare_only = parse_flag(self.compare_only, "compare_only")
+        only_if_vacant = parse_flag(self.only_if_vacant, "only_if_vacant")
         models = self.hook.models
-        challenger = models.find(**self._version(self.challenger, "challenger"))
         history = models.alias_history(self.alias)
+        challenger = models.find(**self._version(self.challenger, "challenger", newest=only_if_vacant))
         # A retry after the promotion is compared with whom the first try was.
         change_id = run.record_id("promote", run.generation)
         done = next((index for index, change in enumerate(history) if change["record_id"] == change_id), None)
@@ -128,6 +133,8 @@ class AutoMLPromoteOperator(AutoMLOperator):
         found: dict[str, Any] = dict.fromkeys(_NUMBERS)
         if champion is None:
             better, detail = True, f"Nobody held the {holder}: {who} is the first champion, without a comparison."
+        elif only_if_vacant:
+            better, detail = False, f"{_title(champion)} holds the {holder}: nothing changes."
         elif _title(champion) == who:
             better, detail = False, f"{who} holds the {holder} already: nothing changes."
         else:
@@ -149,7 +156,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
             )
             promoted = True
             detail += f" The {holder} now points at it."
-        elif champion is not None and _title(champion) != who:
+        elif champion is not None and _title(champion) != who and not only_if_vacant:
             detail += f" The {holder} stays."
         self.log.info("%s", detail)
         return {
@@ -189,11 +196,14 @@ class AutoMLPromoteOperator(AutoMLOperator):
             raise InputError(f"margin is {self.margin!r}, but mode is 'superior': leave it out, or use 'non_inferior'.")
         return alpha, margin, parse_ratio(self.max_unmatched, "max_unmatched")
 
-    def _version(self, named: Any, role: str) -> dict[str, Any]:
-        """The model and version that a training's or a prediction's dict names."""
+    def _version(self, named: Any, role: str, *, newest: bool = False) -> dict[str, Any]:
+        """The model and version that a training's or a prediction's dict names.
+
+        :param newest: no version means the newest.
+        """
         given = named if isinstance(named, Mapping) else {}
         version = {key: given.get(key) for key in ("model_name", "model_version")}
-        if None in version.values():
+        if version["model_name"] is None or (version["model_version"] is None and not newest):
             raise InputError(
                 f"{role} of task {self.task_id!r} is {str(named)[:100]!r}: give the dict of a training or a prediction."
             )
@@ -235,6 +245,8 @@ class AutoMLPromoteOperator(AutoMLOperator):
             for prediction in (told, champion_told):
                 _check_scores(prediction, positive)
         tables = (self.hook.warehouse, champion_table, table)
+        if self.row_id is None:
+            raise InputError(f"Task {self.task_id!r} knows no row_id: name the column that tells rows apart.")
         asked: dict[str, Any] = {"row_id": self.row_id, "label": str(label), "max_unmatched": max_unmatched}
         if self.metric == "auroc":
             score = self.prediction_column or DEFAULT_SCORE

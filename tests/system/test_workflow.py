@@ -133,33 +133,11 @@ def test_exports_tell_the_version(airflow: AirflowServer, experiment: str) -> No
         assert {row["model_version"] for row in exported} == {tracked["model_version"]}
 
 
-def test_drift_check_scores_the_existing_model_and_retrains(
-    airflow: AirflowServer, mailbox: Mailbox, experiment: str
-) -> None:
-    (tracked,) = rows(airflow, "workflow.automl_experiments")
-    conf = {
-        "output_database": "daily",
-        "fit_time_limit": "20",
-        "drift_auc_threshold": 0.999,
-        "model_name": tracked["model_name"],
-    }
-    run_id = airflow.trigger("automl_drift_check", conf)
-    assert airflow.wait("automl_drift_check", run_id) == "success"
-    (evaluated,) = rows(airflow, "daily.automl_eval_results")
-    assert (evaluated["model_name"], evaluated["model_version"]) == (tracked["model_name"], tracked["model_version"])
-    assert rows(airflow, "daily.automl_experiments") == []
-    assert [mail["Subject"] for mail in mailbox.about(run_id)] == ["Drift detected"]
-    retraining = airflow.xcom("automl_drift_check", run_id, "retrain", "trigger_run_id")
-    assert airflow.wait("automl_experiment", retraining) == "success"
-    (retrained,) = rows(airflow, "daily.automl_experiments")
-    assert retrained["run_id"] == retraining
-
-
 def test_a_failed_drift_check_is_mailed(airflow: AirflowServer, mailbox: Mailbox) -> None:
-    conf = {"model_name": "never trained", "mail_to": "ops@example.com, team@example.com"}
+    conf = {"model_name": "never trained", "alias": "nobody", "mail_to": "ops@example.com, team@example.com"}
     run_id = airflow.trigger("automl_drift_check", conf)
     assert airflow.wait("automl_drift_check", run_id) == "failed"
-    assert airflow.states("automl_drift_check", run_id)["predict"] == "failed"
+    assert airflow.states("automl_drift_check", run_id)["first_champion"] == "failed"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not mailbox.about(run_id):
         time.sleep(0.5)

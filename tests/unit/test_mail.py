@@ -78,12 +78,12 @@ def test_it_fetches_nothing_and_sets_no_ground_and_no_ink() -> None:
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}&amp;"
 
 
-@pytest.mark.parametrize("where", [*EVALUATION, "detail", "threshold", "policy", "run_id", "link", "url"])
+@pytest.mark.parametrize("where", [*EVALUATION, "detail", "threshold", "run_id", "link", "url"])
 def test_every_value_is_escaped(where: str) -> None:
-    plain = Page(drift_html(EVALUATION, {**DECISION, "policy": "x"}, run_id="r", links={"t": "https://a"}))
+    plain = Page(drift_html(EVALUATION, DECISION, run_id="r", links={"t": "https://a"}))
     html = drift_html(
         EVALUATION | ({where: HOSTILE} if where in EVALUATION else {}),
-        {**DECISION, "policy": "x", **({where: HOSTILE} if where in ("detail", "threshold", "policy") else {})},
+        {**DECISION, **({where: HOSTILE} if where in ("detail", "threshold") else {})},
         run_id=HOSTILE if where == "run_id" else "r",
         links={HOSTILE if where == "link" else "t": f"https://a/{HOSTILE}" if where == "url" else "https://a"},
     )
