@@ -20,7 +20,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 _MAX_NAME = 200
 #: For so long a deleted version can be had back.
 GRACE = timedelta(days=7)
+# Ends the record_id of the change that takes another one back.
+_PUT_BACK = "-put-back"
 #: Where a version has what a prediction loads.
 _MODEL = "model"
 
@@ -413,7 +415,7 @@ class ModelStore:
         """As :meth:`set_alias`, if the alias has not changed meanwhile: what others did is never overwritten unseen.
 
         There is no lock, as not every engine has one. Of several who do this at one moment, at most one is told that it
-        succeeded; the others put the alias back to the first of them. If nobody was, the history tells who holds it.
+        succeeded; the others put the alias back. If nobody was, the history tells who of them holds it.
 
         :param since: the last row of the history when the decision was made; None: there was no such alias.
         :raises BusyError: it has changed. Decide again.
@@ -425,8 +427,9 @@ class ModelStore:
             changed = self._since(alias, since)
             if len(changed) == 1:
                 return new
-            if changed[-1]["record_id"] == change_id:
-                self._append_alias(alias, changed[0], assigned_by, "put back: it was changed at the same moment")
+            holder = changed[0] if changed[-1]["record_id"] == change_id else changed[-1]
+            reason = "put back: it was changed at the same moment"
+            self._append_alias(alias, holder, assigned_by, reason, f"{change_id}{_PUT_BACK}")
             changed = [change for change in changed if change["record_id"] != change_id]
         other = changed[-1]
         raise BusyError(
@@ -600,6 +603,19 @@ def missing_files(row: dict[str, Any]) -> InputError:
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two rows are of one version."""
     return all(one[key] == other[key] for key in ("model_name", "model_version"))
+
+
+def change_of(history: list[dict[str, Any]], change_ids: Collection[str]) -> int | None:
+    """Where in a history the change is that :meth:`ModelStore.move_alias` made under one of these; None: none, or it
+    failed.
+    """
+    failed = {change["record_id"].removesuffix(_PUT_BACK) for change in history if _is_put_back(change)}
+    made = set(change_ids) - failed
+    return next((index for index, change in enumerate(history) if change["record_id"] in made), None)
+
+
+def _is_put_back(change: dict[str, Any]) -> bool:
+    return str(change["record_id"]).endswith(_PUT_BACK)
 
 
 def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.models.store import change_of
 from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_flag, parse_ratio
 from airflow_provider_automl.operators.evaluate import DEFAULT_SCORE, _check_scores
 
@@ -126,8 +127,8 @@ class AutoMLPromoteOperator(AutoMLOperator):
         history = models.alias_history(self.alias)
         challenger = models.find(**self._version(self.challenger, "challenger", newest=only_if_vacant))
         # A retry after the promotion is compared with whom the first try was.
-        change_id = run.record_id("promote", run.generation)
-        done = next((index for index, change in enumerate(history) if change["record_id"] == change_id), None)
+        tries = [run.record_id("promote", run.generation, number) for number in range(1, run.try_number + 1)]
+        done = change_of(history, tries)
         champion = (history[-1] if history else None) if done is None else (history[done - 1] if done else None)
         who, holder = _title(challenger), f"alias {self.alias!r}"
         found: dict[str, Any] = dict.fromkeys(_NUMBERS)
@@ -143,7 +144,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
         promoted = done is not None
         if promoted:
             detail += f" An earlier try of this task has pointed the {holder} at it."
-        elif compare_only:
+        elif better and compare_only:
             detail += " Nothing is changed: this task compares only."
         elif better:
             models.move_alias(
@@ -152,7 +153,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
                 since=champion,
                 assigned_by=self.assigned_by or run.user_id,
                 reason=f"{detail} ({run.task_attempt_id})",
-                change_id=change_id,
+                change_id=tries[-1],
             )
             promoted = True
             detail += f" The {holder} now points at it."
