@@ -33,8 +33,8 @@ def load(schema: str = "ml_datasets", *, changed: bool = False) -> None:
 
     warehouse = AutoMLHook().warehouse
     for name, table in zip(("gluon_train", "gluon_test"), tables(), strict=True):
-        for column in ("age", "education-num", "hours-per-week") if changed else ():
-            counted = pc.subtract(pa.scalar(100, table.schema.field(column).type), table[column])
+        for column, end in {"age": 100, "education-num": 17, "capital-gain": 100_000}.items() if changed else ():
+            counted = pc.subtract(pa.scalar(end, table.schema.field(column).type), table[column])
             table = table.set_column(table.column_names.index(column), column, counted)
         with tempfile.TemporaryDirectory() as directory:
             pq.write_table(table, Path(directory) / "part.parquet")

@@ -1,4 +1,4 @@
-"""The drift check, run by a real Airflow: the world changes; it is noticed, told and learnt, and the better is promoted.
+"""The drift check, run by a real Airflow: the world changes; that is noticed, told and learnt; the better is promoted.
 
 Then the world changes back, and the mail server is down.
 """

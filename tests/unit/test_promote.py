@@ -136,6 +136,21 @@ def test_what_is_significantly_better_is_promoted(
     assert "significantly better at alpha 0.05. (d/" in second["reason"]
 
 
+def test_only_if_vacant_compares_nothing(store: ModelStore, tmp_path: Path) -> None:
+    """The newest of a name that ends in * is the first champion; who holds the alias keeps it, whatever there is."""
+    arguments = {"challenger": {"model_name": "w*"}, "alias": ALIAS, "only_if_vacant": True}
+    with pytest.raises(AirflowFailException, match=r"No model 'w\*'"):
+        run(AutoMLPromoteOperator, **arguments)
+    first = version(store, tmp_path, "weak", 1.0)
+    got = run(AutoMLPromoteOperator, **arguments)
+    assert (got["promoted"], got["challenger_version"]) == (True, first["model_version"])
+    version(store, tmp_path, "wise", 2.0)
+    got = run(AutoMLPromoteOperator, **arguments)
+    assert (got["promoted"], got["better"], got["challenger_name"]) == (False, False, "wise")
+    assert got["detail"] == "'weak' version 'v-0' holds the alias 'census_champion': nothing changes."
+    assert holder(store) == "weak"
+
+
 def test_what_is_not_is_not(store: ModelStore, tmp_path: Path, weak: dict[str, Any], strong: dict[str, Any]) -> None:
     alike = version(store, tmp_path, "alike", 1.0, luck=3)
     got = promote(alike, weak)
