@@ -109,7 +109,7 @@ def test_drift_is_recorded_told_and_mended(place: Place) -> None:
     told = place.mailbox.about(run_id)
     assert {mail["Subject"] for mail in told} == {"Drift detected", f"{ALIAS} changed"}
     alert = next(body(mail) for mail in told if mail["Subject"] == "Drift detected")
-    assert "significantly worse than" in alert
+    assert "is significantly below" in alert
 
     place.mailbox.__exit__()
     again, state, states = place.check()
