@@ -23,6 +23,7 @@ class Mailbox:
 
         self.directory = directory
         self.port = free_port()
+        self._is_up = False
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
@@ -35,10 +36,17 @@ class Mailbox:
     def __enter__(self) -> Mailbox:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._controller.start()
+        self._is_up = True
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._controller.stop()
+        self.stop()
+
+    def stop(self) -> None:
+        """Take no more mails; once is enough."""
+        if self._is_up:
+            self._controller.stop()
+        self._is_up = False
 
     def files(self) -> list[Path]:
         """What was kept, oldest first."""

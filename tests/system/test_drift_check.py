@@ -111,7 +111,7 @@ def test_drift_is_recorded_told_and_mended(place: Place) -> None:
     alert = next(body(mail) for mail in told if mail["Subject"] == "Drift detected")
     assert "is significantly below" in alert
 
-    place.mailbox.__exit__()
+    place.mailbox.stop()
     again, state, states = place.check()
     assert state == "failed"
     assert {name for name, state in states.items() if state == "failed"} == {
