@@ -114,9 +114,10 @@ def _unpack(directory: Path) -> None:
 
 
 def _answers(port: int) -> bool:
-    """Whether a query that wants a worker is answered: for some seconds after its start, a server has none."""
+    """Whether a query that wants a worker with a catalog is answered: for some seconds after a start there is none."""
     url = f"http://127.0.0.1:{port}/v1"
-    request = urllib.request.Request(f"{url}/statement", b"SELECT 1", {"X-Trino-User": "tester"})
+    user = {"X-Trino-User": "tester"}
+    request = urllib.request.Request(f"{url}/statement", b"SELECT COUNT(*) FROM tpch.tiny.nation", user)
     try:
         with urllib.request.urlopen(f"{url}/info", timeout=10) as response:
             if json.load(response)["starting"]:
@@ -126,6 +127,6 @@ def _answers(port: int) -> bool:
                 answer = json.load(response)
             if "nextUri" not in answer:
                 return "error" not in answer
-            request = urllib.request.Request(answer["nextUri"], headers={"X-Trino-User": "tester"})
+            request = urllib.request.Request(answer["nextUri"], headers=user)
     except OSError:
         return False

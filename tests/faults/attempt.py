@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 #: What an attempt does, in turn. ``publish`` begins within ``load``, when the warehouse says so in its log.
@@ -52,8 +53,12 @@ def attempt(work: Work, to: Connection) -> None:
     """Do it. Sends ``(stage, None)`` as a stage begins, ``("done", None)``, or ``("failed", error)``; SIGUSR1 cancels,
     as ``on_kill`` does.
     """
+    from airflow.sdk.execution_time.context import set_current_context
+
     os.environ.update(work.context)
     os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
+    task: Any = set_current_context({"ti": SimpleNamespace(map_index=-1)})  # type: ignore[typeddict-item]
+    task.__enter__()
     sending = threading.Lock()
 
     def say(stage: str, error: str | None = None) -> None:

@@ -273,7 +273,7 @@ class Faults:
         found = self._found(warehouse, case)
         if found == "neither" or (found == "missing" and not self._may_be_missing(case)):
             problem = f"after the fault the target is {found}"
-        retried = self._run(work, None)
+        retried = self._run(dataclasses.replace(work, context={**work.context, "AIRFLOW_CTX_TRY_NUMBER": "9"}), None)
         if retried.outcome != "done":
             problem = problem or f"the retry fails: {retried.outcome}"
         problem = problem or self._differs(warehouse, work, case)
@@ -330,7 +330,7 @@ class Faults:
                 "AIRFLOW_CTX_DAG_ID": "faults",
                 "AIRFLOW_CTX_TASK_ID": f"case_{case}",
                 "AIRFLOW_CTX_DAG_RUN_ID": f"seed_{self.seed}",
-                "AIRFLOW_CTX_TRY_NUMBER": "1",
+                "AIRFLOW_CTX_TRY_NUMBER": str(1 + trial),
             },
         )
 
