@@ -43,11 +43,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByServers(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            if file == "tests/faults/test_warehouses.py":  # servers of its own for each test
-                return nodeid
+            if file == "tests/system/test_compose.py":  # Trino of its own, for all its tests
+                return "trino"
             slow = [name for name in ("trino", "hive") if name in nodeid.lower()]
-            # The services of compose are its own, for all its tests.
-            return slow[0] if slow and not file.endswith("compose.py") else file
+            return slow[0] if slow else file
 
     return ByServers(config, log)
 
