@@ -1,5 +1,4 @@
-"""Every morning: score the champion on fresh data without training; on drift, mail, train again, and promote what is
-better.
+"""Every morning: score the champion on fresh data without training; on drift, mail, train, promote what is better.
 
 Expects a model: run ``automl_experiment`` once first, or name a model of your own; where nobody is champion, it becomes
 the first. The champion is held against its own first evaluations. What is trained anew takes its place only if it is

@@ -723,7 +723,7 @@ class TrinoWarehouse(Warehouse):
             try:
                 self._run_marked(cursor, "files", mark, table=outside, columns=kinds, location=shared.uri + "/")
             except Exception as error:
-                if _name(error) is None:
+                if _name(error) is None or _name(error) in _GIVEN_UP:
                     raise
                 raise InputError(
                     f"Trino cannot use the staging place {self.staging} by its catalog {outside.catalog}: "
