@@ -50,11 +50,13 @@ def ours(path: Path, shape: str) -> dict[str, Any]:
     from airflow.providers.duckdb.hooks.duckdb import DuckDBHook
 
     from airflow_provider_automl.warehouse import open_warehouse
-    from airflow_provider_automl.warehouse.measures import auc
+    from airflow_provider_automl.warehouse.measures import evaluate
 
     hook = DuckDBHook(database=str(path))
     hook.airflow_connection = None
-    return auc(open_warehouse(hook), shape, label="label", score="score", positive_class=" >50K")
+    return evaluate(
+        open_warehouse(hook), shape, label="label", problem_type="binary", score="score", positive_class=" >50K"
+    )
 
 
 def theirs(path: Path, shape: str) -> dict[str, float]:

@@ -22,7 +22,7 @@ if _IS_WORKER or "AIRFLOW_HOME" not in os.environ:  # before Airflow is imported
     os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="automl-tests-")
     atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
-# The servers' Java: compiled once and fast, for what runs for minutes (a fifth of their processor time less).
+# The servers' Java: compiled once and fast, for what runs for minutes (an eighth of their processor time less).
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 _ENGINE = "engine"  # a test's property, reported with its outcome

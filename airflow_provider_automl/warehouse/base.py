@@ -613,12 +613,16 @@ class Warehouse:
     def _create_table(self, cursor: Any, table: exp.Table, columns: Mapping[str, str]) -> None:
         self._lock(cursor, table)
         if not self._found(cursor, table):
-            self._create_schema(cursor, table)
-            self._run(cursor, "create_table", table=table, columns=columns)
+            self._create_missing(cursor, table, columns)
         present = {name.lower() for name in self._columns(cursor, table)}
         for name, kind in columns.items():
             if name.lower() not in present:
                 self._run(cursor, "add_column", table=table, column={name: kind})
+
+    def _create_missing(self, cursor: Any, table: exp.Table, columns: Mapping[str, str]) -> None:
+        """Create a table that was not found, and its schema."""
+        self._create_schema(cursor, table)
+        self._run(cursor, "create_table", table=table, columns=columns)
 
     def _staging(self, target: exp.Table, key: str) -> exp.Table:
         """Return the staging table of a target: beside it, short enough for engines that cut names at 63 bytes."""

@@ -187,14 +187,30 @@ def area(sums: Sums, *, weighted: bool = False) -> Measure:
         few = "positive" if positives < 2 else "negative"
         return Measure(value, reason=f"there is only one {few} row: an interval needs at least two of each class")
     if exact in (0, 1):
-        bound = 0.05 ** (1 / float(min(positives, negatives)))
+        bound = without_exception(int(min(positives, negatives)))
         low, high = (bound, 1.0) if exact == 1 else (0.0, 1.0 - bound)
         return Measure(value, low, high, CLOPPER_PEARSON, 0.0)
-    spread_p = (sums["over_squares"] - sums["over_sum"] ** 2 / positives) / negatives**2
-    spread_q = (sums["under_squares"] - sums["under_sum"] ** 2 / negatives) / positives**2
-    variance = spread_p / (positives * (positives - 1)) + spread_q / (negatives * (negatives - 1))
-    error = math.sqrt(max(0.0, float(variance)))
+    error = delong_error(sums, positives, negatives)
     return Measure(value, max(0.0, value - Z_95 * error), min(1.0, value + Z_95 * error), DELONG, error)
+
+
+def delong_error(sums: Sums, positives: Fraction, negatives: Fraction, of: str = "") -> float:
+    """Return DeLong's standard error of an AUC, or of a paired difference of two: see :func:`.measures.auc`.
+
+    :param sums: ``over_sum``, ``over_squares``, ``under_sum``, ``under_squares``, each after the prefix ``of``.
+    :param positives: rows, at least two, as ``negatives``.
+    """
+    spread_p = (sums[f"{of}over_squares"] - sums[f"{of}over_sum"] ** 2 / positives) / negatives**2
+    spread_q = (sums[f"{of}under_squares"] - sums[f"{of}under_sum"] ** 2 / negatives) / positives**2
+    variance = spread_p / (positives * (positives - 1)) + spread_q / (negatives * (negatives - 1))
+    return math.sqrt(max(0.0, float(variance)))
+
+
+def without_exception(n: int) -> float:
+    """Return the share that is true at least, at 95 % confidence, of what held ``n`` times of ``n``: see the
+    one-sided bound of :func:`.measures.auc`.
+    """
+    return float(0.05 ** (1 / n))
 
 
 # ---------------------------------------------------------------------------------------------------- two classes
@@ -373,17 +389,16 @@ def _r2(sums: Sums) -> Measure:
 # ---------------------------------------------------------------------------------------------------- Hivemall
 
 
-def hivemall_binary(cells: Sequence[Mapping[str, object]], *, beta: float) -> dict[str, Measure]:
-    """Return what Apache Hivemall 0.5.2 calculates of the same rows.
+def hivemall_binary(measures: Mapping[str, Measure], *, beta: float) -> dict[str, Measure]:
+    """Return what Apache Hivemall 0.5.2 calculates of the same rows as :func:`binary`.
 
     ``auc(score, label)`` over rows in the order of their scores, ``logloss(score, label)``, and
     ``fmeasure(label, predicted, '-beta B -average A')`` of the labels 0 and 1, with A ``micro`` (its default; under
     ``hivemall_fmeasure``) and ``binary``.
     """
-    if not cells:
+    if measures["accuracy"].value is None:
         names = ("auc", "logloss", "fmeasure", "fmeasure_binary")
         return {f"hivemall_{name}": Measure(None, reason=_NO_ROWS) for name in names}
-    measures = binary(cells, beta=beta, weighted=False)
     tp, fp, fn, tn = (fraction(measures[name].value) for name in CONFUSION)
     return {
         "hivemall_auc": Measure(measures["auroc"].value),
@@ -402,9 +417,8 @@ def hivemall_multiclass(pairs: Mapping[tuple[str, str], Fraction]) -> dict[str, 
     }
 
 
-def hivemall_regression(sums: Sums) -> dict[str, Measure]:
+def hivemall_regression(measures: Mapping[str, Measure], sums: Sums) -> dict[str, Measure]:
     """Return Hivemall's ``rmse``, ``mse``, ``mae`` and ``r2``, whose R² of a constant label is always 1."""
-    measures = regression(sums, weighted=False)
     constant = bool(sums["w"]) and sums["least"] == sums["most"]
     return {
         **{f"hivemall_{name}": Measure(measures[name].value) for name in ("rmse", "mse", "mae")},

@@ -77,24 +77,14 @@ def auc(warehouse: Warehouse, table: str | Query, *, label: str, score: str, pos
        binomial. Biometrika 26 (1934), 404-413.
     .. [3] J. A. Hanley, A. Lippman-Hand. If nothing goes wrong, is everything all right? JAMA 249 (1983), 1743-1745.
     """
-    columns = warehouse.columns(table)
-    what = table if isinstance(table, str) else "the query"
-    label = _column(columns, label, "label", what)
-    score = _column(columns, score, "score", what)
-    if label == score:
-        raise InputError(
-            f"The score column {score!r} is the label itself: name the column that holds the model's score."
-        )
-    if not _is_numeric(columns[score]):
-        numeric = [name for name, kind in columns.items() if _is_numeric(kind) and name != label]
-        choices = f"numeric columns are {', '.join(map(repr, numeric))}" if numeric else "no column is numeric"
-        raise InputError(f"The score column {score!r} of {what} is {columns[score]}, not a number; {choices}.")
-    value, number, positive = _compared(label, columns[label], positive_class)
+    data = _Data.of(warehouse, table, label, (), None)
+    score = data.numeric(score, "score")
+    value, number, positive = _compared(data.label, data.columns[data.label], positive_class)
     (found,) = warehouse.run("auc", source=table, score=score, label=value, label_number=number, positive=positive)
-    counts = {name: Fraction(str(count)) if count is not None else Fraction(0) for name, count in found.items()}
-    positives, negatives = counts["positives"], counts["negatives"]
+    counts = {name: fraction(count) for name, count in found.items()}
+    positives, negatives = int(counts["positives"]), int(counts["negatives"])
     if not positives or not negatives:
-        raise InputError(_why_not(warehouse, table, what, label, score, positive_class, int(positives), int(negatives)))
+        raise InputError(_why_not(data, score, positive_class, positives, negatives))
     return _measures(counts)
 
 
@@ -137,6 +127,14 @@ def _is_numeric(kind: str) -> bool:
     return bool(_INTEGERS.match(kind) or _FLOATS.match(kind) or _DECIMALS.match(kind))
 
 
+def _require_number(columns: dict[str, str], column: str, role: str, what: str, label: str) -> None:
+    """:raises InputError: the column is no number; with those that are, but for the label."""
+    if not _is_numeric(columns[column]):
+        numeric = [name for name, kind in columns.items() if _is_numeric(kind) and name != label]
+        choices = f"numeric columns are {', '.join(map(repr, numeric))}" if numeric else "no column is numeric"
+        raise InputError(f"The {role} column {column!r} of {what} is {columns[column]}, not a number; {choices}.")
+
+
 def _compared(label: str, kind: str, positive: object) -> tuple[exp.Expression, exp.Expression, object]:
     """Return how a label is compared with the positive class: the label, the label where it may be NaN, the value."""
     from sqlglot import exp
@@ -165,18 +163,10 @@ def _compared(label: str, kind: str, positive: object) -> tuple[exp.Expression, 
     return (column if kind == "VARCHAR" else exp.cast(column, "VARCHAR")), never_nan, str(positive)
 
 
-def _why_not(
-    warehouse: Warehouse,
-    table: str | Query,
-    what: str,
-    label: str,
-    score: str,
-    positive_class: object,
-    positives: int,
-    negatives: int,
-) -> str:
+def _why_not(data: _Data, score: str, positive_class: object, positives: int, negatives: int) -> str:
     """Say why there is nothing to measure, with the classes that were found."""
-    found = warehouse.run("classes", source=table, label=label, score=score, most=_LISTED_CLASSES + 2)
+    what, label = data.what, data.label
+    found = data.warehouse.run("classes", source=data.table, label=label, score=score, most=_LISTED_CLASSES + 2)
     classes = [row for row in found if row["label"] is not None and row["label"] == row["label"]]
     if not found:
         return f"{what} is empty: there is nothing to evaluate."
@@ -365,12 +355,7 @@ class _Data:
 
     def numeric(self, name: str, role: str) -> str:
         found = self.column(name, role)
-        if not _is_numeric(self.columns[found]):
-            numeric = [name for name, kind in self.columns.items() if _is_numeric(kind) and name != self.label]
-            choices = f"numeric columns are {', '.join(map(repr, numeric))}" if numeric else "no column is numeric"
-            raise InputError(
-                f"The {role} column {found!r} of {self.what} is {self.columns[found]}, not a number; {choices}."
-            )
+        _require_number(self.columns, found, role, self.what, self.label)
         return found
 
     def run(self, template: str, *, classes: int = 0, limit: int, **params: object) -> list[dict[str, object]]:
@@ -451,20 +436,16 @@ def _binary(data: _Data, options: _Options, score: str, positive_class: object) 
     positives = int(sum(fraction(cell["n_p"]) for cell in cells))
     negatives = counts["rows_evaluated"] - positives
     if not positives or not negatives:
-        raise InputError(
-            _why_not(
-                data.warehouse, data.table, data.what, data.label, score, positive_class, positives, negatives
-            )
-        )  # fmt: skip
-    for name, weight in (("positive", add(cells)["p"]), ("negative", add(cells)["q"])):
-        if not weight:
+        raise InputError(_why_not(data, score, positive_class, positives, negatives))
+    for name, key in (("positive", "p"), ("negative", "q")):
+        if not any(fraction(cell[key]) for cell in cells):
             raise InputError(f"The weight column {data.weight!r} of {data.what} is 0 in every {name} row.")
     outside = _outside(data, options, cells, f"The score column {score!r}")
 
     def measured(cells: list[dict[str, object]]) -> dict[str, Any]:
         measures = binary(cells, beta=options.beta, weighted=data.weight is not None)
         if options.hivemall:
-            measures |= hivemall_binary(cells, beta=options.beta)
+            measures |= hivemall_binary(measures, beta=options.beta)
         if outside:
             measures |= dict.fromkeys(
                 [name for name in (*OF_PROBABILITIES, "hivemall_auc", "hivemall_logloss") if name in measures],
@@ -755,7 +736,7 @@ def _regression(data: _Data, options: _Options, prediction: str) -> dict[str, An
         sums = add(cells) if cells else {"w": Fraction(0), "n": Fraction(0)}
         measures = regression(sums, weighted=data.weight is not None)
         if options.hivemall:
-            measures |= hivemall_regression(sums)
+            measures |= hivemall_regression(measures, sums)
         return {**counts, **options.told(measures, "regression")}
 
     return {

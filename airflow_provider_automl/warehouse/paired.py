@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.warehouse.base import Query, Warehouse
-from airflow_provider_automl.warehouse.formulas import Z_95
-from airflow_provider_automl.warehouse.measures import _column, _compared, _is_numeric
+from airflow_provider_automl.warehouse.formulas import Z_95, delong_error, fraction, without_exception
+from airflow_provider_automl.warehouse.measures import _column, _compared, _is_numeric, _require_number
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -94,7 +94,7 @@ def compare_auc(
         column = _column(columns, scores, "score", what)
         if column == target:
             raise InputError(f"The score column {column!r} of {what} is the label itself: name the model's score.")
-        _require_number(columns, column, "score", what)
+        _require_number(columns, column, "score", what, target)
         value, number, positive = _compared(target, columns[target], positive_class)
         ids.append(_row_id(columns, row_id, what))
         given |= {
@@ -107,7 +107,7 @@ def compare_auc(
         }
     _check_ids(ids, row_id)
     (found,) = warehouse.run("paired_auc", **given)
-    counts = {name: Fraction(str(count)) if count is not None else Fraction(0) for name, count in found.items()}
+    counts = {name: fraction(count) for name, count in found.items()}
     where = (_named(champion_table, "champion"), _named(challenger_table, "challenger"))
     matching = _matching(counts, where, row_id, label, max_unmatched)
     if not counts["positives"] or not counts["negatives"]:
@@ -181,8 +181,8 @@ def compare_means(
     _check_ids(ids, row_id)
     (found,) = warehouse.run("paired_means", **given)
     where = (_named(champion_table, "champion"), _named(challenger_table, "challenger"))
-    counted = {key: value for key, value in found.items() if not key.endswith(("_sum", "_squares", "_predicted"))}
-    counts = {name: Fraction(str(count)) if count is not None else Fraction(0) for name, count in counted.items()}
+    measured = ("_sum", "_squares", "_predicted")  # which may be infinite
+    counts = {name: fraction(count) for name, count in found.items() if not name.endswith(measured)}
     matching = _matching(counts, where, row_id, label, max_unmatched)
     if of_probabilities:
         for bound in ("least_predicted", "most_predicted"):
@@ -209,9 +209,7 @@ def _areas(counts: dict[str, Fraction]) -> dict[str, Any]:
         return 1 - counts[f"{side}_over_sum"] / (positives * negatives)
 
     def error(of: str) -> float:
-        over = (counts[f"{of}_over_squares"] - counts[f"{of}_over_sum"] ** 2 / positives) / negatives**2
-        under = (counts[f"{of}_under_squares"] - counts[f"{of}_under_sum"] ** 2 / negatives) / positives**2
-        return math.sqrt(max(0.0, float(over / (positives * (positives - 1)) + under / (negatives * (negatives - 1)))))
+        return delong_error(counts, positives, negatives, f"{of}_")
 
     difference = float(counts["gain_over_sum"] / (positives * negatives))
     reason = None
@@ -271,7 +269,7 @@ def _untested() -> dict[str, float | None]:
 
 def _no_more(pairs: int) -> float:
     """So often at most (95 %) do two models differ that did not on so many independent pairs, or rows."""
-    return float(1 - 0.05 ** (1 / pairs))
+    return 1 - without_exception(pairs)
 
 
 def _test(
@@ -375,14 +373,6 @@ def _check_ids(ids: list[tuple[str, str]], row_id: str) -> None:
         )
 
 
-def _require_number(columns: dict[str, str], column: str, role: str, what: str) -> None:
-    if not _is_numeric(columns[column]):
-        numeric = ", ".join(repr(name) for name, kind in columns.items() if _is_numeric(kind)) or "none"
-        raise InputError(
-            f"The {role} column {column!r} of {what} is {columns[column]}, not a number; numeric columns: {numeric}."
-        )
-
-
 def _actual_and_predicted(
     metric: str, columns: dict[str, str], label: str, prediction: str, what: str, positive_class: object
 ) -> tuple[exp.Expression, exp.Expression, exp.Expression]:
@@ -416,9 +406,9 @@ def _actual_and_predicted(
         always = exp.EQ(this=exp.Literal.number(1), expression=exp.Literal.number(1))
         right = column(label).eq(column(prediction))
         return column(label), flag(always, label), flag(right, label, prediction)
-    _require_number(columns, prediction, "prediction", what)
+    _require_number(columns, prediction, "prediction", what, label)
     if metric in ("mae", "mse"):
-        _require_number(columns, label, "label", what)
+        _require_number(columns, label, "label", what, label)
         return column(label), column(label), column(prediction)
     value, _, positive = _compared(label, columns[label], positive_class)
     return column(label), flag(value.eq(literal(positive)), label), column(prediction)

@@ -579,17 +579,18 @@ class TrinoWarehouse(Warehouse):
 
     def _create_table(self, cursor: Any, table: exp.Table, columns: Mapping[str, str]) -> None:
         kinds = self._kinds(table, columns)
-        if self._found(cursor, table):
-            if self._connector(table) == "memory":
-                self._widen(cursor, table, kinds)
-        else:
-            # Another session may be publishing it, or may have died of that: it must not be made anew beside its rows.
-            self._create_schema(cursor, table)
-            self._tidy(cursor, table, self._beside(cursor, table), "")
+        if self._connector(table) == "memory" and self._found(cursor, table):
+            self._widen(cursor, table, kinds)
         super()._create_table(cursor, table, kinds)
         present = {name.lower() for name in self._columns(cursor, table)}
         if not {name.lower() for name in columns} <= present:
             raise _Crossed(f"another session changed the columns of {table.name} at the same time")
+
+    def _create_missing(self, cursor: Any, table: exp.Table, columns: Mapping[str, str]) -> None:
+        """Another session may be publishing it, or may have died of that: it is not made anew beside its rows."""
+        self._create_schema(cursor, table)
+        self._tidy(cursor, table, self._beside(cursor, table), "")
+        self._run(cursor, "create_table", table=table, columns=columns)
 
     def _widen(self, cursor: Any, table: exp.Table, kinds: Mapping[str, str]) -> None:
         """Add the columns that are missing by writing the table anew: the memory connector fails to read added ones."""

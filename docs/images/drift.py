@@ -1,4 +1,4 @@
-"""Draw the charts of docs/drift.md: ``python docs/images/drift.py``. The same each time."""
+"""Draw the charts of docs/drift.md: ``python -m docs.images.drift``. The same each time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from airflow_provider_automl.jobs.charts import BLUE, GREY, ORANGE, svg
+from tests.warehouse.delong import delong, paired_delong
 
 HERE = Path(__file__).parent
 Z_95 = 1.959963984540054
@@ -77,19 +78,12 @@ def pairs() -> alt.TopLevelMixin:
     common = 2.0 * label + rng.normal(size=label.size)
     champion, challenger = (common * skill + rng.normal(0, 0.25, label.size) for skill in (0.80, 1.05))
 
-    def places(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        above = score[label][:, None] > score[~label][None, :]
-        return above.mean(axis=1), above.mean(axis=0)
-
-    def error(ten: np.ndarray, one: np.ndarray) -> float:
-        return float(np.sqrt(ten.var(ddof=1) / ten.size + one.var(ddof=1) / one.size))
-
-    old, new = places(champion), places(challenger)
-    rows = [
-        ("AUC", name, part[0].mean(), Z_95 * error(*part)) for name, part in (("champion", old), ("challenger", new))
-    ]
-    difference = float(new[0].mean() - old[0].mean())
-    half = Z_95 * error(new[0] - old[0], new[1] - old[1])
+    difference, error = paired_delong(label, champion, challenger)
+    half = Z_95 * error
+    rows = []
+    for name, score in (("champion", champion), ("challenger", challenger)):
+        auc, error = delong(label, score)
+        rows.append(("AUC", name, auc, Z_95 * error))
     table = pd.DataFrame([(kind, name, v, v - w, v + w) for kind, name, v, w in rows],
                          columns=["kind", "name", "value", "low", "high"])  # fmt: skip
     paired = pd.DataFrame([("challenger - champion", difference, difference - half, difference + half)],

@@ -75,6 +75,13 @@ def maven(engine: str, arguments: list[str], directory: Path) -> None:
     _run(engine, ["mvn", "--batch-mode", "--no-transfer-progress", "--quiet", *arguments], directory)
 
 
+def maven_copy(engine: str, artifact: str, sha256: str, path: Path) -> None:
+    """Have Maven copy an artifact, ``group:name:version[:type]``, to the directory of a path, its digest checked."""
+    copy = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+    maven(engine, [copy, f"-Dartifact={artifact}", "-DoutputDirectory=."], path.parent)
+    check(path, sha256)
+
+
 def check(path: Path, sha256: str) -> None:
     """:raises RuntimeError: the file is not the one whose digest is known."""
     with path.open("rb") as file:

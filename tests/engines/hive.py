@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.engines.cache import CONFIG, check, jdk, made, maven
+from tests.engines.cache import CONFIG, check, jdk, made, maven, maven_copy
 from tests.engines.server import Facts, Server, free_ports, listens
 
 _CONFIG = CONFIG / "hive"
@@ -88,13 +88,8 @@ def hivemall() -> Path:
 
 
 def _hivemall(directory: Path) -> None:
-    copy = [
-        "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy",
-        "-Dartifact=org.apache.hivemall:hivemall-all:0.5.2-incubating",
-        f"-DoutputDirectory={directory}",
-    ]
-    maven("hivemall", copy, directory)
-    check(directory / "hivemall-all-0.5.2-incubating.jar", _HIVEMALL_SHA256)
+    artifact, jar = "org.apache.hivemall:hivemall-all:0.5.2-incubating", "hivemall-all-0.5.2-incubating.jar"
+    maven_copy("hivemall", artifact, _HIVEMALL_SHA256, directory / jar)
 
 
 def _make(directory: Path) -> None:

@@ -8,13 +8,12 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-from tests.engines.cache import CONFIG, check, jdk, made, maven
+from tests.engines.cache import CONFIG, jdk, made, maven_copy
 from tests.engines.server import Facts, Server, free_ports
 
 _VERSION = "476"
 _SHA256 = "cfd5accde17e8ebd251eeeb78aed1f490e77bb3a164d95a0f454bf8a7c1cbd3f"
 _PLUGINS = {"geospatial", "hive", "iceberg", "memory", "postgresql", "tpch"}  # of 60: each costs a second at start
-_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
 _CONFIG = CONFIG / "trino"
 #: A catalog that needs another server, and that server.
 BESIDE = {"hive": "hive", "iceberg_jdbc": "postgres", "lake": "s3", "postgresql": "postgres"}
@@ -103,9 +102,8 @@ def _home() -> Path:
 
 
 def _unpack(directory: Path) -> None:
-    maven("trino", [_COPY, f"-Dartifact=io.trino:trino-server:{_VERSION}:tar.gz", "-DoutputDirectory=."], directory)
     archive = directory / f"trino-server-{_VERSION}.tar.gz"
-    check(archive, _SHA256)
+    maven_copy("trino", f"io.trino:trino-server:{_VERSION}:tar.gz", _SHA256, archive)
     subprocess.run(["tar", "-xzf", archive, "--strip-components=1"], cwd=directory, check=True)
     archive.unlink()
     for plugin in (directory / "plugin").iterdir():

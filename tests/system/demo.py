@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
 from tests.system.mail import RECIPIENTS, Mailbox, body
@@ -80,7 +81,7 @@ def demo() -> None:
     print(f"\n== the mail ({new[0]})")
     for header in ("From", "To", RECIPIENTS, "Subject"):
         print(f"    {header}: {mails[0][header]}")
-    for line in re.sub(r"<[^>]*>", "", body(mails[0])).splitlines():
+    for line in unescape(re.sub(r"<[^>]*>", "", body(mails[0]))).splitlines():
         if line.strip():
             print(f"    {line.strip()}")
     print("\nHealthy data went to no_drift, drifted data to a mail. Open Airflow on all of it: make airflow")

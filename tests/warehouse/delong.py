@@ -9,31 +9,29 @@ import numpy as np
 
 def delong(positive: np.ndarray[Any, Any], score: np.ndarray[Any, Any]) -> tuple[float, float]:
     """Return AUC and its standard error, by placements of each class among the other."""
-    above, below = np.sort(score[positive]), np.sort(score[~positive])
-
-    def placement(values: Any, among: Any) -> Any:
-        return (np.searchsorted(among, values, "left") + np.searchsorted(among, values, "right")) / (2 * len(among))
-
-    v10, v01 = placement(above, below), 1 - placement(below, above)
-    variance = v10.var(ddof=1) / len(above) + v01.var(ddof=1) / len(below)
-    return float(v10.mean()), float(np.sqrt(variance))
+    return _mean_and_error(*_placements(positive, score))
 
 
 def paired_delong(
     positive: np.ndarray[Any, Any], first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]
 ) -> tuple[float, float]:
     """Return how much greater the second score's AUC is than the first's, and that difference's standard error."""
+    before, after = _placements(positive, first), _placements(positive, second)
+    return _mean_and_error(after[0] - before[0], after[1] - before[1])
 
-    def placements(score: Any) -> tuple[Any, Any]:
-        above, below = score[positive], score[~positive]
 
-        def among(values: Any, others: Any) -> Any:
-            others = np.sort(others)
-            ranks = np.searchsorted(others, values, "left") + np.searchsorted(others, values, "right")
-            return ranks / (2 * len(others))
+def _placements(positive: Any, score: Any) -> tuple[Any, Any]:
+    """Of each positive the share of negatives below it, of each negative the share of positives above it, ties half."""
+    above, below = score[positive], score[~positive]
 
-        return among(above, below), 1 - among(below, above)
+    def among(values: Any, others: Any) -> Any:
+        others = np.sort(others)
+        ranks = np.searchsorted(others, values, "left") + np.searchsorted(others, values, "right")
+        return ranks / (2 * len(others))
 
-    gains = [after - before for before, after in zip(placements(first), placements(second), strict=True)]
-    variance = sum(gain.var(ddof=1) / len(gain) for gain in gains)
-    return float(gains[0].mean()), float(np.sqrt(variance))
+    return among(above, below), 1 - among(below, above)
+
+
+def _mean_and_error(v10: Any, v01: Any) -> tuple[float, float]:
+    variance = v10.var(ddof=1) / len(v10) + v01.var(ddof=1) / len(v01)
+    return float(v10.mean()), float(np.sqrt(variance))
