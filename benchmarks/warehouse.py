@@ -243,7 +243,7 @@ def read_once(conn_id: str, side: str, staging: str | None, table: str) -> None:
 def area(server: Engine, results: Results) -> None:
     """Exact AUC with its interval, all scores distinct, against pulling the columns for scikit-learn and NumPy."""
     from airflow_provider_automl.warehouse import Query
-    from airflow_provider_automl.warehouse.measures import auc
+    from airflow_provider_automl.warehouse.measures import evaluate
 
     rows, table = 10 * server.rows, f"bench.scores_{10 * server.rows}"
     warehouse = server.warehouse()
@@ -253,7 +253,9 @@ def area(server: Engine, results: Results) -> None:
     found: dict[str, dict[str, Any]] = {}
 
     def ours() -> None:
-        found["ours"] = auc(warehouse, table, label="label", score="score", positive_class=" >50K")
+        found["ours"] = evaluate(
+            warehouse, table, label="label", problem_type="binary", score="score", positive_class=" >50K"
+        )
 
     def unload() -> None:
         import pyarrow.parquet as pq

@@ -12,7 +12,7 @@ from tests.system.mail import RECIPIENTS, Mailbox, body
 from tests.system.server import AirflowServer
 
 CONF = {
-    "fit_time_limit": "60 * 2",
+    "fit_time_limit": "30 * 2",
     "output_database": "workflow",
     "mail_to": "a@example.com, b@example.com",
     "mail_bcc": "c@example.com",
