@@ -20,8 +20,9 @@ coded AS (
     + CASE WHEN predicted IS NULL THEN 16 ELSE 0 END
     + CASE WHEN automl_is_nan(predicted) THEN 32 ELSE 0 END
     + CASE
-        WHEN actual = :infinity OR actual = :minus_infinity OR predicted = :infinity OR predicted = :minus_infinity
-        THEN 64 ELSE 0
+        WHEN automl_is_nan(actual) OR automl_is_nan(predicted) THEN 0
+        WHEN ABS(actual) > :huge OR ABS(predicted) > :huge THEN 64
+        ELSE 0
       END AS code
   FROM judged
 ),

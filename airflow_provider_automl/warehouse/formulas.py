@@ -110,9 +110,14 @@ class Measure:
 
 
 def fraction(value: object) -> Fraction:
-    """Return what the warehouse counted, exactly; NULL is 0."""
+    """Return what the warehouse counted, exactly; NULL is 0.
+
+    :raises InputError: it is infinite, or no number.
+    """
     if value is None:
         return Fraction(0)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"A sum over the rows is {value}: weights or values are too large to be added up. Scale them.")
     return Fraction(value) if isinstance(value, (int, float)) else Fraction(str(value))
 
 

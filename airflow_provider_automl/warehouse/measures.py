@@ -200,7 +200,9 @@ _CLIP = 1e-15
 _EPSILON = 2.220446049250313e-16
 #: Why a row is skipped, by its bit in a row's code.
 _SKIPPED = {1: "null_labels", 2: "nan_labels", 4: "null_weights", 16: "null_scores", 32: "nan_scores"}
-_BAD_WEIGHT, _INFINITE = 8, 64
+_BAD_WEIGHT, _HUGE = 8, 64
+#: A label or a prediction beyond this is refused: its error's fourth power, summed, is no DOUBLE.
+_MOST = 1e75
 
 
 def evaluate(
@@ -345,6 +347,14 @@ class _Data:
         """What the columns of a group are called in a query: whether it is one (1) or all rows (0), and its values."""
         return [f"k{index}" for index in range(len(self.by) + 1)] if self.by else []
 
+    @property
+    def weights(self) -> dict[str, Any]:
+        """What a query of weighted rows needs."""
+        from sqlglot import exp
+
+        weight = exp.Literal.number(1) if self.weight is None else exp.cast(_quoted(self.weight), "DOUBLE")
+        return {"weight": weight, "infinity": math.inf}
+
     def column(self, name: str, role: str) -> str:
         found = _column(self.columns, name, role, self.what)
         if found == self.label:
@@ -374,10 +384,7 @@ class _Data:
             source = self._crossed(source, "automl_class", classes)
             keys = [*keys, "k"]
             groups.append(exp.alias_(exp.column("automl_class"), "k"))
-        weight = exp.Literal.number(1) if self.weight is None else exp.cast(_quoted(self.weight), "DOUBLE")
-        found = self.warehouse.run(
-            template, source=source, groups=groups, keys=keys, weight=weight, infinity=math.inf, limit=limit, **params
-        )
+        found = self.warehouse.run(template, source=source, groups=groups, keys=keys, limit=limit, **params)
         if len(found) == limit:
             raise InputError(
                 f"There are too many groups by {', '.join(map(repr, self.by))}, or too many classes, in {self.what}: "
@@ -489,7 +496,8 @@ def _scores(data: _Data, options: _Options, *, classes: int = 0, **params: objec
         p, q = exp.cast(exp.column("p_weight"), "DOUBLE"), exp.cast(exp.column("q_weight"), "DOUBLE")
     return data.run(
         "scores", classes=classes, p=p, q=q, weights=weights, bins=BINS, least=_CLIP,
-        threshold=float(options.threshold), limit=(MOST_GROUPS + 2) * (BINS + 14) * max(1, classes), **params,
+        threshold=float(options.threshold), limit=(MOST_GROUPS + 2) * (BINS + 14) * max(1, classes),
+        **data.weights, **params,
     )  # fmt: skip
 
 
@@ -536,7 +544,7 @@ def _multiclass(
 ) -> dict[str, Any]:
     if named := options.wants(OF_ALL_CLASSES) if probabilities is None else []:
         raise InputError(f"{' and '.join(named)} take the probabilities of all classes: name their column.")
-    rows = data.run("confusion", label=data.label, prediction=prediction, limit=_MOST_PAIRS)
+    rows = data.run("confusion", label=data.label, prediction=prediction, limit=_MOST_PAIRS, **data.weights)
     overall, groups = data.split(rows)
     pairs, counts = _pairs(overall)
     data.check_weights(counts.pop("bad_weights"))
@@ -708,17 +716,19 @@ def _regression(data: _Data, options: _Options, prediction: str) -> dict[str, An
             f"The label column {data.label!r} of {data.what} is {data.columns[data.label]}, and the problem is a "
             "regression: its labels are numbers."
         )
+    quick = data.weight is None and data.warehouse.dialect == "duckdb"
+    more: dict[str, Any] = {} if quick else {"tolerance": 1e-12, **data.weights}
     rows = data.run(
-        "errors", label=data.label, prediction=prediction, minus_infinity=-math.inf, least=_EPSILON, tolerance=1e-12,
-        limit=(MOST_GROUPS + 2) * 24,
+        "unweighted_errors" if quick else "errors", label=data.label, prediction=prediction, huge=_MOST, least=_EPSILON,
+        limit=(MOST_GROUPS + 2) * 24, **more,
     )  # fmt: skip
     overall, groups = data.split(rows)
     cells, counts = _counted(overall, "code")
     data.check_weights(counts["bad_weights"])
-    if infinite := sum(int(str(row["n"])) for row in overall if int(str(row["code"])) & _INFINITE):
+    if huge := sum(int(str(row["n"])) for row in overall if int(str(row["code"])) & _HUGE):
         raise InputError(
-            f"{data.label!r} or {prediction!r} of {data.what} is infinite in {infinite:,} rows: such an error has no "
-            "measure. Leave these rows out by a query."
+            f"{data.label!r} or {prediction!r} of {data.what} is infinite, or beyond {_MOST:g}, in {huge:,} rows: such "
+            "an error has no measure. Leave these rows out by a query."
         )
     if not overall:
         raise InputError(f"{data.what} is empty: there is nothing to evaluate.")

@@ -61,7 +61,7 @@ _PARAMETERS: dict[str, object] = {
     "least": 1e-15,
     "tolerance": 1e-12,
     "infinity": float("inf"),
-    "minus_infinity": float("-inf"),
+    "huge": 1e75,
     ":score": exp.column("score"),
     "label_number": exp.cast(exp.null(), "DOUBLE"),
     "positive": " >50K",
@@ -102,6 +102,7 @@ _PARAMETERS: dict[str, object] = {
 # Where one query needs something else.
 _OTHERWISE: dict[str, dict[str, object]] = {
     "errors": {"{label}": "hours-per-week", "prediction": "score"},
+    "duckdb/unweighted_errors": {"{label}": "hours-per-week", "prediction": "score"},
     "set_memory_limit": {"limit": "1GiB"},
     "first": {"column": "class"},
     "columns": {"name": "golden_view"},

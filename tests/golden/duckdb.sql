@@ -248,10 +248,13 @@ WITH judged AS (
     END + CASE WHEN predicted IS NULL THEN 16 ELSE 0 END + CASE WHEN (
       ISNAN(predicted)
     ) THEN 32 ELSE 0 END + CASE
-      WHEN actual = CAST('Infinity' AS DOUBLE)
-      OR actual = CAST('-Infinity' AS DOUBLE)
-      OR predicted = CAST('Infinity' AS DOUBLE)
-      OR predicted = CAST('-Infinity' AS DOUBLE)
+      WHEN (
+        ISNAN(actual)
+      ) OR (
+        ISNAN(predicted)
+      )
+      THEN 0
+      WHEN ABS(actual) > CAST('1e+75' AS DOUBLE) OR ABS(predicted) > CAST('1e+75' AS DOUBLE)
       THEN 64
       ELSE 0
     END AS code
@@ -985,3 +988,86 @@ SELECT CURRENT_SETTING('threads');
 
 -- unload
 COPY (SELECT * FROM golden.census) TO '/data/it''s.parquet' WITH (FORMAT PARQUET, ROW_GROUP_SIZE 9);
+
+-- unweighted_errors
+WITH judged AS (
+  SELECT
+    (
+      CAST("hours-per-week" AS DOUBLE)
+    ) AS actual,
+    (
+      CAST("score" AS DOUBLE)
+    ) AS predicted,
+    "class" AS k0
+  FROM "golden"."census"
+), coded AS (
+  SELECT
+    "k0",
+    actual,
+    predicted,
+    CASE WHEN actual IS NULL THEN 1 ELSE 0 END + CASE WHEN (
+      ISNAN(actual)
+    ) THEN 2 ELSE 0 END + CASE WHEN predicted IS NULL THEN 16 ELSE 0 END + CASE WHEN (
+      ISNAN(predicted)
+    ) THEN 32 ELSE 0 END + CASE
+      WHEN (
+        ISNAN(actual)
+      ) OR (
+        ISNAN(predicted)
+      )
+      THEN 0
+      WHEN ABS(actual) > CAST('1e+75' AS DOUBLE) OR ABS(predicted) > CAST('1e+75' AS DOUBLE)
+      THEN 64
+      ELSE 0
+    END AS code
+  FROM judged
+), usable AS (
+  SELECT
+    "k0",
+    code,
+    CASE WHEN code = 0 THEN actual END AS actual,
+    CASE WHEN code = 0 THEN predicted - actual END AS error,
+    CASE WHEN code = 0 THEN ABS(predicted - actual) END AS size
+  FROM coded
+)
+SELECT
+  "k0",
+  code,
+  COUNT(*) AS n,
+  CASE WHEN code = 0 THEN COUNT(*) ELSE 0 END AS w,
+  SUM(error) AS error_sum,
+  VAR_POP(error) * COUNT(*) AS error_squares,
+  SUM(size) AS size_sum,
+  VAR_POP(size) * COUNT(*) AS size_squares,
+  VAR_POP(error) * COUNT(*) + (
+    (
+      SUM(error) * SUM(error)
+    ) / (
+      COUNT(*)
+    )
+  ) AS square_sum,
+  VAR_POP(error * error) * COUNT(*) AS square_squares,
+  CASE WHEN code = 0 THEN CAST(0 AS DOUBLE) END AS actual_sum,
+  VAR_POP(actual) * COUNT(*) AS actual_squares,
+  SUM(
+    (
+      (
+        size
+      ) / (
+        CASE
+          WHEN ABS(actual) > CAST('1e-15' AS DOUBLE)
+          THEN ABS(actual)
+          ELSE CAST('1e-15' AS DOUBLE)
+        END
+      )
+    )
+  ) AS ratio_sum,
+  MIN(actual) AS least,
+  MAX(actual) AS most,
+  MEDIAN(size) AS median_low,
+  MEDIAN(size) AS median_high
+FROM usable
+GROUP BY
+  "k0",
+  code
+LIMIT 100;

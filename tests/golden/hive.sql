@@ -270,10 +270,13 @@ WITH judged AS (
     END + CASE WHEN predicted IS NULL THEN 16 ELSE 0 END + CASE WHEN (
       CAST(predicted AS STRING) = 'NaN'
     ) THEN 32 ELSE 0 END + CASE
-      WHEN actual = CAST('Infinity' AS DOUBLE)
-      OR actual = CAST('-Infinity' AS DOUBLE)
-      OR predicted = CAST('Infinity' AS DOUBLE)
-      OR predicted = CAST('-Infinity' AS DOUBLE)
+      WHEN (
+        CAST(actual AS STRING) = 'NaN'
+      ) OR (
+        CAST(predicted AS STRING) = 'NaN'
+      )
+      THEN 0
+      WHEN ABS(actual) > CAST('1e+75' AS DOUBLE) OR ABS(predicted) > CAST('1e+75' AS DOUBLE)
       THEN 64
       ELSE 0
     END AS code

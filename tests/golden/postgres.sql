@@ -299,10 +299,15 @@ WITH judged AS (
     END + CASE WHEN predicted IS NULL THEN 16 ELSE 0 END + CASE WHEN (
       predicted = CAST('NaN' AS DOUBLE PRECISION)
     ) THEN 32 ELSE 0 END + CASE
-      WHEN actual = CAST('Infinity' AS DOUBLE PRECISION)
-      OR actual = CAST('-Infinity' AS DOUBLE PRECISION)
-      OR predicted = CAST('Infinity' AS DOUBLE PRECISION)
-      OR predicted = CAST('-Infinity' AS DOUBLE PRECISION)
+      WHEN (
+        actual = CAST('NaN' AS DOUBLE PRECISION)
+      )
+      OR (
+        predicted = CAST('NaN' AS DOUBLE PRECISION)
+      )
+      THEN 0
+      WHEN ABS(actual) > CAST('1e+75' AS DOUBLE PRECISION)
+      OR ABS(predicted) > CAST('1e+75' AS DOUBLE PRECISION)
       THEN 64
       ELSE 0
     END AS code

@@ -282,10 +282,13 @@ WITH judged AS (
     END + CASE WHEN predicted IS NULL THEN 16 ELSE 0 END + CASE WHEN (
       IS_NAN(predicted)
     ) THEN 32 ELSE 0 END + CASE
-      WHEN actual = CAST('Infinity' AS DOUBLE)
-      OR actual = CAST('-Infinity' AS DOUBLE)
-      OR predicted = CAST('Infinity' AS DOUBLE)
-      OR predicted = CAST('-Infinity' AS DOUBLE)
+      WHEN (
+        IS_NAN(actual)
+      ) OR (
+        IS_NAN(predicted)
+      )
+      THEN 0
+      WHEN ABS(actual) > CAST('1e+75' AS DOUBLE) OR ABS(predicted) > CAST('1e+75' AS DOUBLE)
       THEN 64
       ELSE 0
     END AS code

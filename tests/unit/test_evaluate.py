@@ -267,7 +267,12 @@ def test_numbers_at_their_limits(warehouse: Warehouse) -> None:
     zero = measured(warehouse, rows("y, p", "0, 1", "1, 1"), NUMBERS, metrics=["mape"])
     assert zero["mape"] == pytest.approx(0.5 / 2.220446049250313e-16)
     infinite = rows("y, p", "1, 'inf'::DOUBLE", "2, 2")
-    assert "is infinite in 1 rows" in refused(warehouse, infinite, NUMBERS)
+    assert "is infinite, or beyond 1e+75, in 1 rows" in refused(warehouse, infinite, NUMBERS)
+    huge = rows("y, p, w", "1e74, -1e74, 1", "2, 2, 1.7e308", "3, 1e76, 1.7e308")
+    assert "beyond 1e+75, in 1 rows" in refused(warehouse, huge, NUMBERS)
+    huge = Query(f"SELECT * FROM ({huge.sql}) WHERE p < 1e75")
+    assert measured(warehouse, huge, NUMBERS)["mse"] == pytest.approx(2e148)
+    assert "too large to be added up" in refused(warehouse, huge, NUMBERS | {"weight": "w"})
     counted = measured(warehouse, rows("y, p", "1, 'nan'::DOUBLE", "2, 2", "NULL, 1"), NUMBERS)
     assert (counted["rows_evaluated"], counted["nan_scores"], counted["null_labels"]) == (1, 1, 1)
     assert counted["r2"] is None

@@ -96,6 +96,7 @@ def test_duckdb(connect: Connect, tmp_path: Path) -> None:
         noted("memory_limit", "set_memory_limit", "threads", "load")
         assert [row[:2] for row in noted("describe")] == [("id", "BIGINT"), ("x", "DOUBLE")]
         noted("drop_table", "create_table", "insert", "create_view", "columns", "drop_view", "unload")
+        assert noted("unweighted_errors") == noted("errors")
         assert [row[0] for row in noted("describe_files")] == list(COLUMNS)
         noted("append_files")
         assert noted("count") == [(2,)]
