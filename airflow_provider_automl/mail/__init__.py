@@ -51,6 +51,8 @@ def drift_html(
         ("Rows left out", _number(evaluation.get("rows_skipped") or None)),
         *((name, _number(decision.get(key))) for key, name in _DECISION),
     ]
+    if decision.get("compared_with"):  # which names the threshold, if there is one
+        rows.remove(("Threshold", _number(decision.get("threshold"))))
     shown = {text: url for text, url in (links or {}).items() if url and str(url).startswith(("http://", "https://"))}
     return _template().render(
         detail=decision.get("detail") or "Drift was detected.",

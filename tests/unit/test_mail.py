@@ -64,6 +64,8 @@ def test_the_finding_comes_first_and_the_numbers_have_their_interval() -> None:
     )  # fmt: skip
     assert page.links == {"The run in Airflow": "https://a/b?c=d&e"}
     assert "Rows left out" not in page.texts
+    found = cells(Page(drift_html(EVALUATION, DECISION | {"compared_with": "the threshold 0.93"})))
+    assert (found["Compared with"], found.get("Threshold")) == ("the threshold 0.93", None)
 
 
 def test_it_fetches_nothing_and_sets_no_ground_and_no_ink() -> None:
