@@ -229,10 +229,16 @@ def test_a_model_of_another_autogluon_than_the_named_interpreter(model: dict[str
         warehouse.record("automl_test.automl_models", row)
 
 
+@pytest.fixture(scope="module")
+def scored(model: dict[str, Any]) -> str:
+    run(AutoMLPredictOperator, model=model, input_table="ml.train", output_table="out.scored")
+    return "out.scored"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"table": "out.predictionz"}, r"out\.predictions"),
+        ({"table": "out.scorde"}, r"out\.scored"),
         ({"score_column": "score"}, "no score column 'score'"),
         ({"score_column": "y"}, "'y' is the label itself"),
         ({"score_column": "color"}, "not a number"),
@@ -257,9 +263,8 @@ def test_a_model_of_another_autogluon_than_the_named_interpreter(model: dict[str
         ({"prediction": {"positive_class": " no"}}, "is the probability of ' no': evaluate with positive_class=' no'"),
     ],
 )
-def test_evaluation(model: dict[str, Any], change: dict[str, Any], message: str) -> None:
-    run(AutoMLPredictOperator, model=model, input_table="ml.train", output_table="out.predictions")
-    arguments = {"table": "out.predictions", "target_column": "y", "positive_class": " yes", **change}
+def test_evaluation(scored: str, change: dict[str, Any], message: str) -> None:
+    arguments = {"table": scored, "target_column": "y", "positive_class": " yes", **change}
     refused(AutoMLEvaluateOperator, message, **arguments)
 
 

@@ -41,7 +41,7 @@ def test_the_example_runs_on_trino(on_trino: AirflowServer) -> None:
     """It makes its data tables, and all that it leaves is Trino's: the same AUC as scikit-learn's from its rows."""
     from sklearn.metrics import roc_auc_score
 
-    run_id = on_trino.trigger("automl_experiment", {"fit_time_limit": "30"})
+    run_id = on_trino.trigger("automl_experiment", {"fit_time_limit": "10"})
     state = on_trino.wait("automl_experiment", run_id, timeout=540)
     assert state == "success", on_trino.states("automl_experiment", run_id)
     (evaluated,) = rows(on_trino, "automl_test.automl_eval_results")

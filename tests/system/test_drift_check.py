@@ -21,7 +21,7 @@ from tests.system.server import REPO, AirflowServer
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1500)]
 
 CHECK, TRAINING, ALIAS = "automl_drift_check", "automl_experiment", "census_champion"
-CONF = {"output_database": "checked", "fit_time_limit": "15", "mail_to": "a@example.com"}
+CONF = {"output_database": "checked", "fit_time_limit": "10", "mail_to": "a@example.com"}
 
 
 @dataclass
