@@ -801,7 +801,7 @@ class TestFaults:
         server.kill()
         server.start()
         put(warehouse, "s.t", numbers(3), tmp_path)
-        put(warehouse, "s.many", numbers(20_000), tmp_path)
+        put(warehouse, "s.many", numbers(100_000), tmp_path)
         slow = Query(SLOW.format("s.many"))
         files = tmp_path / "many"
         files.mkdir()
