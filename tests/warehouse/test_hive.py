@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -674,6 +675,26 @@ class TestHiveByCursor(ByCursor, OnHive):
     @pytest.fixture
     def warehouse(self, connect: Connect, connection: dict[str, Any]) -> HiveWarehouse:
         return emptied(open_hive(connect(**connection)))
+
+    def test_thrifts_c_reads_and_python_reads_the_same(
+        self, warehouse: HiveWarehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = numbers(1_000).append_column("text", pa.array([None, "é", ""] * 333 + [None]))
+        put(warehouse, "s.t", rows, tmp_path)
+
+        def read(by_c: bool) -> list[dict[str, Any]]:
+            with warehouse._session() as cursor:
+                cursor.execute("SELECT 1")
+                assert cursor.fetchall() == [(1,)]
+                assert (cursor._connection.client._iprot._fast_decode is not None) == by_c
+            directory = tmp_path / str(by_c)
+            warehouse.unload("s.t", directory)
+            return pq.read_table(directory).sort_by("id").to_pylist()
+
+        by_c = read(True)
+        assert by_c == rows.to_pylist()
+        monkeypatch.setitem(sys.modules, "thrift.protocol.fastbinary", None)  # as where it is not compiled
+        assert read(False) == by_c
 
     def test_each_session_says_which_task_it_is(
         self, connect: Connect, connection: dict[str, Any], monkeypatch: pytest.MonkeyPatch
