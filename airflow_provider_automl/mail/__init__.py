@@ -39,6 +39,7 @@ def drift_html(
         what there is.
     :param links: texts and URLs; those without a URL, or with another than http and https, are left out.
     """
+    told = ("threshold",) if decision.get("compared_with") else ()  # what it is compared with names its threshold
     rows = [
         ("Model", evaluation.get("model_name")),
         ("Version", evaluation.get("model_version")),
@@ -49,10 +50,8 @@ def drift_html(
         ("Rows", _number(evaluation.get("rows_evaluated"))),
         ("Positives", _number(evaluation.get("positives"))),
         ("Rows left out", _number(evaluation.get("rows_skipped") or None)),
-        *((name, _number(decision.get(key))) for key, name in _DECISION),
+        *((name, _number(decision.get(key))) for key, name in _DECISION if key not in told),
     ]
-    if decision.get("compared_with"):  # which names the threshold, if there is one
-        rows.remove(("Threshold", _number(decision.get("threshold"))))
     shown = {text: url for text, url in (links or {}).items() if url and str(url).startswith(("http://", "https://"))}
     return _template().render(
         detail=decision.get("detail") or "Drift was detected.",

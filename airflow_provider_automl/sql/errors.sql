@@ -13,17 +13,9 @@ WITH judged AS (
 coded AS (
   SELECT
     "{keys}", actual, predicted, weight,
-    CASE WHEN actual IS NULL THEN 1 ELSE 0 END
-    + CASE WHEN automl_is_nan(actual) THEN 2 ELSE 0 END
+    automl_no_error(actual, predicted, :huge)
     + CASE WHEN weight IS NULL THEN 4 ELSE 0 END
-    + CASE WHEN weight >= 0 AND weight < :infinity OR weight IS NULL THEN 0 ELSE 8 END
-    + CASE WHEN predicted IS NULL THEN 16 ELSE 0 END
-    + CASE WHEN automl_is_nan(predicted) THEN 32 ELSE 0 END
-    + CASE
-        WHEN automl_is_nan(actual) OR automl_is_nan(predicted) THEN 0
-        WHEN ABS(actual) > :huge OR ABS(predicted) > :huge THEN 64
-        ELSE 0
-      END AS code
+    + CASE WHEN weight >= 0 AND weight < :infinity OR weight IS NULL THEN 0 ELSE 8 END AS code
   FROM judged
 ),
 usable AS (

@@ -1,7 +1,7 @@
 """Expressions that engines spell differently: one text per dialect, ``default`` for the others.
 
-In a text, ``a0`` stands for the call's first argument, ``a1`` for its second, ``arguments`` for all of them, ``texts``
-for all of them cast to text with NULL as the empty string.
+In a text, ``a0`` stands for the call's first argument, ``a1`` for its second, ``a2`` for its third, ``arguments`` for
+all of them, ``texts`` for all of them cast to text with NULL as the empty string. A text may call other macros.
 """
 
 from __future__ import annotations
@@ -25,6 +25,15 @@ MACROS: dict[str, dict[str, str]] = {
     "automl_double": {
         "default": "CAST(a0 AS DOUBLE PRECISION)",
         "hive": "CAST(a0 AS DOUBLE) + CAST(0 AS DOUBLE)",
+    },
+    # Why a label and a prediction, both DOUBLE, have no error: the sum of the reasons' codes, 0 if they have one.
+    "automl_no_error": {
+        "default": (
+            "CASE WHEN a0 IS NULL THEN 1 ELSE 0 END + CASE WHEN automl_is_nan(a0) THEN 2 ELSE 0 END"
+            " + CASE WHEN a1 IS NULL THEN 16 ELSE 0 END + CASE WHEN automl_is_nan(a1) THEN 32 ELSE 0 END"
+            " + CASE WHEN automl_is_nan(a0) OR automl_is_nan(a1) THEN 0"
+            " WHEN ABS(a0) > a2 OR ABS(a1) > a2 THEN 64 ELSE 0 END"
+        ),
     },
     # The quotient of two DOUBLEs, of which the second is not 0. What a `/` means differs by engine and by types.
     "automl_ratio": {"default": "(a0) / (a1)"},
@@ -56,13 +65,15 @@ def expand(call: exp.Anonymous, dialect: str) -> exp.Expression:
 
     texts = MACROS[call.name.lower()]
     tree = exp.paren(parse_one(texts.get(dialect, texts["default"]), dialect=dialect))
+    for inner in [node for node in tree.find_all(exp.Anonymous) if is_macro(node)]:
+        inner.replace(expand(inner, dialect))
     arguments = call.expressions
     for node in list(tree.find_all(exp.Column)):
         if node.name == "arguments":
             _spread(node, arguments)
         elif node.name == "texts":
             _spread(node, [_as_text(argument) for argument in arguments])
-        elif node.name in ("a0", "a1"):
+        elif node.name in ("a0", "a1", "a2"):
             node.replace(arguments[int(node.name[1])].copy())
     return tree
 

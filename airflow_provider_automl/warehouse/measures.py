@@ -202,7 +202,7 @@ _EPSILON = 2.220446049250313e-16
 _SKIPPED = {1: "null_labels", 2: "nan_labels", 4: "null_weights", 16: "null_scores", 32: "nan_scores"}
 _BAD_WEIGHT, _HUGE = 8, 64
 #: A label or a prediction beyond this is refused: its error's fourth power, summed, is no DOUBLE.
-_MOST = 1e75
+_MOST_NUMBER = 1e75
 
 
 def evaluate(
@@ -716,10 +716,11 @@ def _regression(data: _Data, options: _Options, prediction: str) -> dict[str, An
             f"The label column {data.label!r} of {data.what} is {data.columns[data.label]}, and the problem is a "
             "regression: its labels are numbers."
         )
-    quick = data.weight is None and data.warehouse.dialect == "duckdb"
-    more: dict[str, Any] = {} if quick else {"tolerance": 1e-12, **data.weights}
+    template, more = "errors", {"tolerance": 1e-12, **data.weights}
+    if data.weight is None and data.warehouse.dialect == "duckdb":
+        template, more = "unweighted_errors", {}
     rows = data.run(
-        "unweighted_errors" if quick else "errors", label=data.label, prediction=prediction, huge=_MOST, least=_EPSILON,
+        template, label=data.label, prediction=prediction, huge=_MOST_NUMBER, least=_EPSILON,
         limit=(MOST_GROUPS + 2) * 24, **more,
     )  # fmt: skip
     overall, groups = data.split(rows)
@@ -727,8 +728,8 @@ def _regression(data: _Data, options: _Options, prediction: str) -> dict[str, An
     data.check_weights(counts["bad_weights"])
     if huge := sum(int(str(row["n"])) for row in overall if int(str(row["code"])) & _HUGE):
         raise InputError(
-            f"{data.label!r} or {prediction!r} of {data.what} is infinite, or beyond {_MOST:g}, in {huge:,} rows: such "
-            "an error has no measure. Leave these rows out by a query."
+            f"{data.label!r} or {prediction!r} of {data.what} is infinite, or beyond {_MOST_NUMBER:g}, in {huge:,} "
+            "rows: such an error has no measure. Leave these rows out by a query."
         )
     if not overall:
         raise InputError(f"{data.what} is empty: there is nothing to evaluate.")

@@ -102,7 +102,7 @@ _PARAMETERS: dict[str, object] = {
 # Where one query needs something else.
 _OTHERWISE: dict[str, dict[str, object]] = {
     "errors": {"{label}": "hours-per-week", "prediction": "score"},
-    "duckdb/unweighted_errors": {"{label}": "hours-per-week", "prediction": "score"},
+    "unweighted_errors": {"{label}": "hours-per-week", "prediction": "score"},
     "set_memory_limit": {"limit": "1GiB"},
     "first": {"column": "class"},
     "columns": {"name": "golden_view"},

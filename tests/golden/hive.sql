@@ -261,24 +261,26 @@ WITH judged AS (
     actual,
     predicted,
     weight,
-    CASE WHEN actual IS NULL THEN 1 ELSE 0 END + CASE WHEN (
-      CAST(actual AS STRING) = 'NaN'
-    ) THEN 2 ELSE 0 END + CASE WHEN weight IS NULL THEN 4 ELSE 0 END + CASE
+    (
+      CASE WHEN actual IS NULL THEN 1 ELSE 0 END + CASE WHEN (
+        CAST(actual AS STRING) = 'NaN'
+      ) THEN 2 ELSE 0 END + CASE WHEN predicted IS NULL THEN 16 ELSE 0 END + CASE WHEN (
+        CAST(predicted AS STRING) = 'NaN'
+      ) THEN 32 ELSE 0 END + CASE
+        WHEN (
+          CAST(actual AS STRING) = 'NaN'
+        ) OR (
+          CAST(predicted AS STRING) = 'NaN'
+        )
+        THEN 0
+        WHEN ABS(actual) > CAST('1e+75' AS DOUBLE) OR ABS(predicted) > CAST('1e+75' AS DOUBLE)
+        THEN 64
+        ELSE 0
+      END
+    ) + CASE WHEN weight IS NULL THEN 4 ELSE 0 END + CASE
       WHEN weight >= 0 AND weight < CAST('Infinity' AS DOUBLE) OR weight IS NULL
       THEN 0
       ELSE 8
-    END + CASE WHEN predicted IS NULL THEN 16 ELSE 0 END + CASE WHEN (
-      CAST(predicted AS STRING) = 'NaN'
-    ) THEN 32 ELSE 0 END + CASE
-      WHEN (
-        CAST(actual AS STRING) = 'NaN'
-      ) OR (
-        CAST(predicted AS STRING) = 'NaN'
-      )
-      THEN 0
-      WHEN ABS(actual) > CAST('1e+75' AS DOUBLE) OR ABS(predicted) > CAST('1e+75' AS DOUBLE)
-      THEN 64
-      ELSE 0
     END AS code
   FROM judged
 ), usable AS (

@@ -290,26 +290,28 @@ WITH judged AS (
     actual,
     predicted,
     weight,
-    CASE WHEN actual IS NULL THEN 1 ELSE 0 END + CASE WHEN (
-      actual = CAST('NaN' AS DOUBLE PRECISION)
-    ) THEN 2 ELSE 0 END + CASE WHEN weight IS NULL THEN 4 ELSE 0 END + CASE
+    (
+      CASE WHEN actual IS NULL THEN 1 ELSE 0 END + CASE WHEN (
+        actual = CAST('NaN' AS DOUBLE PRECISION)
+      ) THEN 2 ELSE 0 END + CASE WHEN predicted IS NULL THEN 16 ELSE 0 END + CASE WHEN (
+        predicted = CAST('NaN' AS DOUBLE PRECISION)
+      ) THEN 32 ELSE 0 END + CASE
+        WHEN (
+          actual = CAST('NaN' AS DOUBLE PRECISION)
+        )
+        OR (
+          predicted = CAST('NaN' AS DOUBLE PRECISION)
+        )
+        THEN 0
+        WHEN ABS(actual) > CAST('1e+75' AS DOUBLE PRECISION)
+        OR ABS(predicted) > CAST('1e+75' AS DOUBLE PRECISION)
+        THEN 64
+        ELSE 0
+      END
+    ) + CASE WHEN weight IS NULL THEN 4 ELSE 0 END + CASE
       WHEN weight >= 0 AND weight < CAST('Infinity' AS DOUBLE PRECISION) OR weight IS NULL
       THEN 0
       ELSE 8
-    END + CASE WHEN predicted IS NULL THEN 16 ELSE 0 END + CASE WHEN (
-      predicted = CAST('NaN' AS DOUBLE PRECISION)
-    ) THEN 32 ELSE 0 END + CASE
-      WHEN (
-        actual = CAST('NaN' AS DOUBLE PRECISION)
-      )
-      OR (
-        predicted = CAST('NaN' AS DOUBLE PRECISION)
-      )
-      THEN 0
-      WHEN ABS(actual) > CAST('1e+75' AS DOUBLE PRECISION)
-      OR ABS(predicted) > CAST('1e+75' AS DOUBLE PRECISION)
-      THEN 64
-      ELSE 0
     END AS code
   FROM judged
 ), usable AS (
