@@ -333,6 +333,17 @@ def parse_flag(value: bool | str, name: str) -> bool:
     return flag
 
 
+def parse_report(value: bool | str, notebook: str | None) -> bool:
+    """Whether a report is wanted.
+
+    :raises InputError: neither True nor False, or no report although a notebook for it was given.
+    """
+    wanted = parse_flag(value, "report")
+    if notebook is not None and not wanted:
+        raise InputError(f"report is False, so the notebook {notebook!r} would not be run: leave one of the two out.")
+    return wanted
+
+
 def parse_whole(value: int | str, name: str, *, least: int = 1) -> int:
     """A whole number from itself or its text.
 

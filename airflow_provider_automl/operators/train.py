@@ -17,6 +17,7 @@ from airflow_provider_automl.operators._base import (
     parse_flag,
     parse_names,
     parse_ratio,
+    parse_report,
     parse_seconds,
     parse_whole,
     require_columns,
@@ -44,7 +45,7 @@ TRAINING_KEYS = (
 _OPTIONS = (
     "problem_type", "positive_class", "eval_metric", "presets", "hyperparameters", "ignore_columns", "time_limit",
     "timeout", "memory_limit", "fi_time_limit", "oversampling_threshold", "proba_calibration", "sampling_threshold",
-    "sample_weight", "random_seed", "share_model", "notebook", "report_time_limit", "python",
+    "sample_weight", "random_seed", "share_model", "report", "notebook", "report_time_limit", "python",
 )  # fmt: skip
 
 
@@ -53,7 +54,7 @@ class AutoMLTrainOperator(AutoMLOperator):
 
     The model's files go to the model store first, its registry row last: a version is there whole or not at all. A
     retry of a training that had already registered its version returns that version instead of training again; a
-    cleared task trains a new one. A training leaves an executed notebook beside the model.
+    cleared task trains a new one. A training leaves an executed notebook beside the model, unless ``report=False``.
 
     When it fails, its dict stays behind in XCom with ``state`` ``failed`` and the ``error``, so that
     ``AutoMLTrackExperimentOperator`` can record it.
@@ -82,6 +83,8 @@ class AutoMLTrainOperator(AutoMLOperator):
     :param share_model: publish the version under a UUID, returned as ``shared_model``.
     :param export_leaderboard: a table that gets this version's leaderboard.
     :param export_feature_importance: a table that gets this version's feature importance.
+    :param report: whether the training leaves a report. Without one it has no ``notebook_url``, and takes some seconds
+        less; leaderboard and feature importance are measured where they are exported.
     :param hide_table_contents: keep rows of the table out of the notebook.
     :param notebook: your own notebook for the report instead of ours: a path, absolute or beside the DAG's file, or a
         URI. What it finds in its ``directory`` is in :mod:`airflow_provider_automl.jobs.sections`.
@@ -96,7 +99,7 @@ class AutoMLTrainOperator(AutoMLOperator):
         "input_table", "sql", "target_column", "model_name", "problem_type", "positive_class", "eval_metric",
         "presets", "hyperparameters", "ignore_columns", "time_limit", "timeout", "memory_limit", "fi_time_limit",
         "oversampling_threshold", "proba_calibration", "sampling_threshold", "sample_weight", "random_seed",
-        "share_model", "export_leaderboard", "export_feature_importance", "hide_table_contents",
+        "share_model", "export_leaderboard", "export_feature_importance", "report", "hide_table_contents",
         "notebook", "report_time_limit", "user_email", "python",
     )  # fmt: skip
     template_fields_renderers = {"sql": "sql", "hyperparameters": "json"}
@@ -129,6 +132,7 @@ class AutoMLTrainOperator(AutoMLOperator):
         share_model: bool | str = False,
         export_leaderboard: str | None = None,
         export_feature_importance: str | None = None,
+        report: bool | str = True,
         hide_table_contents: bool | str = False,
         notebook: str | None = None,
         report_time_limit: float | str = 10 * 60,
@@ -159,6 +163,7 @@ class AutoMLTrainOperator(AutoMLOperator):
         self.share_model = share_model
         self.export_leaderboard = export_leaderboard
         self.export_feature_importance = export_feature_importance
+        self.report = report
         self.hide_table_contents = hide_table_contents
         self.notebook = notebook
         self.report_time_limit = report_time_limit
@@ -308,7 +313,7 @@ class AutoMLTrainOperator(AutoMLOperator):
             "hide_table_contents": parse_flag(self.hide_table_contents, "hide_table_contents"),
             "export_leaderboard": self.export_leaderboard is not None,
             "export_feature_importance": self.export_feature_importance is not None,
-            "report": True,
+            "report": parse_report(self.report, self.notebook),
             "report_time_limit": parse_seconds(self.report_time_limit, "report_time_limit"),
         }
 

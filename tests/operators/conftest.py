@@ -13,6 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_automl.hooks.automl import AutoMLHook
+from airflow_provider_automl.operators.predict import AutoMLPredictOperator
 from airflow_provider_automl.operators.train import AutoMLTrainOperator
 from airflow_provider_automl.warehouse.base import Warehouse
 
@@ -28,8 +29,10 @@ class Ti(SimpleNamespace):
 
 
 def run(operator: type, *, run_id: str | None = None, try_number: int = 1, **arguments: Any) -> dict[str, Any]:
-    """Render and execute an operator as a task of its own run; returns its dict."""
+    """Render and execute an operator as a task of its own run, by default without a report; returns its dict."""
     dag = DAG("d", schedule=None, start_date=NOW, params=arguments.pop("params", {}))
+    if operator in (AutoMLPredictOperator, AutoMLTrainOperator):  # most tests are not about the report
+        arguments.setdefault("report", "notebook" in arguments)
     task = operator(task_id=arguments.pop("task_id", "task"), dag=dag, **arguments)
     ti = Ti(
         dag_id="d", run_id=run_id or uuid.uuid4().hex, task_id=task.task_id, map_index=-1, try_number=try_number,
@@ -93,5 +96,5 @@ def model(load: Load) -> dict[str, Any]:
     table = load("ml.train", rows())
     return run(
         AutoMLTrainOperator, input_table=table, target_column="y", model_name="small", hyperparameters=QUICK,
-        time_limit=60, share_model=True, ignore_columns=["id"],
+        time_limit=60, share_model=True, ignore_columns=["id"], report=True,
     )  # fmt: skip

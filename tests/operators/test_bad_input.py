@@ -89,6 +89,8 @@ TRAIN: dict[str, Any] = {
         ({"python": "/nowhere/python"}, "/nowhere/python"),
         ({"python": "automl"}, "has no interpreter 'automl': it has none"),
         ({"hide_table_contents": "perhaps"}, "hide_table_contents is 'perhaps': give True or False"),
+        ({"report": "perhaps"}, "report is 'perhaps': give True or False"),
+        ({"report": "false", "notebook": "mine.ipynb"}, "report is False, so the notebook 'mine.ipynb' would not"),
         ({"ignore_columns": "ids"}, r"no column to ignore 'ids' \(did you mean 'id'\?\)"),
         ({"ignore_columns": "[1"}, "ignore_columns is '\\[1': give a list"),
         ({"export_leaderboard": "no good name"}, "'no good name' is not a table name"),

@@ -48,6 +48,24 @@ def test_a_training_gives_every_documented_key(model: dict[str, Any]) -> None:
     assert all(executed)
 
 
+def test_no_report_is_made_where_none_is_wanted(load: Load, warehouse: Warehouse) -> None:
+    model = strict(
+        run(
+            AutoMLTrainOperator, input_table=load("ml.unreported", rows()), target_column="y", model_name="unreported",
+            hyperparameters=QUICK, report="False", export_feature_importance="out.importance",
+        )
+    )  # fmt: skip
+    assert (model["state"], model["notebook_url"], model["notebook_error"]) == ("complete", None, None)
+    assert model["options"]["report"] == "False"
+    assert {row["index"] for row in warehouse.rows("out.importance")} == {"id", "x", "color"}
+    prediction = strict(
+        run(AutoMLPredictOperator, model=model, input_table="ml.unreported", output_table="out.u", report=False)
+    )
+    assert (prediction["rows"], prediction["notebook_url"], prediction["notebook_error"]) == (200, None, None)
+    version = Path(model["model_uri"].removeprefix("file://"))
+    assert {path.name for path in version.iterdir()} == {"model", "training.json", "feature_importance"}
+
+
 def test_a_retry_of_a_registered_training_does_not_train_again(load: Load, warehouse: Warehouse) -> None:
     arguments = {
         "run_id": "same", "input_table": load("ml.again", rows()), "target_column": "y", "model_name": "again",
