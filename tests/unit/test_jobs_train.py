@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from airflow_provider_automl.jobs import worker
 from airflow_provider_automl.jobs.errors import JobInputError
 from airflow_provider_automl.jobs.model_files import read_manifest
-from airflow_provider_automl.jobs.train import train
+from airflow_provider_automl.jobs.train import _oversample, train
 
 pytestmark = pytest.mark.fit
 
@@ -275,6 +276,33 @@ def test_a_rare_minority_is_oversampled_and_its_probabilities_are_true(tmp_path)
     fresh = rows(count, positive=positive, seed=1)
     mean = np.mean(predictions(tmp_path, {"x": fresh["x"], "s": fresh["s"]}, result)["predicted_proba"])
     assert mean == pytest.approx(positive, rel=0.3)
+
+
+def test_no_row_is_both_repeated_and_validated_on():
+    frame = pd.DataFrame({"x": range(1000), "y": [" yes"] * 20 + [" no"] * 980})
+    asked = {"random_seed": 0, "target_column": "y", "oversampling_threshold": 0.5}
+    training, validation, _ = _oversample(asked, frame)
+    assert not set(training["x"]) & set(validation["x"])
+    assert set(training["x"]) | set(validation["x"]) == set(range(1000))
+    assert training["x"].duplicated().any()
+    assert not validation["x"].duplicated().any()
+
+
+def test_a_rare_negative_class_is_corrected_the_other_way_round(tmp_path):
+    from tests.unit.test_jobs_predict import predictions
+
+    table = rows(2000, positive=0.02)
+    result = run(tmp_path, table, positive_class=" no", oversampling_threshold=0.5)
+    assert read_manifest(tmp_path / "model", result["model_digest"])["correction"]["prior_odds"] > 10
+    found = predictions(tmp_path, {"x": table["x"], "s": table["s"]}, result)["predicted_proba"]
+    assert np.mean(found) == pytest.approx(0.98, abs=0.01)
+
+
+def test_probabilities_are_calibrated_unless_it_is_switched_off(tmp_path):
+    for on in (True, False):
+        result = run(tmp_path / str(on), rows(6000), proba_calibration=on)
+        correction = read_manifest(tmp_path / str(on) / "model", result["model_digest"])["correction"]
+        assert (correction["temperature"] != 1) == on
 
 
 def test_no_oversampling_where_the_minority_is_large_enough_or_it_is_switched_off(tmp_path):

@@ -74,11 +74,11 @@ def test_a_version_exists_when_its_row_does(store: ModelStore, tmp_path: Path) -
 
 
 def test_no_version_given_means_the_newest(store: ModelStore, tmp_path: Path) -> None:
-    for version in ("b-0", "a-0", "c-0"):
+    for version in ("b-0", "c-0", "a-0"):
         save(store, tmp_path, "m", version)
-    assert store.find(model_name="m")["model_version"] == "c-0"
-    assert store.find(model_name="m", model_version="a-0")["model_version"] == "a-0"
-    with pytest.raises(InputError, match="Model 'm' has no version 'x': the newest are b-0, a-0, c-0"):
+    assert store.find(model_name="m")["model_version"] == "a-0"
+    assert store.find(model_name="m", model_version="b-0")["model_version"] == "b-0"
+    with pytest.raises(InputError, match="Model 'm' has no version 'x': the newest are b-0, c-0, a-0"):
         store.find(model_name="m", model_version="x")
     save(store, tmp_path, "m2", "d-0")
     assert store.find(model_name="m*")["model_name"] == "m2"
@@ -126,20 +126,21 @@ def versions(store: ModelStore, tmp_path: Path, *names: str) -> list[dict[str, A
 
 
 def test_an_alias_has_a_history(store: ModelStore, tmp_path: Path) -> None:
-    a, b = versions(store, tmp_path, "a-0", "b-0")
+    a, b, c = versions(store, tmp_path, "a-0", "b-0", "c-0")
     with pytest.raises(InputError, match=r"There is no alias 'champion' in .*; there are: none yet"):
         store.find(alias="champion")
     store.set_alias("champion", a, assigned_by="ann", reason="the first")
     store.set_alias("champion", b, assigned_by="bob", reason="better")
-    assert store.find(alias="champion")["model_version"] == "b-0"
+    store.set_alias("champion", c, assigned_by="bob", reason="better still")
+    assert store.find(alias="champion")["model_version"] == "c-0"
     history = store.alias_history("champion")
     assert [(row["model_version"], row["assigned_by"], row["reason"]) for row in history] == [
-        ("a-0", "ann", "the first"), ("b-0", "bob", "better"),
+        ("a-0", "ann", "the first"), ("b-0", "bob", "better"), ("c-0", "bob", "better still"),
     ]  # fmt: skip
     store.rollback_alias("champion", assigned_by="ann")
-    assert store.find(alias="champion")["model_version"] == "a-0"
-    assert [row["model_version"] for row in store.alias_history("champion")] == ["a-0", "b-0", "a-0"]
-    assert store.describe(a)["aliases"] == ["champion"]
+    assert store.find(alias="champion")["model_version"] == "b-0"  # the one before, not the first
+    assert [row["model_version"] for row in store.alias_history("champion")] == ["a-0", "b-0", "c-0", "b-0"]
+    assert store.describe(b)["aliases"] == ["champion"]
 
 
 def test_an_alias_of_what_is_not_there(store: ModelStore, tmp_path: Path) -> None:

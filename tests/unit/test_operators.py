@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_automl.drift.policies import below
-from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.errors import BusyError, InputError
+from airflow_provider_automl.models.store import ModelStore
 from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_seconds, require_columns
 from airflow_provider_automl.operators.drift import AutoMLDriftBranchOperator
 from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator
@@ -134,6 +136,23 @@ def test_predict_wants_one_model(dag: DAG, arguments: dict[str, Any], message: s
     task = AutoMLPredictOperator(task_id="p", dag=dag, input_table="a.b", output_table="a.c", **arguments)
     with pytest.raises(InputError, match=message):
         task._named()
+
+
+def test_a_store_that_is_away_costs_the_report_and_not_the_prediction(
+    dag: DAG, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The predictions are in their table by then."""
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+
+    def away(*_: Any) -> None:
+        raise BusyError("The model store s3://models cannot be reached")
+
+    monkeypatch.setattr(ModelStore, "add_report", away)
+    task = AutoMLPredictOperator(task_id="p", dag=dag, model_name="m", input_table="a.b", output_table="a.c")
+    made = {"notebook": str(tmp_path / "predict.ipynb"), "notebook_html": None, "notebook_error": None}
+    kept = task._keep_report({"model_name": "m", "model_version": "v"}, made, Run.of(context(task)), tmp_path)
+    assert kept["notebook_url"] is None
+    assert kept["notebook_error"].endswith("The model store s3://models cannot be reached")
 
 
 class Job:

@@ -169,6 +169,10 @@ def test_what_is_not_inferior_is_promoted_within_a_margin(
     store: ModelStore, tmp_path: Path, weak: dict[str, Any], strong: dict[str, Any]
 ) -> None:
     alike = version(store, tmp_path, "alike", 1.0, luck=3)
+    found = promote(alike, weak, compare_only=True)
+    # A margin that the difference keeps, and the lower end of its interval does not.
+    tight = (max(0.0, -found["difference"]) - found["difference_low"]) / 2
+    assert not promote(alike, weak, mode="non_inferior", margin=tight, compare_only=True)["better"]
     got = promote(alike, weak, mode="non_inferior", margin="0.05")
     assert got["promoted"]
     assert got["difference_low"] > -0.05
