@@ -200,7 +200,7 @@ def run_tests(tree: Path, tests: tuple[str, ...]) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="automl-mutation-run-", ignore_cleanup_errors=True) as scratch:
         report = Path(scratch) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [*command, f"--basetemp={scratch}/tmp", *tests],
             cwd=tree,
             env=environment(tree),
@@ -210,16 +210,15 @@ def run_tests(tree: Path, tests: tuple[str, ...]) -> Outcome:
             text=True,
             errors="replace",
             start_new_session=True,
-        )
-        try:
-            output, _ = process.communicate(timeout=_TIME_LIMIT)
-        except subprocess.TimeoutExpired:
-            seconds = time.monotonic() - begun
-            return Outcome(0, (), f"the tests did not end within {_TIME_LIMIT:.0f} s", seconds)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # all that pytest started and left, if anything
-            process.wait()
+        ) as process:
+            try:
+                output, _ = process.communicate(timeout=_TIME_LIMIT)
+            except subprocess.TimeoutExpired:
+                problem = f"the tests did not end within {_TIME_LIMIT:.0f} s"
+                return Outcome(0, (), problem, time.monotonic() - begun)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # pytest and what it has started, if anything is left
         text = report.read_text(encoding="utf-8") if report.exists() else None
     return _outcome(process.returncode, text, seconds=time.monotonic() - begun, output=output)
 

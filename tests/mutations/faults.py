@@ -49,7 +49,7 @@ def _cases(file: str, *names: str) -> tuple[str, ...]:
 _MEASURES = _cases("tests/unit/test_measures.py", "ties", "skipped")
 _EVALUATE = _cases("tests/unit/test_evaluate.py", "by_hand", "limits")
 _PAIRED = _cases("tests/unit/test_paired.py", "definition", "cut")
-_DUCKDB = _cases("tests/warehouse/test_duckdb.py", "any_name and quote", "overwrite_error_and_append")
+_DUCKDB = _cases("tests/warehouse/test_duckdb.py", "any_name and quote", "error_and_append", "failed_append")
 _POSTGRES = _cases(
     "tests/warehouse/test_postgres.py",
     "TestPostgres and what_cannot_be_compared",
@@ -57,11 +57,13 @@ _POSTGRES = _cases(
     "transaction_that_reads",
     "TestGeneric and overwrite_error_and_append",
 )
+_EXCHANGE = _cases("tests/unit/test_exchange.py")
 _TRACKING = _cases("tests/unit/test_tracking.py", "record_ids_differ", "same_record_again", "newest")
-_MODELS = _cases("tests/unit/test_models.py", "local and (tampered or link or newest or history)")
+_MODELS = _cases("tests/unit/test_models.py", "local and (tampered or link or newest or history or deleted)")
 _PROMOTE = _cases("tests/unit/test_promote.py", "moment_of_promotion", "inferior", "bad_input and probability")
 _PROCESSES = "tests/faults/test_launcher_processes.py"
 _TRAIN = "tests/unit/test_jobs_train.py"
+_PARTS = _cases("tests/unit/test_jobs_parts.py", "row_ids", "minor_version")
 _RARE = _cases(_TRAIN, "other_way_round")
 _OVERSAMPLED = _cases(_TRAIN, "oversampled_and")
 _OPERATORS = _cases("tests/unit/test_operators.py", "versions_are", "failed_training", "branches_by", "is_away")
@@ -181,6 +183,20 @@ FAULTS: Final[tuple[Fault, ...]] = (
         tests=_DUCKDB,
     ),
     Fault(
+        name="duckdb-without-transaction",
+        kind="publishing",
+        file="warehouse/duckdb.py",
+        old="""                if write:
+                    connection.begin()
+                yield connection
+                if write:
+                    connection.commit()
+""",
+        new="                yield connection\n",
+        why="An append to DuckDB that fails has deleted the rows that it was to replace.",
+        tests=_DUCKDB,
+    ),
+    Fault(
         name="rename-skipped",
         kind="publishing",
         file="warehouse/base.py",
@@ -217,6 +233,34 @@ FAULTS: Final[tuple[Fault, ...]] = (
         tests=_POSTGRES,
     ),
     # ---- recording
+    Fault(
+        name="staging-shared-with-the-dead",
+        kind="publishing",
+        file="warehouse/exchange.py",
+        old="        self.path = whole / uuid.uuid4().hex\n",
+        new="        self.path = whole\n",
+        why="A retry also reads the files that the engine still writes for the attempt that was killed.",
+        tests=_EXCHANGE,
+        commit="a900f96",
+    ),
+    Fault(
+        name="staging-of-the-living-removed",
+        kind="publishing",
+        file="warehouse/exchange.py",
+        old="time.time() - path.stat().st_mtime > _ABANDONED:",
+        new="time.time() - path.stat().st_mtime >= 0:",
+        why="A load removes the staged files of another load that is at work.",
+        tests=_EXCHANGE,
+    ),
+    Fault(
+        name="record-without-lock",
+        kind="recording",
+        file="warehouse/base.py",
+        old="            self._lock(cursor, target)\n            columns = self._columns(cursor, target)\n",
+        new="            columns = self._columns(cursor, target)\n",
+        why="Two tasks that record one row at the same moment on Postgres both insert it.",
+        tests=_cases("tests/warehouse/test_postgres.py", "TestPostgres and record_the_same_row"),
+    ),
     Fault(
         name="recorded-at-counts",
         kind="recording",
@@ -280,6 +324,24 @@ FAULTS: Final[tuple[Fault, ...]] = (
         old="return self.set_alias(alias, before[-1], assigned_by",
         new="return self.set_alias(alias, before[0], assigned_by",
         why="Rolling an alias back brings the very first version back, not the one before.",
+        tests=_MODELS,
+    ),
+    Fault(
+        name="alias-of-a-deleted-version",
+        kind="registry",
+        file="models/store.py",
+        old='if not any(_same(version, held) for version in self.versions(held["model_name"])):',
+        new="if held is None:",
+        why="An alias points at a version that was deleted at the same moment, and every prediction fails.",
+        tests=_MODELS,
+    ),
+    Fault(
+        name="version-deleted-under-its-alias",
+        kind="registry",
+        file="models/store.py",
+        old="            self._refuse_used(deleted)  # an alias that came in between\n",
+        new="            pass\n",
+        why="A version is deleted although an alias was pointed at it at the same moment.",
         tests=_MODELS,
     ),
     Fault(
@@ -367,16 +429,6 @@ FAULTS: Final[tuple[Fault, ...]] = (
         tests=_cases(_TRAIN, "calibrat"),
     ),
     Fault(
-        name="prior-correction-inverted",
-        kind="jobs",
-        file="jobs/train.py",
-        old="odds if minority_is_positive else 1 / odds",
-        new="1 / odds if minority_is_positive else odds",
-        why="After oversampling, probabilities of the rare class are far too high.",
-        tests=_RARE,
-        before_tests=_OVERSAMPLED,
-    ),
-    Fault(
         name="prior-correction-one-way",
         kind="jobs",
         file="jobs/train.py",
@@ -411,7 +463,16 @@ FAULTS: Final[tuple[Fault, ...]] = (
         old="        bits.sort()\n",
         new="",
         why="A row id that occurs twice is not noticed, and predictions cannot be joined back.",
-        tests=_cases("tests/unit/test_jobs_parts.py", "row_ids"),
+        tests=_PARTS,
+    ),
+    Fault(
+        name="python-version-unchecked",
+        kind="jobs",
+        file="jobs/model_files.py",
+        old="    if ours != theirs:\n",
+        new="    if ours[0] != theirs[0]:\n",
+        why="A model of Python 3.11 is loaded by 3.12, and fails in the middle of a prediction.",
+        tests=_PARTS,
     ),
     Fault(
         name="seed-ignored",

@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_automl.jobs import rowids
 from airflow_provider_automl.jobs.errors import JobInputError
 from airflow_provider_automl.jobs.files import strict, write_json
+from airflow_provider_automl.jobs.model_files import autogluon_version, check_versions
 from airflow_provider_automl.jobs.parquet import Parts
 from airflow_provider_automl.jobs.probabilities import correct, fit_temperature, to_json
 
@@ -22,6 +23,13 @@ def test_strict_json_has_no_nan_and_no_numpy(tmp_path):
     assert strict(value) == {"a": None, "b": [None, 1.5, 2], "3": [True, None], "c": False}
     write_json(tmp_path / "x.json", value)
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_model_of_another_minor_version_of_python_is_refused():
+    manifest = {"autogluon_version": autogluon_version(), "python_version": "3.11.7"}
+    check_versions(manifest, "3.11.9")
+    with pytest.raises(JobInputError, match=r"trained with Python 3\.11\.7, and this is 3\.12\.7"):
+        check_versions(manifest, "3.12.7")
 
 
 def test_the_prior_is_corrected_as_bayes_says():

@@ -228,6 +228,35 @@ def test_what_is_used_is_not_deleted(store: ModelStore, tmp_path: Path) -> None:
         store.rollback_alias("champion", assigned_by=None)
 
 
+@pytest.mark.parametrize("store", ["local"], indirect=True)
+def test_an_alias_that_comes_while_its_version_is_deleted(
+    store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the two, the one that ends last gives way."""
+    a, b = versions(store, tmp_path, "a-0", "b-0")
+    refuse, append = ModelStore._refuse_used, ModelStore._append_alias
+
+    def then_pointed_at(self: ModelStore, row: dict[str, Any]) -> None:
+        refuse(self, row)
+        monkeypatch.setattr(ModelStore, "_refuse_used", refuse)
+        store.set_alias("champion", a, assigned_by="ann")
+
+    monkeypatch.setattr(ModelStore, "_refuse_used", then_pointed_at)
+    with pytest.raises(InputError, match="cannot be deleted: the alias 'champion' points at it"):
+        store.delete(a)
+    assert store.find(alias="champion")["model_version"] == "a-0"
+
+    def after_it_was_deleted(self: ModelStore, *arguments: Any, **more: Any) -> dict[str, Any]:
+        monkeypatch.setattr(ModelStore, "_append_alias", append)
+        store.delete(b)
+        return append(self, *arguments, **more)
+
+    monkeypatch.setattr(ModelStore, "_append_alias", after_it_was_deleted)
+    with pytest.raises(InputError, match="'m' version 'b-0' was deleted at the same moment"):
+        store.set_alias("champion", b, assigned_by="bob")
+    assert store.find(alias="champion")["model_version"] == "a-0"
+
+
 # ---------------------------------------------------------------------------------------------------- integrity
 
 HARMFUL = """

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pyarrow as pa
 import pytest
 
 from airflow_provider_automl.errors import BusyError, InputError
@@ -94,6 +95,12 @@ class TestDuckDB(Conformance, Concurrency, Measures):
             cursor.execute("CREATE VIEW s.v AS SELECT id FROM s.t")
         put(warehouse, "s.t", numbers(5), tmp_path)
         assert warehouse.count("s.v") == 5
+
+    def test_a_failed_append_keeps_the_rows_that_it_was_to_replace(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        put(warehouse, "s.t", numbers(3), tmp_path)
+        with pytest.raises(InputError, match=r"s\.t cannot be written"):
+            put(warehouse, "s.t", pa.table({"id": ["one"]}), tmp_path, mode="append", delete_where={"id": 1})
+        assert warehouse.rows("s.t", order_by=["id"]) == numbers(3).to_pylist()
 
     def test_a_statement_is_cancelled(self, warehouse: Warehouse, tmp_path: Path) -> None:
         """By another thread, and by a signal's handler, as Airflow does it."""
