@@ -159,7 +159,10 @@ class Metastore(_Service):
         """As its entrypoint does."""
         port, home, conf = self.facts["port"], hive_home(), self.data / "conf"
         (scripts,) = (home / "hms-dist").glob("apache-hive-metastore-*-bin")
-        java = [*hive_java(self.data, f"-DMETASTORE_HOME={scripts}")[:-1], f"{conf}:{home}/lib/*:{_s3a()}/lib/*"]
+        java = [
+            *hive_java(self.data, f"-DMETASTORE_HOME={scripts}")[:-1],
+            f"{conf}:{home}/exec:{home}/lib/*:{_s3a()}/lib/*",
+        ]
         env = hive_environment(home) | {
             "HIVE_CONF_DIR": str(conf), "METASTORE_CONF_DIR": str(conf), "METASTORE_HOME": str(scripts),
         }  # fmt: skip

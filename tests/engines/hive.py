@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import getpass
+import platform
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 from tests.engines.cache import CONFIG, check, jdk, made, maven, maven_copy
 from tests.engines.server import Facts, Server, free_ports, listens
 
 _CONFIG = CONFIG / "hive"
+_EMPTY = "executor.jar"
+_LIBHADOOP_SHA256 = "2d6fb96cb86f0411f1d520012b0fe2fc0215dcf920108e316f3e31b435dcc88d"
 _HIVEMALL_SHA256 = "d51588266559895af503f09be781d21cfb1c46c20234c251c9a2a2042b9b24ca"
 
 
@@ -25,6 +29,7 @@ class Hive(Server):
     def install(cls) -> None:
         """Jars by Maven, the Java runtime by pip, and an empty metastore."""
         _home()
+        native()
 
     def prepare(self) -> Facts:
         """Ports, and a copy of the empty metastore."""
@@ -79,6 +84,25 @@ def _home() -> Path:
     return made("hive-4.0.1", _make, "\0".join(recipe))
 
 
+def native() -> Path:
+    """A directory with Hadoop's native library, as Trino's build of Hadoop brings it.
+
+    Without it Hadoop starts a process for every ``chmod`` and every look at a link, some twenty a second.
+    """
+    return made("libhadoop-3.3.5", _native, _LIBHADOOP_SHA256)
+
+
+def _native(directory: Path) -> None:
+    jar = directory / "hadoop-apache-3.3.5-3.jar"
+    maven_copy("hadoop", "io.trino.hadoop:hadoop-apache:3.3.5-3", _LIBHADOOP_SHA256, jar)
+    machine = {"x86_64": "amd64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+    with zipfile.ZipFile(jar) as archive:
+        for name in archive.namelist():
+            if name == f"nativelib/Linux-{machine}/libhadoop.so":
+                (directory / "libhadoop.so").write_bytes(archive.read(name))
+    jar.unlink()
+
+
 def hivemall() -> Path:
     """Hivemall's jar, for ``ADD JAR``: the functions that measures are compared with. It is loaded by tests only.
 
@@ -102,6 +126,14 @@ def _make(directory: Path) -> None:
         raise RuntimeError(f"Maven brought other jars than config/hive/lib.sha256 lists: {sorted(found ^ jars.keys())}")
     for name, digest in jars.items():
         check(directory / "lib" / name, digest)
+    # Hive copies the jar of its executor for every session, 50 MB, and checks it. Run from a directory, it copies the
+    # file that hive.jar.path names: an empty one, since what it runs in one process is loaded already.
+    (executor,) = (directory / "lib").glob("hive-exec-*.jar")
+    with zipfile.ZipFile(executor) as archive:
+        archive.extractall(directory / "exec")
+    executor.unlink()
+    with zipfile.ZipFile(directory / _EMPTY, "w") as archive:
+        archive.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n")
     (scripts,) = (directory / "hms-dist").glob("apache-hive-metastore-*-bin")
     tool = "org.apache.hadoop.hive.metastore.tools.schematool.MetastoreSchemaTool"
     (directory / "tmp").mkdir()
@@ -115,17 +147,20 @@ def _make(directory: Path) -> None:
 
 def _java(directory: Path, *properties: str, home: Path | None = None) -> list[str]:
     """The beginning of a command; ``hive-site.xml`` reads these properties."""
+    home = home or _home()
     return [
         str(jdk(17) / "bin" / "java"),
         *(_CONFIG / "jvm.config").read_text().split(),
         f"-Dengine.dir={directory}",
+        f"-Dengine.executor={home / _EMPTY}",
         f"-Dderby.stream.error.file={directory}/derby.log",
         f"-Djava.io.tmpdir={directory}/tmp",
+        f"-Djava.library.path={native()}",
         f"-Dlog4j2.configurationFile={_CONFIG}/hive-log4j2.properties",
         f"-Dlog4j.configurationFile={_CONFIG}/hive-log4j2.properties",
         *properties,
         "-cp",
-        f"{_CONFIG}:{home or _home()}/lib/*",
+        f"{_CONFIG}:{home}/exec:{home}/lib/*",
     ]
 
 
