@@ -49,6 +49,7 @@ with DAG(
         "positive_class": Param(" >50K", type="string", description="Its positive class; leading blanks count"),
         "fit_time_limit": Param("60 * 3", type="string", description="Seconds for the training, or arithmetic"),
         "memory_limit": Param("8g", type="string", description="Memory at which the training is stopped"),
+        "report": Param(True, type="boolean", description="Leave a notebook with the training and the prediction"),
         "drift_auc_threshold": Param(0.93, type="number", minimum=0, maximum=1, description="Mail below this AUC"),
         "mail_to": Param("ml-team@example.com", type="string", description="Who is told of drift; several by commas"),
         "mail_bcc": Param(None, type=["null", "string"], description="Blind copies; several by commas"),
@@ -76,6 +77,7 @@ with DAG(
         share_model=True,
         export_leaderboard="{{ params.output_database }}.leaderboard_{{ params.train_data_table }}",
         export_feature_importance="{{ params.output_database }}.feature_importance_{{ params.train_data_table }}",
+        report="{{ params.report }}",
         user_email="{{ params.user_email or '' }}",
     )
     track = AutoMLTrackExperimentOperator(
@@ -86,6 +88,7 @@ with DAG(
         model=train.output,
         input_table=test_table,
         output_table="{{ params.output_database }}.predicted_{{ params.test_data_table }}_{{ ts_nodash }}",
+        report="{{ params.report }}",
     )
     evaluate = AutoMLEvaluateOperator(
         task_id="evaluation",
