@@ -1,4 +1,4 @@
-"""The engines' servers; what a run of the tests does about them: has them at hand first, says which were proven."""
+"""The engines' servers, and what a run of the tests does about them; which process runs which test."""
 
 from __future__ import annotations
 
@@ -6,61 +6,111 @@ import atexit
 import os
 import shutil
 import tempfile
+import threading
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.engines import BESIDE, ENGINES, Facts, Missing, engine, required
+from tests import costs
+from tests.engines import BESIDE, ENGINES, Facts, Missing, required
+from tests.servers import Answering, Asked, Remote, Servers
 
-_IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ  # of a run by several processes, each with servers of its own
+_IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ  # of a run by several processes
 
 if _IS_WORKER or "AIRFLOW_HOME" not in os.environ:  # before Airflow is imported: it makes files there
     os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="automl-tests-")
     atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
-# The servers' Java: compiled once and fast, for what runs for minutes (an eighth of their processor time less).
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+# The servers' Java: compiled once and fast, for what runs for minutes (an eighth of their processor time less); with
+# room for all that it compiles, which is 48 MB by default then: Spark spent a fifth of its time on making room.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m")
 
 _ENGINE = "engine"  # a test's property, reported with its outcome
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Say of a test which engines it proves something about."""
-    item.user_properties += [(_ENGINE, name) for name in _engines(item)]
+    engines = _engines(item)
+    item.user_properties += [(_ENGINE, name) for name in engines]
+    if engines:
+        item.add_marker("engine")
+
+
+_SERVERS = pytest.StashKey[Asked]()
+_ANSWERING = pytest.StashKey[Answering]()
+_SCOPES: dict[str, str] = {}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The servers are those of the process that the run was started with; its workers ask it for them."""
+    config.pluginmanager.register(costs)
+    if _IS_WORKER:
+        config.stash[_SERVERS] = Remote(config.workerinput["servers"])  # type: ignore[attr-defined]
+        return
+    servers = config.stash[_SERVERS] = Servers(lambda: config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]
+    config.stash[_ANSWERING] = Answering(server=servers.get, scopes=_SCOPES.update, download=_download)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """No server outlives the run."""
+    if isinstance(servers := config.stash.get(_SERVERS, None), Servers):
+        config.stash[_ANSWERING].close()
+        servers.close()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker whom to ask."""
+    node.workerinput["servers"] = node.config.stash[_ANSWERING].address
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Have one process run all tests of Trino, one all of Hive, and go by files for the others: servers are slow to
-    start. (xdist's own groups by a mark do not work with pytest 9.2.)
-    """
-    from xdist.scheduler import LoadScopeScheduling
+    """By what tests share. (xdist's own groups by a mark do not work with pytest 9.2.)"""
+    from tests.schedule import ByScope
 
-    class ByServers(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            if file == "tests/system/test_compose.py":  # Trino of its own, for all its tests
-                return "trino"
-            slow = [name for name in ("trino", "hive") if name in nodeid.lower()]
-            return slow[0] if slow else file
+    return ByScope(config, log, _SCOPES)
 
-    return ByServers(config, log)
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of a run by several processes, the longest first."""
+    if _IS_WORKER:
+        from tests.schedule import longest_first, scope_of
+
+        longest_first(items)
+        config.stash[_SERVERS].ask("scopes", {item.nodeid: scope_of(item) for item in items})  # type: ignore[attr-defined]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Download what the engines are made of, if it is not in the cache: minutes that belong to no test."""
+    """Begin to download what the engines are made of, if it is not in the cache."""
     if session.config.option.collectonly:
         return
     wanted = {name for item in session.items for name in _engines(item)}
     if "trino" in wanted:
         wanted.update(BESIDE.values())
-    for name in sorted(wanted & ENGINES.keys()):
-        with suppress(Missing):  # its fixture says so
-            ENGINES[name].install()
+    wanted &= ENGINES.keys()
+    if wanted:
+        servers = session.config.stash[_SERVERS]
+        servers.ask("download", wanted) if isinstance(servers, Remote) else _download(wanted)
+
+
+_downloads: set[str] = set()
+
+
+def _download(wanted: set[str]) -> None:
+    """In the background: tests that need no server, or another one, need not wait for it."""
+
+    def install(names: list[str]) -> None:
+        for name in names:
+            with suppress(Missing):  # its fixture says so
+                ENGINES[name].install()
+
+    names = [name for name in ENGINES if name in wanted - _downloads]
+    _downloads.update(names)
+    threading.Thread(target=install, args=(names,), daemon=True).start()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -90,57 +140,45 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(f"{name}: NOT proven (no test of it was run)")
 
 
-def _server(name: str, factory: pytest.TempPathFactory, **beside: Facts) -> Iterator[Facts]:
-    """A server of this run's own, with its logs in pytest's temporary directory.
+def _server(request: pytest.FixtureRequest, name: str) -> Facts:
+    """A server of this run.
 
     Where it cannot be had, the test is skipped, or fails if ``AUTOML_REQUIRE_ENGINES`` names the engine.
     """
     try:
-        ENGINES[name].install()
+        return request.config.stash[_SERVERS].get(name)
     except Missing as missing:
         (pytest.fail if name in required() else pytest.skip)(str(missing))
-    # Not in pytest's directory, which another run of the same user closes to the user that Postgres runs as.
-    home = Path(tempfile.mkdtemp(prefix=f"automl-{name}-"))
-    try:
-        with engine(name, home=home, beside=beside) as facts:
-            yield facts
-    finally:
-        shutil.copytree(home, factory.mktemp(name), dirs_exist_ok=True)
-        shutil.rmtree(home)
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facts]:
+def postgres_server(request: pytest.FixtureRequest) -> Facts:
     """Postgres: port, host, login, schema."""
-    yield from _server("postgres", tmp_path_factory)
+    return _server(request, "postgres")
 
 
 @pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facts]:
+def s3_server(request: pytest.FixtureRequest) -> Facts:
     """S3: endpoint, bucket, region, access_key, secret_key."""
-    yield from _server("s3", tmp_path_factory)
+    return _server(request, "s3")
 
 
 @pytest.fixture(scope="session")
-def hive_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facts]:
+def hive_server(request: pytest.FixtureRequest) -> Facts:
     """Hive: port, metastore, dir."""
-    yield from _server("hive", tmp_path_factory)
+    return _server(request, "hive")
 
 
 @pytest.fixture(scope="session")
-def spark_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facts]:
+def spark_server(request: pytest.FixtureRequest) -> Facts:
     """Spark's Thrift server: port, dir."""
-    yield from _server("spark", tmp_path_factory)
+    return _server(request, "spark")
 
 
 @pytest.fixture(scope="session")
-def trino_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facts]:
+def trino_server(request: pytest.FixtureRequest) -> Facts:
     """Trino: port, catalogs, staging. Its catalogs are over the other servers, as far as these can be had."""
-    beside = {}
-    for name in BESIDE.values():
-        with suppress(pytest.skip.Exception):
-            beside[name] = request.getfixturevalue(f"{name}_server")
-    yield from _server("trino", tmp_path_factory, **beside)
+    return _server(request, "trino")
 
 
 def _outcomes(terminalreporter: pytest.TerminalReporter) -> dict[str, Counter[str]]:

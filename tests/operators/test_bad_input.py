@@ -20,6 +20,8 @@ from airflow_provider_automl.operators.train import AutoMLTrainOperator
 from airflow_provider_automl.warehouse.base import Warehouse
 from tests.operators.conftest import QUICK, Load, rows, run
 
+pytestmark = pytest.mark.fit
+
 
 def refused(operator: type, message: str, **arguments: Any) -> None:
     with pytest.raises(AirflowFailException) as failure:

@@ -20,6 +20,8 @@ from airflow_provider_automl.warehouse.base import Warehouse
 from airflow_provider_automl.warehouse.formulas import METRICS
 from tests.operators.conftest import QUICK, Load, rows, run
 
+pytestmark = pytest.mark.fit
+
 
 def strict(result: dict[str, Any]) -> dict[str, Any]:
     assert json.loads(json.dumps(result, allow_nan=False)) == result

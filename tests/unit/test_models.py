@@ -28,7 +28,7 @@ from tests.engines import Facts, engine
 from tests.faults.models import made, on_s3
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.engine)])
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModelStore:
     """The files in a local directory, or on an S3 server; the registry in DuckDB."""
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))

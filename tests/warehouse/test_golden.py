@@ -135,6 +135,7 @@ def test_postgres(connect: Connect, postgres_connection: dict[str, Any]) -> None
     assert done == written.keys()
 
 
+@pytest.mark.shares("trino memory")
 def test_trino(connect: Connect, trino_server: Facts) -> None:
     warehouse = open_warehouse(
         connect(
@@ -152,9 +153,15 @@ def test_trino(connect: Connect, trino_server: Facts) -> None:
         run("create_table", "catalogs", "describe", "probe", "count_where", "tables_of_schema")
 
 
-@pytest.mark.parametrize("engine", ["hive", "spark"])
-def test_hive_and_spark(request: pytest.FixtureRequest, connect: Connect, engine: str) -> None:
-    server = request.getfixturevalue(f"{engine}_server")
+def test_hive(connect: Connect, hive_server: Facts) -> None:
+    by_hiveserver2(connect, hive_server, "hive")
+
+
+def test_spark(connect: Connect, spark_server: Facts) -> None:
+    by_hiveserver2(connect, spark_server, "spark")
+
+
+def by_hiveserver2(connect: Connect, server: Facts, engine: str) -> None:
     warehouse = open_warehouse(
         connect(conn_type="hiveserver2", host="127.0.0.1", port=server["port"], login=os.environ.get("USER", "golden"))
     )

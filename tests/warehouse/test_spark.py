@@ -29,6 +29,7 @@ class OnSpark(WithoutTransactions, Together):
     """Spark, either way."""
 
     taken: ClassVar[set[str]] = {"plain", "select"}
+    tried = "select"
 
     @pytest.fixture
     def connection(self, spark_server: Facts) -> dict[str, Any]:
@@ -119,6 +120,8 @@ class TestSparkByCursor(ByCursor, OnSpark):
                 cursor.execute("SELEC 1")
 
 
+@pytest.mark.engine
+@pytest.mark.shares("a Spark that dies")
 class TestFaults:
     """A server that dies; one of these tests' own."""
 

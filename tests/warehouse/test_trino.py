@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from tests.engines import Facts
 from tests.warehouse.conformance import (
     INF,
     NAMES,
+    SPARED,
     Concurrency,
     Conformance,
     Measures,
@@ -39,13 +41,15 @@ from tests.warehouse.conformance import (
 )
 from tests.warehouse.conftest import Connect
 
+KEPT = ("information_schema", "default", "system", "pg_catalog", "public")
+
 
 def emptied(warehouse: TrinoWarehouse) -> None:
     """Drop every schema of the connection's catalog. Its metastore of files escapes their names in its list."""
     with warehouse._session() as cursor:
         schemas = [unquote(str(row["schema_name"])) for row in warehouse._fetch(cursor, "schemas")]
         for schema in schemas:
-            if schema not in ("information_schema", "default", "system", "pg_catalog", "public"):
+            if schema not in KEPT and not schema.startswith(SPARED):
                 cursor.execute(f"DROP SCHEMA {quoted(schema)} CASCADE").fetchall()
 
 
@@ -95,10 +99,10 @@ class OnTrino(Conformance):
             assert self.staged_files(staging) == []
 
     def staging(self, trino_server: Facts) -> str:
-        return str(trino_server["staging"])
+        return f"{trino_server['staging']}/{type(self).__name__}"
 
     def staged_files(self, staging: str) -> list[Path]:
-        return [*Path(staging.removeprefix("file://")).iterdir()]
+        return list(Path(staging.removeprefix("file://")).glob("*"))
 
     def tables(self, warehouse: Warehouse) -> list[tuple[object, object]]:
         return sorted(super().tables(warehouse))
@@ -235,16 +239,17 @@ class OnTrino(Conformance):
         assert len(self.tables(warehouse)) == len(tables)
 
     def test_a_query_is_cancelled(self, warehouse: Warehouse) -> None:
-        endless = Query("SELECT comment FROM tpch.sf1000.lineitem WHERE comment LIKE '%quick%'")
+        own = uuid.uuid4().hex  # others may run such queries on the same server
+        endless = Query(f"SELECT comment FROM tpch.sf1000.lineitem WHERE comment LIKE '%quick%' OR comment = '{own}'")
         with ThreadPoolExecutor() as pool:
             counting = pool.submit(warehouse.count, endless)
             deadline = time.monotonic() + 60
-            while not running(warehouse, "sf1000") and time.monotonic() < deadline:
+            while not running(warehouse, own) and time.monotonic() < deadline:
                 time.sleep(0.1)
             warehouse.cancel()
             with pytest.raises(Exception):  # noqa: B017 - the client words it by when it learns of it
                 counting.result(timeout=60)
-        assert not running(warehouse, "sf1000")
+        assert not running(warehouse, own)
 
     def test_refusals_are_the_users_fault(self, connect: Connect, connection: dict[str, Any], tmp_path: Path) -> None:
         writer = open_warehouse(connect(**connection))
@@ -451,6 +456,7 @@ class SeveralWithoutSnapshots(Several):
         assert printed.count("unchanged") == 10 - printed.count("inserted")
 
 
+@pytest.mark.shares("trino files")
 class TestHive(SeveralWithoutSnapshots, WithoutSnapshots):
     """Plain Parquet tables of the Hive connector, with staging."""
 
@@ -489,6 +495,7 @@ class TestHive(SeveralWithoutSnapshots, WithoutSnapshots):
         assert warehouse.count("s.t") == 3
 
 
+@pytest.mark.shares("trino files")
 @only(
     "test_every_type_comes_back_as_it_went",
     "test_types_of_its_own",
@@ -578,6 +585,7 @@ class Lossy:
         return head + b"\r\n\r\n" + body
 
 
+@pytest.mark.shares("trino memory")
 class TestMemory(WithoutSnapshots, Measures):
     """The memory connector, without staging."""
 
@@ -589,6 +597,7 @@ class TestMemory(WithoutSnapshots, Measures):
         super().test_any_name(warehouse, tmp_path, name)
 
 
+@pytest.mark.shares("trino iceberg")
 class TestIceberg(Several, OnTrino):
     """Iceberg, without staging."""
 
@@ -621,6 +630,7 @@ class TestIceberg(Several, OnTrino):
         assert warehouse.count("s.r") == 1
 
 
+@pytest.mark.shares("trino iceberg")
 @only(
     "test_every_type_comes_back_as_it_went",
     "test_types_of_its_own",
@@ -635,6 +645,7 @@ class TestIcebergStaged(TestIceberg):
     staged = True
 
 
+@pytest.mark.shares("trino lake")
 @only(
     "test_every_type_comes_back_as_it_went",
     "test_types_of_its_own",
@@ -734,6 +745,7 @@ class TestLake(TestHive):
         assert self.tables(warehouse) == tables
 
 
+@pytest.mark.shares("trino postgresql")
 @only(
     "test_every_type_comes_back_as_it_went",
     "test_types_of_its_own",
@@ -750,6 +762,7 @@ class TestPostgresql(WithoutSnapshots):
     wider: ClassVar[dict[str, str]] = {"TINYINT": "SMALLINT"}
 
 
+@pytest.mark.shares("hive")
 @only("test_overwrite_error_and_append", "test_two_publish_at_once", "test_leftovers_are_ours_by_name_and_comment")
 class TestHiveMetastore(TestHive):
     """Tables of Hive's own metastore, which Hive reads and writes as well."""

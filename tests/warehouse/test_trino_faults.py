@@ -25,6 +25,8 @@ from tests.warehouse.conftest import Connect
 
 Open = Callable[..., TrinoWarehouse]
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trino]:
@@ -193,7 +195,7 @@ def test_killed_in_mid_load(server: Trino, opened: Open, tmp_path: Path, by: str
     before = tables(warehouse)
     files = tmp_path / "files"
     files.mkdir()
-    rows = 3_000_000 if by == "staging" else 300_000
+    rows = 1_000_000 if by == "staging" else 100_000
     pq.write_table(numbers(rows), files / "part-0.parquet")
     started = threading.Event()
     warehouse.on_query = lambda url: started.set()
