@@ -20,9 +20,10 @@ def tables() -> tuple[pa.Table, pa.Table]:
     return datasets.census(32_561), datasets.census(20_000, seed=1)
 
 
-def load(schema: str = "ml_datasets", *, changed: bool = False) -> None:
+def load(schema: str = "ml_datasets", *, changed: bool = False, rows: int | None = None) -> None:
     """Load them as ``gluon_train`` and ``gluon_test`` into that schema of the warehouse of ``automl_default``.
 
+    :param rows: at most so many of each, the first ones.
     :param changed: some numbers are counted from the other end: all is in them that was, for a model that learns anew.
     """
     import pyarrow as pa
@@ -33,6 +34,7 @@ def load(schema: str = "ml_datasets", *, changed: bool = False) -> None:
 
     warehouse = AutoMLHook().warehouse
     for name, table in zip(("gluon_train", "gluon_test"), tables(), strict=True):
+        table = table.slice(0, rows)
         for column, end in {"age": 100, "education-num": 17, "capital-gain": 100_000}.items() if changed else ():
             counted = pc.subtract(pa.scalar(end, table.schema.field(column).type), table[column])
             table = table.set_column(table.column_names.index(column), column, counted)

@@ -3,15 +3,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_automl.hooks.automl import AutoMLHook
+from tests.system import census
 from tests.system.mail import Mailbox
-from tests.system.server import REPO, AirflowServer, free_port
+from tests.system.server import REPO, AirflowServer, environment, free_port
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +22,7 @@ def mailbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailbox]:
         yield box
 
 
-@pytest.fixture(scope="module")  # its servers take a quarter of a processor even when they do nothing
+@pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Iterator[AirflowServer]:
     """Airflow with the example DAGs and the failing ones, and the census tables in its embedded warehouse."""
     home = tmp_path_factory.mktemp("airflow")
@@ -41,31 +43,47 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Itera
         # The guest has no role, and so no access to any DAG.
         users={"admin": "admin", "guest": ""},
     )
-    python(server, "from tests.system.census import load; load()")
+    with reached(server.env):
+        census.load()
     server.start()
     yield server
     server.stop()
 
 
-def python(server: AirflowServer, code: str) -> str:
-    """Run ``code`` as a user's script in the server's environment; returns what it printed."""
+@contextmanager
+def reached(env: Mapping[str, str]) -> Iterator[AutoMLHook]:
+    """The warehouse and the models of an Airflow's environment, as its tasks reach them, within a ``with`` block."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
+            patch.delenv(name)
+        for name, value in env.items():
+            if name == "AIRFLOW_HOME" or name.startswith(("AIRFLOW_CONN_", "AWS_")):
+                patch.setenv(name, value)
+        yield AutoMLHook()
+
+
+def rows(env: Mapping[str, str], table: str) -> list[dict[str, Any]]:
+    """All rows of a table of that warehouse; none if there is no such table."""
+    with reached(env) as hook:
+        return hook.warehouse.rows(table) if hook.warehouse.exists(table) else []
+
+
+def run_dag(env: Mapping[str, str], dag_id: str, conf: Mapping[str, Any]) -> None:
+    """Run a DAG by ``airflow dags test``: no server, one task after the other in one process."""
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **server.env}, cwd=REPO, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+        ["airflow", "dags", "test", dag_id, "--conf", json.dumps(conf)],
+        env=dict(env), cwd=env["AIRFLOW_HOME"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    print(done.stdout[-20000:])
+    assert done.returncode == 0
 
 
-def rows(server: AirflowServer, table: str) -> list[dict[str, Any]]:
-    """All rows of a table of the embedded warehouse."""
-    code = (
-        "import json; from airflow_provider_automl.hooks.automl import AutoMLHook; "
-        f"w, t = AutoMLHook().warehouse, {table!r}; "
-        "print('ROWS', json.dumps(w.rows(t) if w.exists(t) else [], default=str))"
-    )
-    line = next(line for line in python(server, code).splitlines() if line.startswith("ROWS "))
-    found: list[dict[str, Any]] = json.loads(line[5:])
-    return found
+@pytest.fixture(scope="session")
+def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An Airflow for :func:`run_dag`."""
+    home = tmp_path_factory.mktemp("airflow")
+    subprocess.run(["airflow", "db", "migrate"], env=environment(home, REPO / "dags"), check=True, capture_output=True)
+    return home
 
 
 def automl_processes(needle: str | Path) -> list[int]:

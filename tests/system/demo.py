@@ -91,7 +91,7 @@ def demo() -> None:
 def airflow(mailbox: Mailbox) -> Iterator[AirflowServer]:
     """Airflow on the demo's home, on loopback, everyone as admin; ended with everything it started."""
     server = AirflowServer(HOME, REPO / "dags", {"AIRFLOW_CONN_SMTP_DEFAULT": mailbox.connection()}, port=PORT)
-    print(f"Starting Airflow (half a minute; its output: {HOME / 'standalone.log'}) ...", flush=True)
+    print(f"Starting Airflow (half a minute; its output: {HOME / 'airflow.log'}) ...", flush=True)
     try:
         server.start()
         yield server

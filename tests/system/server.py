@@ -1,4 +1,7 @@
-"""A real Airflow on 127.0.0.1 for tests: ``airflow standalone`` in a home of its own, driven through its REST API."""
+"""A real Airflow on 127.0.0.1 for tests, in a home of its own, driven through its REST API.
+
+It is what ``airflow standalone`` starts, but for the triggerer, which no operator here needs.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 REPO = Path(__file__).resolve().parents[2]
+COMPONENTS = ("scheduler", "dag-processor", "api-server")
 FINISHED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
 
@@ -41,6 +45,15 @@ def environment(home: Path, dags: Path) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
     }
+
+
+def _is_there(group: int) -> bool:
+    """Whether a process of that group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 class AirflowServer:
@@ -73,14 +86,15 @@ class AirflowServer:
             "AIRFLOW__API__BASE_URL": self.url,
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
-            "AIRFLOW__TRIGGERER__DEFAULT_CAPACITY": "1",
+            # The DAG files do not change.
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "3600",
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
             **(env or {}),
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._tokens: dict[str | None, str] = {}
 
     def start(self, timeout: float = 180) -> None:
@@ -92,46 +106,42 @@ class AirflowServer:
         if self.users is not None:
             passwords = json.dumps({name: name for name in self.users})
             (self.home / "simple_auth_manager_passwords.json.generated").write_text(passwords)
-        with (self.home / "standalone.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                ["airflow", "standalone"], env=self.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-                cwd=self.home,
-            )  # fmt: skip
+        with (self.home / "airflow.log").open("wb") as log:
+            common: dict[str, Any] = {"env": self.env, "stdout": log, "stderr": subprocess.STDOUT, "cwd": self.home}
+            subprocess.run(["airflow", "db", "migrate"], **common)
+            for component in COMPONENTS:
+                self._processes.append(subprocess.Popen(["airflow", component], **common, start_new_session=True))
         deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                break
+        while time.monotonic() < deadline and not self.ended():
             with contextlib.suppress(OSError, KeyError, ValueError):
                 health = self.get("/api/v2/monitor/health")
                 if all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor")):
                     return
             time.sleep(0.5)
+        self.stop()
         raise RuntimeError(f"Airflow is not healthy after {timeout:.0f} s:\n{self.log()[-3000:]}")
 
     def ended(self) -> bool:
-        """Whether it has stopped by itself."""
-        return self._process is None or self._process.poll() is not None
+        """Whether it, or a part of it, has stopped by itself."""
+        return not self._processes or any(process.poll() is not None for process in self._processes)
 
     def stop(self) -> None:
         """End it and everything that it started."""
-        if self._process is None:
-            return
-        group = self._process.pid
+        groups = {process.pid for process in self._processes}
         for sig in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, sig)
             deadline = time.monotonic() + 30
-            while time.monotonic() < deadline:
-                self._process.poll()
-                try:
-                    os.killpg(group, 0)
-                except ProcessLookupError:
-                    break
+            for group in groups:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(group, sig)
+            while groups and time.monotonic() < deadline:
+                for process in self._processes:
+                    process.poll()
+                groups = {group for group in groups if _is_there(group)}
                 time.sleep(0.1)
-        self._process = None
+        self._processes.clear()
 
     def log(self) -> str:
-        return (self.home / "standalone.log").read_text(errors="replace")
+        return (self.home / "airflow.log").read_text(errors="replace")
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         request = urllib.request.Request(self.url + path, method=method)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 import urllib.request
 import uuid
@@ -24,16 +23,22 @@ from airflow_provider_automl.tracking.tables import COLUMNS, EVAL_RESULTS, EXPER
 from airflow_provider_automl.warehouse.measures import auc
 from tests.engines import Facts
 from tests.system import census
+from tests.system.conftest import reached, run_dag
+from tests.system.drift_check import check_drift
+from tests.system.mail import Mailbox
 from tests.system.server import REPO, AirflowServer, environment
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
-DATA, RESULTS = "engines_data", "engines_results"
-#: A fit of a few models; how good the model is, is not asked here.
+#: Schemas that the engines' own tests, which may run at the same time, leave alone.
+DATA, RESULTS = "system_data", "system_results"
+#: Some rows, and a fit of a few models: how good the model is, is not asked here, nor how fast an engine.
+ROWS = 2_000
 CONF = {
     "input_database": DATA,
     "output_database": RESULTS,
-    "fit_time_limit": "10",
+    "fit_time_limit": "5",
+    "report": False,
     "user_email": "ann@example.com",
     "drift_auc_threshold": 0.5,
 }
@@ -68,7 +73,7 @@ def hiveserver2(server: Facts) -> dict[str, Any]:
     return {"conn_type": "hiveserver2", "host": "127.0.0.1", "port": server["port"], "login": "airflow"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def predictions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     """A model's predictions of the test table, as a directory of Parquet, and scikit-learn's AUC of them."""
     import pyarrow as pa
@@ -76,7 +81,7 @@ def predictions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
 
-    train, test = census.tables()
+    train, test = (table.slice(0, ROWS) for table in census.tables())
     numbers = [name for name in train.column_names if pa.types.is_integer(train.schema.field(name).type)]
     model = HistGradientBoostingClassifier(max_iter=20).fit(
         train.select(numbers).to_pandas(), train["class"].to_pandas()
@@ -99,7 +104,7 @@ def scikit_learns(hook: AutoMLHook, table: str, directory: Path) -> tuple[float,
 
 
 def check_tables(
-    hook: AutoMLHook, run_id: str, directory: Path, data: str = DATA, unfilled: Collection[str] = ()
+    hook: AutoMLHook, run_id: str, directory: Path, data: str = DATA, unfilled: Collection[str] = ("notebook_url",)
 ) -> None:
     """Check the two tables' rows of a run, against each other and against its predictions, read into a directory."""
     tracking = hook.tracking(RESULTS)
@@ -113,22 +118,14 @@ def check_tables(
         assert {name for name, value in row[table].items() if value is None} <= {"error", *unfilled}, row[table]
     tracked, evaluated = row[EXPERIMENTS], row[EVAL_RESULTS]
     assert tracked["state"] == "complete"
-    assert tracked["user_email"] == (None if unfilled else "ann@example.com")
+    assert tracked["user_email"] == (None if "user_email" in unfilled else "ann@example.com")
     assert (tracked["model_name"], tracked["model_version"]) == (evaluated["model_name"], evaluated["model_version"])
     assert evaluated["test_table"] == f"{data}.gluon_test"
     expected, rows = scikit_learns(hook, evaluated["predictions_table"], directory)
     assert evaluated["auroc"] == pytest.approx(expected, abs=EXACT)
-    assert evaluated["auroc"] > 0.9
-    assert 0.001 <= (evaluated["auroc_high"] - evaluated["auroc_low"]) / 2 <= 0.006
+    assert evaluated["auroc"] > 0.85
+    assert 0.001 <= (evaluated["auroc_high"] - evaluated["auroc_low"]) / 2 <= 0.03
     assert evaluated["rows_evaluated"] == rows == evaluated["positives"] + evaluated["negatives"]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An Airflow for ``airflow dags test``: no server, one task after the other in one process."""
-    home = tmp_path_factory.mktemp("airflow")
-    subprocess.run(["airflow", "db", "migrate"], env=environment(home, REPO / "dags"), check=True, capture_output=True)
-    return home
 
 
 class OnEngine:
@@ -144,28 +141,18 @@ class OnEngine:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def hook(cls, place: Place, home: Path) -> Iterator[AutoMLHook]:
+    def hook(cls, place: Place, airflow_home: Path) -> Iterator[AutoMLHook]:
         """The warehouse as this process reaches it, with the census tables."""
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in {**place.env(home), "AIRFLOW_HOME": str(home)}.items():
-                patch.setenv(name, value)
-            hook = AutoMLHook()
-            census.load(DATA)
+        with reached({**place.env(airflow_home), "AIRFLOW_HOME": str(airflow_home)}) as hook:
+            census.load(DATA, rows=ROWS)
             yield hook
 
     @pytest.fixture(scope="class")
     @classmethod
-    def run_id(cls, place: Place, home: Path, hook: AutoMLHook) -> str:
+    def run_id(cls, place: Place, airflow_home: Path, hook: AutoMLHook) -> str:
         """One run of ``automl_experiment``, as it is."""
-        env = {**environment(home, REPO / "dags"), **place.env(home), "PYTHONPATH": str(REPO)}
-        begun = time.monotonic()
-        done = subprocess.run(
-            ["airflow", "dags", "test", "automl_experiment", "--conf", json.dumps(CONF)],
-            env=env, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        print(f"{done.stdout[-20000:]}\n{cls.__name__}: {time.monotonic() - begun:.0f} s")
-        (home / f"{cls.__name__}.log").write_text(done.stdout)
-        assert done.returncode == 0
+        env = {**environment(airflow_home, REPO / "dags"), **place.env(airflow_home), "PYTHONPATH": str(REPO)}
+        run_dag(env, "automl_experiment", CONF)
         newest = max(hook.tracking(RESULTS).read(EVAL_RESULTS), key=lambda row: row["recorded_at"])
         return str(newest["run_id"])
 
@@ -204,6 +191,7 @@ class OnEngine:
         assert tracking.read(EVAL_RESULTS, auroc=0.5) == []
 
 
+@pytest.mark.shares("Postgres: census")
 class TestPostgres(OnEngine):
     by_files = False
 
@@ -215,13 +203,15 @@ class TestPostgres(OnEngine):
         )
 
 
+@pytest.mark.shares("Trino iceberg: census")
 class TestTrinoIceberg(OnEngine):
     @pytest.fixture(scope="class")
     @classmethod
     def place(cls, trino_server: Facts, hive_server: Facts) -> Place:
-        return trino(trino_server, "iceberg", staging=trino_server["staging"])
+        return trino(trino_server, "iceberg", staging=f"{trino_server['staging']}/census-iceberg")
 
 
+@pytest.mark.shares("Trino memory: census")
 class TestTrinoMemory(OnEngine):
     by_files = False
 
@@ -231,16 +221,18 @@ class TestTrinoMemory(OnEngine):
         return trino(trino_server, "memory")
 
 
+@pytest.mark.shares("Trino lake: census")
 class TestTrinoS3(OnEngine):
     @pytest.fixture(scope="class")
     @classmethod
     def place(cls, trino_server: Facts, s3_server: Facts) -> Place:
         keys = {"conn_type": "aws", "login": s3_server["access_key"], "password": s3_server["secret_key"]}
         keys["extra"] = {"endpoint_url": s3_server["endpoint"], "region_name": s3_server["region"]}
-        staging = f"s3://lake_keys@{s3_server['bucket']}/staging"
+        staging = f"s3://lake_keys@{s3_server['bucket']}/census"
         return trino(trino_server, "lake", staging=staging, more={"lake_keys": keys})
 
 
+@pytest.mark.shares("metastore: census")
 class TestHive(OnEngine):
     @pytest.fixture(scope="class")
     @classmethod
@@ -248,6 +240,7 @@ class TestHive(OnEngine):
         return Place(hiveserver2(hive_server), staging=tmp_path_factory.mktemp("staging").as_uri())
 
 
+@pytest.mark.shares("spark")
 class TestSpark(OnEngine):
     @pytest.fixture(scope="class")
     @classmethod
@@ -255,6 +248,7 @@ class TestSpark(OnEngine):
         return Place(hiveserver2(spark_server), staging=tmp_path_factory.mktemp("staging").as_uri())
 
 
+@pytest.mark.shares("metastore: census")
 class TestTrinoHive(OnEngine):
     """Through the scheduler, in tasks of the LocalExecutor."""
 
@@ -262,18 +256,33 @@ class TestTrinoHive(OnEngine):
     @classmethod
     def place(cls, trino_server: Facts, hive_server: Facts) -> Place:
         more = {"hiveserver2_default": hiveserver2(hive_server)}
-        return trino(trino_server, "hive", staging=trino_server["staging"], more=more)
+        return trino(trino_server, "hive", staging=f"{trino_server['staging']}/census-hive", more=more)
 
     @pytest.fixture(scope="class")
     @classmethod
-    def server(cls, place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowServer]:
+    def mailbox(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailbox]:
+        """One of its own: it is stopped."""
+        with Mailbox(tmp_path_factory.mktemp("mails")) as box:
+            yield box
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(
+        cls, place: Place, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[AirflowServer]:
         home = tmp_path_factory.mktemp("airflow")
         dags = home / "dags"
         dags.mkdir()
         for directory in (REPO / "dags", REPO / "tests" / "system" / "engine_dags"):
             (dags / directory.name).symlink_to(directory)
-        patience = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120"}  # two cores, and engines on them
-        server = AirflowServer(home, dags, {**place.env(home), **patience, "PYTHONPATH": str(REPO)})
+        env = {
+            **place.env(home),
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120",  # two cores, and engines on them
+            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
+            "AIRFLOW_CONN_SMTP_DEFAULT": mailbox.connection(),
+            "PYTHONPATH": str(REPO),
+        }
+        server = AirflowServer(home, dags, env)
         server.start()
         yield server
         server.stop()
@@ -281,11 +290,16 @@ class TestTrinoHive(OnEngine):
     @pytest.fixture(scope="class")
     @classmethod
     def run_id(cls, server: AirflowServer, hook: AutoMLHook) -> str:
-        begun = time.monotonic()
         run_id = server.trigger("automl_experiment", CONF)
         assert server.wait("automl_experiment", run_id) == "success", server.states("automl_experiment", run_id)
-        print(f"\n{cls.__name__}: {time.monotonic() - begun:.0f} s")
         return run_id
+
+    @pytest.mark.timeout(1200)
+    @pytest.mark.usefixtures("hook", "run_id")
+    def test_drift_is_recorded_mailed_and_answered_by_a_better_model(
+        self, server: AirflowServer, mailbox: Mailbox
+    ) -> None:
+        check_drift(server, mailbox, CONF, f"{DATA}_changed", ROWS)
 
     def test_evaluation_on_hive_and_recording_on_trino(
         self, server: AirflowServer, hook: AutoMLHook, tmp_path: Path

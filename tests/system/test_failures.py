@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -14,25 +13,20 @@ from typing import Any
 import pytest
 
 from airflow_provider_automl.operators._base import Run
-from tests.system.conftest import automl_processes, python, rows
+from tests.system.conftest import automl_processes, reached, rows
 from tests.system.mail import RECIPIENTS, Mailbox
 from tests.system.server import AirflowServer
 
+pytestmark = [pytest.mark.airflow, pytest.mark.shares("airflow on DuckDB")]
+
 AFTER_TRAINING = ("predict", "evaluation", "record_evaluation", "drift")
-HOOK = "from airflow_provider_automl.hooks.automl import AutoMLHook; w = AutoMLHook().warehouse; "
-
-
 #: Runs that nobody has to act on while they go on: all are started at once.
-LEFT_ALONE = (
-    "bad_input", "over_memory", "failing_prediction", "null_metric", "mail_down", "mail_unset", "undisturbed",
-    "killed_recording", "killed_registering", "killed_publishing",
-)  # fmt: skip
+LEFT_ALONE = ("undisturbed", "killed", "over_memory", "bad_input", "null_metric", "mail_down", "mail_unset")
 
 
 @pytest.fixture(scope="module")
 def started(airflow: AirflowServer) -> dict[str, str]:
     """The runs of these DAGs, started."""
-    python(airflow, HOOK + "w.create_table('failing_prediction.predicted', {'x': 'BIGINT'})")
     return {dag_id: airflow.trigger(dag_id) for dag_id in LEFT_ALONE}
 
 
@@ -82,7 +76,7 @@ def assert_not_after_training(states: dict[str, str]) -> None:
 
 
 def the_experiment(airflow: AirflowServer, dag_id: str) -> dict[str, Any]:
-    found = rows(airflow, f"{dag_id}.automl_experiments")
+    found = rows(airflow.env, f"{dag_id}.automl_experiments")
     assert len(found) == 1, found
     return found[0]
 
@@ -96,7 +90,7 @@ def test_bad_input_is_recorded_and_not_retried(airflow: AirflowServer, started: 
     assert row["state"] == "failed"
     assert "'clas' (did you mean 'class'?)" in row["error"]
     assert airflow.xcom("bad_input", run_id, "train")["state"] == "failed"
-    assert "bad_input" not in {row["model_name"] for row in rows(airflow, "automl_test.automl_models")}
+    assert "bad_input" not in {row["model_name"] for row in rows(airflow.env, "automl_test.automl_models")}
 
 
 def test_memory_limit_is_recorded(airflow: AirflowServer, started: dict[str, str]) -> None:
@@ -133,14 +127,17 @@ def test_marked_failed_in_airflow(airflow: AirflowServer) -> None:
 def test_failing_prediction_leaves_the_table_and_notifies(
     airflow: AirflowServer, started: dict[str, str], mailbox: Mailbox
 ) -> None:
-    _, state, states = ended(airflow, started, "failing_prediction")
-    assert state == "failed"
-    assert states["track_experiment"] == "success"
+    assert ended(airflow, started, "undisturbed")[1] == "success"  # its model predicts
+    with reached(airflow.env) as hook:
+        hook.warehouse.create_table("failing_prediction.predicted", {"x": "BIGINT"})
+    run_id = airflow.trigger("failing_prediction")
+    assert airflow.wait("failing_prediction", run_id) == "failed"
+    states = airflow.states("failing_prediction", run_id)
     assert states["predict"] == "failed"
     assert {states[task] for task in ("evaluation", "record_evaluation", "drift")} == {"upstream_failed"}
-    columns = python(airflow, HOOK + "print('COLUMNS', w.columns('failing_prediction.predicted'))")
-    assert "COLUMNS {'x': 'BIGINT'}" in columns
-    assert rows(airflow, "failing_prediction.automl_eval_results") == []
+    with reached(airflow.env) as hook:
+        assert hook.warehouse.columns("failing_prediction.predicted") == {"x": "BIGINT"}
+    assert rows(airflow.env, "failing_prediction.automl_eval_results") == []
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not any(m["Subject"] == "failing_prediction failed" for m in mailbox.mails()):
         time.sleep(0.5)
@@ -155,7 +152,7 @@ def test_missing_metric_counts_as_drift(airflow: AirflowServer, started: dict[st
     assert states["alert"] == "success"
     assert states["no_drift"] == "skipped"
     assert "the evaluation was empty" in airflow.xcom("null_metric", run_id, "drift", "detail")
-    assert len(rows(airflow, "null_metric.automl_eval_results")) == 1
+    assert len(rows(airflow.env, "null_metric.automl_eval_results")) == 1
 
 
 def test_failing_mail_loses_nothing(airflow: AirflowServer, started: dict[str, str]) -> None:
@@ -164,7 +161,7 @@ def test_failing_mail_loses_nothing(airflow: AirflowServer, started: dict[str, s
     assert states["alert"] == "failed"
     assert airflow.tasks("mail_down", run_id)["alert"]["try_number"] == 2
     assert states["retrain"] == "success"
-    assert len(rows(airflow, "mail_down.automl_eval_results")) == 1
+    assert len(rows(airflow.env, "mail_down.automl_eval_results")) == 1
     assert airflow.xcom("mail_down", run_id, "drift", "drifted") is True
 
 
@@ -174,7 +171,7 @@ def test_missing_smtp_connection_says_what_to_set(airflow: AirflowServer, starte
     assert states["retrain"] == "success"
     assert airflow.tasks("mail_unset", run_id)["alert"]["try_number"] == 1
     assert "AIRFLOW_CONN_SMTP_UNSET=" in airflow.task_log("mail_unset", run_id, "alert")
-    assert len(rows(airflow, "mail_unset.automl_eval_results")) == 1
+    assert len(rows(airflow.env, "mail_unset.automl_eval_results")) == 1
 
 
 def healed(airflow: AirflowServer, started: dict[str, str], dag_id: str, retried: set[str]) -> None:
@@ -186,16 +183,16 @@ def healed(airflow: AirflowServer, started: dict[str, str], dag_id: str, retried
     assert states["no_drift"] == "success"
     experiment = the_experiment(airflow, dag_id)
     assert experiment["state"] == "complete"
-    evaluations = rows(airflow, f"{dag_id}.automl_eval_results")
+    evaluations = rows(airflow.env, f"{dag_id}.automl_eval_results")
     assert [row["model_version"] for row in evaluations] == [experiment["model_version"]]
-    models = [row for row in rows(airflow, "automl_test.automl_models") if row["model_name"] == dag_id]
+    models = [row for row in rows(airflow.env, "automl_test.automl_models") if row["model_name"] == dag_id]
     assert [row["model_version"] for row in models] == [experiment["model_version"]]
     assert [path.name for path in (airflow.home / "automl" / "models" / dag_id).iterdir()] == [
         experiment["model_version"]
     ]
-    test_rows = json.loads(json.dumps(evaluations[0]["rows_evaluated"]))
+    test_rows = evaluations[0]["rows_evaluated"]
     assert test_rows == evaluations[0]["positives"] + evaluations[0]["negatives"]
-    assert len(rows(airflow, f"{dag_id}.predicted")) == test_rows
+    assert len(rows(airflow.env, f"{dag_id}.predicted")) == test_rows
     tables = _tables(airflow, dag_id)
     assert tables == {"automl_drift_results", "automl_eval_results", "automl_experiments", "predicted"}
     keys = {run_of(dag_id, run_id, task_id).key for task_id in tasks}
@@ -211,43 +208,35 @@ def run_of(dag_id: str, run_id: str, task_id: str) -> Run:
 
 
 def _tables(airflow: AirflowServer, schema: str) -> set[str]:
-    code = HOOK + (
-        f"print('TABLES', [r[0] for r in w.hook.get_records(\"SELECT table_name FROM "
-        f"information_schema.tables WHERE table_schema = '{schema}'\")])"
-    )
-    line = next(line for line in python(airflow, code).splitlines() if line.startswith("TABLES "))
-    return set(json.loads(line[7:].replace("'", '"')))
+    with reached(airflow.env) as hook:
+        found = hook.warehouse.hook.get_records(
+            f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}'"
+        )
+    return {name for (name,) in found}
 
 
 def test_undisturbed(airflow: AirflowServer, started: dict[str, str]) -> None:
     healed(airflow, started, "undisturbed", set())
 
 
-def test_killed_between_row_and_success(airflow: AirflowServer, started: dict[str, str]) -> None:
-    healed(airflow, started, "killed_recording", {"track_experiment", "record_evaluation"})
+def test_killed_in_every_task(airflow: AirflowServer, started: dict[str, str]) -> None:
+    """Between model files and registry row, between load and publish, and between a row and the task's success."""
+    healed(airflow, started, "killed", {"train", "track_experiment", "predict", "record_evaluation"})
 
 
-def test_killed_between_files_and_registry_row(airflow: AirflowServer, started: dict[str, str]) -> None:
-    healed(airflow, started, "killed_registering", {"train"})
-
-
-def test_killed_between_load_and_publish(airflow: AirflowServer, started: dict[str, str]) -> None:
-    healed(airflow, started, "killed_publishing", {"predict"})
-
-
-def test_cleared_training_makes_a_new_version(airflow: AirflowServer) -> None:
-    run_id = airflow.trigger("cleared")
-    assert airflow.wait("cleared", run_id) == "success"
-    airflow.clear("cleared", run_id, ["train"])
+def test_cleared_training_makes_a_new_version(airflow: AirflowServer, started: dict[str, str]) -> None:
+    dag_id = "undisturbed"
+    run_id, state, _ = ended(airflow, started, dag_id)
+    assert state == "success"
+    airflow.clear(dag_id, run_id, ["train"])
     time.sleep(1)
-    assert airflow.wait("cleared", run_id) == "success"
-    models = [
-        row["model_version"] for row in rows(airflow, "automl_test.automl_models") if row["model_name"] == "cleared"
-    ]
-    assert len(set(models)) == 2
-    airflow.clear("cleared", run_id, ["track_experiment"])
+    assert airflow.wait(dag_id, run_id) == "success"
+    registered = rows(airflow.env, "automl_test.automl_models")
+    models = {row["model_version"] for row in registered if row["model_name"] == dag_id}
+    assert len(models) == 2
+    airflow.clear(dag_id, run_id, ["track_experiment"])
     time.sleep(1)
-    assert airflow.wait("cleared", run_id) == "success"
-    experiments = rows(airflow, "cleared.automl_experiments")
-    assert {row["model_version"] for row in experiments} == set(models)
+    assert airflow.wait(dag_id, run_id) == "success"
+    experiments = rows(airflow.env, f"{dag_id}.automl_experiments")
+    assert {row["model_version"] for row in experiments} == models
     assert len(experiments) == 2

