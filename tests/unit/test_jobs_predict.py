@@ -266,7 +266,8 @@ def test_a_regression_predicts_doubles_and_nothing_else(tmp_path):
 
 def test_bagged_models_and_a_class_of_one_row(tmp_path):
     table = {"x": np.arange(121.0), "y": ["a", "b"] * 60 + ["c"]}
-    options = {"presets": "good_quality", "hyperparameters": {"GBM": {"num_boost_round": 2}}, "time_limit": None}
+    few = {"num_boost_round": 2, "ag_args_ensemble": {"fold_fitting_strategy": "sequential_local"}}  # no ray: seconds
+    options = {"presets": "good_quality", "hyperparameters": {"GBM": few}, "time_limit": None}
     result = run(tmp_path, table, **options)
     assert result["score_val"] is not None
     assert result["warnings"] == ["Classes of fewer than 10 rows are hardly learnt, or not at all: 'c'."]

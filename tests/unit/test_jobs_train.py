@@ -269,7 +269,12 @@ def test_a_rare_minority_is_oversampled_and_its_probabilities_are_true(tmp_path)
     from tests.unit.test_jobs_predict import predictions
 
     count, positive = 20_000, 0.01
-    result = run(tmp_path, rows(count, positive=positive), oversampling_threshold=0.5, hyperparameters={"GBM": {}})
+    result = run(
+        tmp_path,
+        rows(count, positive=positive),
+        oversampling_threshold=0.5,
+        hyperparameters={"GBM": {"num_boost_round": 60}},
+    )
     manifest = read_manifest(tmp_path / "model", result["model_digest"])
     assert manifest["oversampling"]["training_odds"] == pytest.approx(0.5, abs=1e-4)
     assert manifest["correction"]["prior_odds"] == pytest.approx((positive / (1 - positive)) / 0.5, rel=1e-3)
