@@ -6,13 +6,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
-# All tests by two processes; some, which ARGS chooses, by one.
-TWO := --numprocesses 2 --dist loadscope
+# Tests by several processes, by what they share (tests/schedule.py); those that ARGS chooses by one.
+WORKERS ?= 2
+SEVERAL := --numprocesses $(WORKERS) --dist loadscope
+COVERAGE := --cov --cov-report=term
+UNIT := not (engine or airflow or faults or fit or browser)
 
-.PHONY: help install demo airflow test lint format benchmark faults deployments clean
+.PHONY: help install demo airflow test test-unit lint format benchmark faults deployments clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(INSTALLED)  ## run the example workflow on healthy and on drifted data, by real Airflow, in .demo/
 	@$(PY) -m tests.system.demo
@@ -21,7 +24,10 @@ airflow: $(INSTALLED)  ## open Airflow on what the demo did
 	@$(PY) -m tests.system.demo airflow
 
 test: $(INSTALLED)  ## every test (AUTOML_TEST_DATA=DIR: on the real census data in DIR/adult); ARGS="-k name" for some
-	@$(PY) -m pytest $(if $(ARGS),$(ARGS),$(TWO))
+	@$(PY) -m pytest $(if $(ARGS),$(ARGS),$(SEVERAL) $(COVERAGE))
+
+test-unit: $(INSTALLED)  ## those that need no server, no Airflow and no training: a minute
+	@$(PY) -m pytest $(SEVERAL) $(COVERAGE) -m "$(UNIT)" $(ARGS)
 
 lint: $(INSTALLED)  ## style, types, and who may import whom
 	@$(BIN)/ruff check .
@@ -46,7 +52,7 @@ deployments: $(INSTALLED)  ## install the wheel into existing deployments and ru
 install: $(INSTALLED)  ## .venv with everything, if pyproject.toml or constraints.txt changed
 
 clean:  ## remove .venv, the demo, and everything else that was made here
-	rm -rf $(VENV) .demo .engines .test .benchmarks build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .demo .engines .test .benchmarks .coverage* build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find airflow_provider_automl benchmarks dags tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A name on the path is not yet a working Python (pyenv's shims may only print an error), so each one is run.
