@@ -101,7 +101,7 @@ class TestSpark(OnSpark, Staged, Measures):
 class TestSparkByCursor(ByCursor, OnSpark):
     """Rows go through the cursor."""
 
-    flat_rows: ClassVar[tuple[int, int]] = (30_000, 150_000)
+    flat_rows: ClassVar[tuple[int, int]] = (15_000, 60_000)
 
     @pytest.fixture
     def warehouse(self, connect: Connect, connection: dict[str, Any]) -> HiveWarehouse:
