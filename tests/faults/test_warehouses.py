@@ -1,4 +1,4 @@
-"""Each kind of fault twice per engine, at random moments; ``make faults`` injects a hundred."""
+"""Each kind of fault on each engine, at random moments; ``make faults`` injects a hundred per engine."""
 
 from __future__ import annotations
 
