@@ -265,7 +265,7 @@ class Faults:
         after = rng.uniform(0, 1) * typical[stage]
         begun = time.monotonic()
         warehouse = self._work(case).open()
-        for trial in range(5):  # one that is over before its fault is no case: again, and sooner
+        for trial in range(12):  # one that is over before its fault is no case: again, and sooner
             work = self._work(case, trial)
             self._put(warehouse, work.target, self._content(1 - case % 2), case)  # the old rows
             seen = self._run(work, (fault, stage, after))
