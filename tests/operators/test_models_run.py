@@ -59,7 +59,9 @@ def test_an_alias_names_the_model(model: dict[str, Any], warehouse: Warehouse) -
 
 
 def test_a_prediction_keeps_its_report_beside_the_model(model: dict[str, Any]) -> None:
-    prediction = run(AutoMLPredictOperator, model=model, input_table="ml.train", output_table="out.reported")
+    prediction = run(
+        AutoMLPredictOperator, model=model, input_table="ml.train", output_table="out.reported", report=True
+    )
     assert prediction["notebook_error"] is None
     prefix = f"http://localhost:8080/automl/reports/automl_default/small/{model['model_version']}/"
     assert prediction["notebook_url"].startswith(f"{prefix}predictions/")
@@ -80,7 +82,9 @@ def test_a_report_that_cannot_be_kept_loses_no_prediction(model: dict[str, Any],
         kept.rename(aside)
     kept.write_text("a file where the directory should be")  # root writes to what is read-only
     try:
-        prediction = run(AutoMLPredictOperator, model=model, input_table="ml.train", output_table="out.unreported")
+        prediction = run(
+            AutoMLPredictOperator, model=model, input_table="ml.train", output_table="out.unreported", report=True
+        )
     finally:
         kept.unlink()
         if aside.exists():
@@ -122,8 +126,9 @@ def test_a_model_of_another_autogluon(
     assert version == "1.5.0"
     table = load("ml.older", rows())
     model = run(
-        AutoMLTrainOperator, input_table=table, target_column="y", model_name="older", hyperparameters=QUICK, python=old
-    )
+        AutoMLTrainOperator, input_table=table, target_column="y", model_name="older", hyperparameters=QUICK,
+        python=old, report=True,
+    )  # fmt: skip
     assert model["autogluon_version"] == version
     assert "papermill, nbconvert, ipykernel, altair, vl-convert-python is not installed in" in model["notebook_error"]
     predict = {"model": model, "input_table": table, "output_table": "out.older"}

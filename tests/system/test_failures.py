@@ -40,7 +40,7 @@ def ended(airflow: AirflowServer, started: dict[str, str], dag_id: str) -> tuple
 def start_fitting(airflow: AirflowServer, dag_id: str) -> tuple[str, list[int]]:
     """Trigger, wait until the job is fitting, return the run and the job's processes."""
     run_id = airflow.trigger(dag_id)
-    staging = airflow.home / "automl" / "staging" / "train-"
+    staging = airflow.home / "automl" / "staging" / f"train-{run_of(dag_id, run_id, 'train').key}"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if "Fitting model" in airflow.task_log(dag_id, run_id, "train"):
@@ -208,11 +208,8 @@ def run_of(dag_id: str, run_id: str, task_id: str) -> Run:
 
 
 def _tables(airflow: AirflowServer, schema: str) -> set[str]:
-    with reached(airflow.env) as hook:
-        found = hook.warehouse.hook.get_records(
-            f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}'"
-        )
-    return {name for (name,) in found}
+    with reached(airflow.env) as hook, hook.warehouse._session() as cursor:
+        return {table.name for table in hook.warehouse._tables(cursor) if table.db == schema}
 
 
 def test_undisturbed(airflow: AirflowServer, started: dict[str, str]) -> None:
