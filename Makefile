@@ -12,7 +12,7 @@ SEVERAL := --numprocesses $(WORKERS) --dist loadscope
 COVERAGE := --cov --cov-report=term
 UNIT := not (engine or airflow or faults or fit or browser)
 
-.PHONY: help install demo airflow test test-unit lint format benchmark faults deployments clean
+.PHONY: help install demo airflow test coverage test-unit lint format benchmark faults deployments clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -24,7 +24,10 @@ airflow: $(INSTALLED)  ## open Airflow on what the demo did
 	@$(PY) -m tests.system.demo airflow
 
 test: $(INSTALLED)  ## every test (AUTOML_TEST_DATA=DIR: on the real census data in DIR/adult); ARGS="-k name" for some
-	@$(PY) -m pytest $(if $(ARGS),$(ARGS),$(SEVERAL) $(COVERAGE))
+	@$(PY) -m pytest $(if $(ARGS),$(ARGS),$(SEVERAL))
+
+coverage: $(INSTALLED)  ## every test, and which lines none of them ran (a fifth more time)
+	@$(PY) -m pytest $(SEVERAL) $(COVERAGE)
 
 test-unit: $(INSTALLED)  ## those that need no server, no Airflow and no training: a minute
 	@$(PY) -m pytest $(SEVERAL) $(COVERAGE) -m "$(UNIT)" $(ARGS)
