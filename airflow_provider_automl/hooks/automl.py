@@ -362,7 +362,7 @@ class AutoMLHook(BaseHook):
 
     def _reach_staging(self, uri: str) -> str:
         """Have the engine write a row there and fetch it, as an unload does."""
-        from airflow_provider_automl.warehouse.base import Query
+        from airflow_provider_automl.warehouse.query import Query
 
         warehouse = self._own_warehouse
         if not warehouse.by_files:

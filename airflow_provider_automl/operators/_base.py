@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
 
     from airflow_provider_automl.launchers.process import ProcessLauncher
-    from airflow_provider_automl.warehouse.base import Query, Warehouse
-
+    from airflow_provider_automl.warehouse.base import Warehouse
+from airflow_provider_automl.warehouse.query import Query
 
 #: Seconds in which a task that is told to stop has stopped; Airflow kills it after 5.
 _PATIENCE = 4.5
@@ -256,7 +256,7 @@ class AutoMLOperator(AutoMLMixin):
 
         :raises InputError: none or both were given.
         """
-        from airflow_provider_automl.warehouse.base import Query
+        from airflow_provider_automl.warehouse.query import Query
 
         if (input_table is None) == (sql is None):
             given = "neither" if input_table is None else "both"

@@ -24,7 +24,7 @@ from airflow_provider_automl.operators.links import NotebookLink, QueryLink
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_automl.warehouse.base import Query
+    from airflow_provider_automl.warehouse.query import Query
 
 
 class AutoMLPredictOperator(AutoMLOperator):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_automl.warehouse.base import Query
+    from airflow_provider_automl.warehouse.query import Query
 
 #: Every key of the dict that a training returns, and that stays behind in XCom when it fails.
 TRAINING_KEYS = (

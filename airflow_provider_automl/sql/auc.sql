@@ -5,7 +5,7 @@
 -- These are small when AUC is near 1, which keeps the variance exact there. Running sums are of BIGINT, for which DuckDB
 -- takes half the time; what is multiplied is DOUBLE, multiples of a half: exact up to 2^52. Nothing is divided here:
 -- integers and decimals divide differently on every engine.
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     CASE WHEN :label IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN automl_is_nan(:label_number) THEN 1 ELSE 0 END AS nan_label,
@@ -13,7 +13,7 @@ WITH judged AS (
     automl_double("{score}") AS score
   FROM "{source}"
 ),
-grouped AS (
+automl_grouped AS (
   SELECT
     score,
     CASE WHEN score IS NULL THEN 1 ELSE 0 END AS null_score,
@@ -22,31 +22,31 @@ grouped AS (
     SUM(null_label) AS null_labels,
     SUM(nan_label) AS nan_labels,
     SUM(positive) AS positives
-  FROM judged
+  FROM automl_judged
   GROUP BY score
 ),
-points AS (
+automl_points AS (
   SELECT
     score, null_score, nan_score, n, null_labels, nan_labels,
     CAST(CASE WHEN null_score + nan_score > 0 THEN 0 ELSE positives END AS BIGINT) AS p,
     CAST(CASE WHEN null_score + nan_score > 0 THEN 0 ELSE n - null_labels - nan_labels - positives END AS BIGINT) AS q
-  FROM grouped
+  FROM automl_grouped
 ),
-ranked AS (
+automl_ranked AS (
   SELECT
     null_score, nan_score, n, null_labels, nan_labels,
     CAST(p AS DOUBLE) AS p,
     CAST(q AS DOUBLE) AS q,
     CAST(SUM(q) OVER (ORDER BY score ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS DOUBLE) AS q_from,
     CAST(SUM(p) OVER (ORDER BY score ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS DOUBLE) AS p_up_to
-  FROM points
+  FROM automl_points
 ),
-placed AS (
+automl_placed AS (
   SELECT
     null_score, nan_score, n, null_labels, nan_labels, p, q,
     q_from - q * CAST(0.5 AS DOUBLE) AS over_p,
     p_up_to - p * CAST(0.5 AS DOUBLE) AS under_q
-  FROM ranked
+  FROM automl_ranked
 )
 SELECT
   SUM(n) AS n,
@@ -60,4 +60,4 @@ SELECT
   SUM(p * over_p * over_p) AS over_squares,
   SUM(q * under_q) AS under_sum,
   SUM(q * under_q * under_q) AS under_squares
-FROM placed
+FROM automl_placed

@@ -1,5 +1,5 @@
 -- How often each class was predicted as which: all that the measures of predicted classes are made of.
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     "{label}" AS label,
     "{prediction}" AS prediction,
@@ -7,14 +7,14 @@ WITH judged AS (
     :groups
   FROM "{source}"
 ),
-coded AS (
+automl_coded AS (
   SELECT
     "{keys}", label, prediction, weight,
     CASE WHEN weight IS NULL THEN 4 WHEN weight >= 0 AND weight < :infinity THEN 0 ELSE 8 END AS code
-  FROM judged
+  FROM automl_judged
 )
 SELECT
   "{keys}", label, prediction, code, COUNT(*) AS n, SUM(CASE WHEN code = 0 THEN weight ELSE 0 END) AS w
-FROM coded
+FROM automl_coded
 GROUP BY "{keys}", label, prediction, code
 LIMIT :limit

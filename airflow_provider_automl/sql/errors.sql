@@ -2,7 +2,7 @@
 -- or that are skipped (code: the sum of the reasons' codes).
 -- Squares are summed about the mean, which a window gives first: the difference of two large sums would be all rounding.
 -- The median of the absolute errors lies where the running weight reaches half of the whole.
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     automl_double("{label}") AS actual,
     automl_double("{prediction}") AS predicted,
@@ -10,24 +10,24 @@ WITH judged AS (
     :groups
   FROM "{source}"
 ),
-coded AS (
+automl_coded AS (
   SELECT
     "{keys}", actual, predicted, weight,
     automl_no_error(actual, predicted, :huge)
     + CASE WHEN weight IS NULL THEN 4 ELSE 0 END
     + CASE WHEN weight >= 0 AND weight < :infinity OR weight IS NULL THEN 0 ELSE 8 END AS code
-  FROM judged
+  FROM automl_judged
 ),
-usable AS (
+automl_usable AS (
   SELECT
     "{keys}", code,
     CASE WHEN code = 0 THEN actual END AS actual,
     CASE WHEN code = 0 THEN predicted - actual END AS error,
     CASE WHEN code = 0 THEN ABS(predicted - actual) END AS size,
     CASE WHEN code = 0 THEN weight ELSE 0 END AS weight
-  FROM coded
+  FROM automl_coded
 ),
-centred AS (
+automl_centred AS (
   SELECT
     "{keys}", code, actual, error, size, weight,
     AVG(actual) OVER (PARTITION BY "{keys}", code) AS actual_mean,
@@ -40,7 +40,7 @@ centred AS (
         PARTITION BY "{keys}", code ORDER BY size ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
       ) AS DOUBLE
     ) AS up_to
-  FROM usable
+  FROM automl_usable
 )
 SELECT
   "{keys}", code,
@@ -59,6 +59,6 @@ SELECT
   MAX(CASE WHEN weight > 0 THEN actual END) AS most,
   MIN(CASE WHEN weight > 0 AND 2 * up_to >= whole * (1 - :tolerance) THEN size END) AS median_low,
   MIN(CASE WHEN weight > 0 AND 2 * up_to > whole * (1 + :tolerance) THEN size END) AS median_high
-FROM centred
+FROM automl_centred
 GROUP BY "{keys}", code
 LIMIT :limit

@@ -6,7 +6,7 @@
 -- BIGINT, what is multiplied is DOUBLE, and nothing is divided. What the two models' places differ by is exact as well,
 -- so that two models that are nearly alike lose no digit. Of a running sum over ROWS, the largest of those at one score
 -- is what a frame over RANGE would give, in linear time on every engine.
-WITH sides AS (
+WITH automl_sides AS (
   SELECT
     "{champion_id}" AS id,
     1 AS champion,
@@ -29,10 +29,10 @@ WITH sides AS (
     automl_double("{challenger_score}") AS score
   FROM "{challenger}"
 ),
-known AS (
-  SELECT id, champion, label, CASE WHEN automl_is_nan(score) THEN NULL ELSE score END AS score FROM sides
+automl_known AS (
+  SELECT id, champion, label, CASE WHEN automl_is_nan(score) THEN NULL ELSE score END AS score FROM automl_sides
 ),
-paired AS (
+automl_paired AS (
   SELECT
     id,
     SUM(champion) AS champions,
@@ -41,10 +41,10 @@ paired AS (
     MAX(CASE WHEN champion = 0 THEN label END) AS challenger_label,
     MAX(CASE WHEN champion = 1 THEN score END) AS champion_score,
     MAX(CASE WHEN champion = 0 THEN score END) AS challenger_score
-  FROM known
+  FROM automl_known
   GROUP BY id
 ),
-judged AS (
+automl_judged AS (
   SELECT
     CASE WHEN id IS NULL THEN champions + challengers ELSE 0 END AS null_ids,
     CASE WHEN id IS NOT NULL AND champions > 1 THEN 1 ELSE 0 END AS champion_duplicates,
@@ -58,9 +58,9 @@ judged AS (
     champion_label AS label,
     champion_score,
     challenger_score
-  FROM paired
+  FROM automl_paired
 ),
-classed AS (
+automl_classed AS (
   SELECT
     null_ids, champion_duplicates, challenger_duplicates, champion_only, challenger_only, matched,
     matched * contradiction AS contradiction,
@@ -70,9 +70,9 @@ classed AS (
     CAST(CASE WHEN matched = 1 AND null_label + null_score = 0 AND label = 0 THEN 1 ELSE 0 END AS BIGINT) AS q,
     champion_score,
     challenger_score
-  FROM judged
+  FROM automl_judged
 ),
-ranked AS (
+automl_ranked AS (
   SELECT
     null_ids, champion_duplicates, challenger_duplicates, champion_only, challenger_only, matched, contradiction,
     null_label, null_score, p, q, champion_score, challenger_score,
@@ -80,9 +80,9 @@ ranked AS (
     SUM(p) OVER (ORDER BY champion_score ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS champion_p_up_to,
     SUM(q) OVER (ORDER BY challenger_score ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS challenger_q_from,
     SUM(p) OVER (ORDER BY challenger_score ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS challenger_p_up_to
-  FROM classed
+  FROM automl_classed
 ),
-tied AS (
+automl_tied AS (
   SELECT
     null_ids, champion_duplicates, challenger_duplicates, champion_only, challenger_only, matched, contradiction,
     null_label, null_score,
@@ -96,9 +96,9 @@ tied AS (
     CAST(MAX(challenger_p_up_to) OVER (PARTITION BY challenger_score) AS DOUBLE) AS challenger_p_up_to,
     CAST(SUM(q) OVER (PARTITION BY challenger_score) AS DOUBLE) AS challenger_q_at,
     CAST(SUM(p) OVER (PARTITION BY challenger_score) AS DOUBLE) AS challenger_p_at
-  FROM ranked
+  FROM automl_ranked
 ),
-placed AS (
+automl_placed AS (
   SELECT
     null_ids, champion_duplicates, challenger_duplicates, champion_only, challenger_only, matched, contradiction,
     null_label, null_score, p, q,
@@ -106,7 +106,7 @@ placed AS (
     q * (champion_p_up_to - champion_p_at * CAST(0.5 AS DOUBLE)) AS champion_under,
     p * (challenger_q_from - challenger_q_at * CAST(0.5 AS DOUBLE)) AS challenger_over,
     q * (challenger_p_up_to - challenger_p_at * CAST(0.5 AS DOUBLE)) AS challenger_under
-  FROM tied
+  FROM automl_tied
 )
 SELECT
   SUM(null_ids) AS null_ids,
@@ -132,4 +132,4 @@ SELECT
   SUM((champion_over - challenger_over) * (champion_over - challenger_over)) AS gain_over_squares,
   SUM(champion_under - challenger_under) AS gain_under_sum,
   SUM((champion_under - challenger_under) * (champion_under - challenger_under)) AS gain_under_squares
-FROM placed
+FROM automl_placed

@@ -2,7 +2,7 @@
 -- The tables are grouped by row id, as in paired_auc.sql. A loss is what one row costs; the smaller the better.
 -- The spread is of n times a value's distance from the mean (n * d - sum of d): no digit is lost where the differences
 -- are alike and large, as in sums of squares they would be, and nothing is divided.
-WITH sides AS (
+WITH automl_sides AS (
   SELECT
     "{champion_id}" AS id,
     1 AS champion,
@@ -19,21 +19,21 @@ WITH sides AS (
     automl_double(:challenger_predicted) AS predicted
   FROM "{challenger}"
 ),
-known AS (
+automl_known AS (
   SELECT
     id, champion, label,
     CASE WHEN automl_is_nan(actual) THEN NULL ELSE actual END AS actual,
     CASE WHEN automl_is_nan(predicted) THEN NULL ELSE predicted END AS predicted
-  FROM sides
+  FROM automl_sides
 ),
-likely AS (
+automl_likely AS (
   SELECT
     id, champion, predicted, actual - predicted AS error,
     CASE WHEN actual IS NULL THEN NULL ELSE label END AS label,
     CASE WHEN actual = 1 THEN predicted ELSE 1 - predicted END AS likelihood
-  FROM known
+  FROM automl_known
 ),
-costed AS (
+automl_costed AS (
   SELECT
     id, champion, label, predicted,
     CASE
@@ -45,9 +45,9 @@ costed AS (
       WHEN likelihood IS NULL THEN NULL
       ELSE -LN(likelihood)
     END AS loss
-  FROM likely
+  FROM automl_likely
 ),
-paired AS (
+automl_paired AS (
   SELECT
     id,
     SUM(champion) AS champions,
@@ -58,10 +58,10 @@ paired AS (
     MAX(CASE WHEN champion = 0 THEN loss END) AS challenger_loss,
     MIN(predicted) AS least_predicted,
     MAX(predicted) AS most_predicted
-  FROM costed
+  FROM automl_costed
   GROUP BY id
 ),
-judged AS (
+automl_judged AS (
   SELECT
     CASE WHEN id IS NULL THEN champions + challengers ELSE 0 END AS null_ids,
     CASE WHEN id IS NOT NULL AND champions > 1 THEN 1 ELSE 0 END AS champion_duplicates,
@@ -73,9 +73,9 @@ judged AS (
     CASE WHEN champion_label IS NULL OR challenger_label IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN champion_loss IS NULL OR challenger_loss IS NULL THEN 1 ELSE 0 END AS null_loss,
     champion_loss, challenger_loss, least_predicted, most_predicted
-  FROM paired
+  FROM automl_paired
 ),
-used AS (
+automl_used AS (
   SELECT
     null_ids, champion_duplicates, challenger_duplicates, champion_only, challenger_only, matched, least_predicted,
     most_predicted,
@@ -85,14 +85,14 @@ used AS (
     CASE WHEN matched = 1 AND null_label + null_loss = 0 THEN champion_loss END AS champion_loss,
     CASE WHEN matched = 1 AND null_label + null_loss = 0 THEN challenger_loss END AS challenger_loss,
     CASE WHEN matched = 1 AND null_label + null_loss = 0 THEN champion_loss - challenger_loss END AS gain
-  FROM judged
+  FROM automl_judged
 ),
-spread AS (
+automl_spread AS (
   SELECT
     null_ids, champion_duplicates, challenger_duplicates, champion_only, challenger_only, matched, least_predicted,
     most_predicted, contradiction, null_label, null_score, champion_loss, challenger_loss, gain,
     gain * CAST(COUNT(gain) OVER () AS DOUBLE) - SUM(gain) OVER () AS deviation
-  FROM used
+  FROM automl_used
 )
 SELECT
   SUM(null_ids) AS null_ids,
@@ -111,4 +111,4 @@ SELECT
   SUM(challenger_loss) AS challenger_sum,
   SUM(gain) AS gain_sum,
   SUM(deviation * deviation) AS deviation_squares
-FROM spread
+FROM automl_spread

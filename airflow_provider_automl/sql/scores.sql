@@ -6,7 +6,7 @@
 -- caller, exactly.
 -- p and q: positives and negatives at one distinct score, as counts (BIGINT, for which DuckDB takes half the time) or as
 -- weights. p_from: positives at that score and above. What is multiplied is DOUBLE: counts are exact up to 2^52.
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     CASE WHEN :label IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN automl_is_nan(:label_number) THEN 1 ELSE 0 END AS nan_label,
@@ -16,7 +16,7 @@ WITH judged AS (
     :groups
   FROM "{source}"
 ),
-coded AS (
+automl_coded AS (
   SELECT
     "{keys}", positive, score, weight,
     null_label + nan_label * 2
@@ -24,22 +24,22 @@ coded AS (
     + CASE WHEN weight >= 0 AND weight < :infinity OR weight IS NULL THEN 0 ELSE 8 END
     + CASE WHEN score IS NULL THEN 16 ELSE 0 END
     + CASE WHEN automl_is_nan(score) THEN 32 ELSE 0 END AS code
-  FROM judged
+  FROM automl_judged
 ),
-usable AS (
+automl_usable AS (
   SELECT
     "{keys}", code,
     CASE WHEN code = 0 THEN score END AS score,
     CASE WHEN code = 0 THEN positive ELSE 0 END AS positive,
     CASE WHEN code = 0 THEN weight ELSE 0 END AS weight
-  FROM coded
+  FROM automl_coded
 ),
-grouped AS (
+automl_grouped AS (
   SELECT "{keys}", code, score, COUNT(*) AS n, SUM(positive) AS positives, :weights
-  FROM usable
+  FROM automl_usable
   GROUP BY "{keys}", code, score
 ),
-points AS (
+automl_points AS (
   SELECT
     "{keys}", code, score, n, positives,
     :p AS p,
@@ -51,9 +51,9 @@ points AS (
       WHEN score = 1 THEN :bins - 1
       ELSE CAST(FLOOR(score * :bins) AS BIGINT)
     END AS cell
-  FROM grouped
+  FROM automl_grouped
 ),
-ranked AS (
+automl_ranked AS (
   SELECT
     "{keys}", cell, score, share, n, positives,
     CAST(p AS DOUBLE) AS p,
@@ -68,14 +68,14 @@ ranked AS (
     CAST(SUM(q) OVER (PARTITION BY "{keys}") AS DOUBLE) AS q_all,
     CASE WHEN share > :least THEN 0 - LN(share) ELSE 0 - LN(:least) END AS loss_p,
     CASE WHEN share < 1 - :least THEN 0 - LN(1 - share) ELSE 0 - LN(1 - (1 - :least)) END AS loss_q
-  FROM points
+  FROM automl_points
 ),
-placed AS (
+automl_placed AS (
   SELECT
     "{keys}", cell, score, share, n, positives, p, q, p_from, q_from, p_all, q_all, loss_p, loss_q,
     q_from - q * CAST(0.5 AS DOUBLE) AS over_p,
     p_all - p_from + p * CAST(0.5 AS DOUBLE) AS under_q
-  FROM ranked
+  FROM automl_ranked
 )
 SELECT
   "{keys}", cell,
@@ -100,6 +100,6 @@ SELECT
   SUM((p + q) * share) AS shares,
   MIN(score) AS least,
   MAX(score) AS most
-FROM placed
+FROM automl_placed
 GROUP BY "{keys}", cell
 LIMIT :limit

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.warehouse.base import Query, Warehouse
+from airflow_provider_automl.warehouse.base import Capabilities, Warehouse
+from airflow_provider_automl.warehouse.query import Query
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-__all__ = ["Query", "Warehouse", "open_warehouse"]
-
-# sqlglot's names of dialects, where they are not the connection type's.
-_DIALECTS = {"hiveserver2": "hive", "mssql": "tsql", "gcpbigquery": "bigquery"}
+__all__ = ["Capabilities", "Query", "Warehouse", "open_warehouse"]
 
 
 def open_warehouse(hook: DbApiHook, *, lock_timeout: float = 600.0, staging: str | None = None) -> Warehouse:
@@ -23,7 +21,7 @@ def open_warehouse(hook: DbApiHook, *, lock_timeout: float = 600.0, staging: str
     :param lock_timeout: seconds to wait for what another process holds, such as DuckDB's file.
     :param staging: a URI or directory that the engine's servers and this process both reach, for rows to go as files;
         None: they go through the cursor. DuckDB and Postgres have no need of it.
-    :raises InputError: the hook's engine has no SQL dialect that sqlglot knows.
+    :raises InputError: no warehouse here declares what the hook's engine can.
     """
     if hook.conn_type == "duckdb":
         from airflow_provider_automl.warehouse.duckdb import DuckDBWarehouse
@@ -41,16 +39,8 @@ def open_warehouse(hook: DbApiHook, *, lock_timeout: float = 600.0, staging: str
         from airflow_provider_automl.warehouse.hive import open_hive
 
         return open_hive(hook, lock_timeout=lock_timeout, staging=staging)
-    return Warehouse(hook, dialect=_dialect(hook), lock_timeout=lock_timeout)
-
-
-def _dialect(hook: DbApiHook) -> str:
-    from sqlglot.dialects.dialect import Dialect
-
-    name = _DIALECTS.get(hook.conn_type or "", hook.conn_type or "")
-    if Dialect.get(name) is None:
-        raise InputError(
-            f"The connection {hook.get_conn_id()} is of type {hook.conn_type}, which is no SQL engine known here: "
-            "name a connection of a SQL database."
-        )
-    return name
+    raise InputError(
+        f"The connection {hook.get_conn_id()} is of type {hook.conn_type}, and no engine of that type has shown that "
+        "its tables stay whole while they are written: name a connection of type duckdb, postgres, trino or "
+        "hiveserver2 (Hive or Spark)."
+    )

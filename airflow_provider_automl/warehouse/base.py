@@ -1,7 +1,6 @@
-"""A warehouse over any connection of Airflow's common-sql provider.
+"""A warehouse over a connection of Airflow's common-sql provider: what all engines have in common.
 
-What is here holds for every engine with transactions and an ``information_schema``. An engine's own module says only
-what it does better or otherwise.
+An engine's own module declares what it can (:class:`Capabilities`) and says what it does otherwise.
 """
 
 from __future__ import annotations
@@ -10,19 +9,19 @@ import gc
 import logging
 import math
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from airflow_provider_automl import sql
 from airflow_provider_automl.errors import AutoMLError, BusyError, InputError
 from airflow_provider_automl.sql.names import folds_case, parse_parts, parse_table, table_of
+from airflow_provider_automl.warehouse.query import Query, framed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,37 +47,19 @@ _CONFLICT_TIMEOUT = 30.0
 
 
 @dataclass(frozen=True)
-class Query:
-    """A user's own SELECT, in the engine's dialect. It may stand wherever a table is read."""
+class Capabilities:
+    """What an engine can beyond what every one must, as its class declares it; the conformance suite proves it.
 
-    sql: str
+    :param ddl_transactional: a load that fails or is killed leaves nothing behind, no table of ours either.
+    :param atomic_replace: while a table is replaced, whoever reads it finds it, with the old rows or the new ones.
+    :param read_only: what reads is done where the engine lets nothing be written, whatever a query calls.
+    :param cancel: what runs can be ended.
+    """
 
-    def parse(self, dialect: str) -> exp.Query:
-        """Return the parsed statement.
-
-        :raises InputError: it is not exactly one statement, or one that does more than read.
-        """
-        from sqlglot import exp, parse
-        from sqlglot.errors import SqlglotError
-
-        try:
-            parsed = parse(self.sql, dialect=dialect)
-        except SqlglotError as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"The query cannot be read as {dialect} SQL: {reason}") from error
-        # A comment after the last semicolon is one of its own.
-        statements = [item for item in parsed if item is not None and not isinstance(item, exp.Semicolon)]
-        if len(statements) != 1:
-            raise InputError(f"A query must be exactly one SELECT statement; found {len(statements)} statements.")
-        (tree,) = statements
-        if not isinstance(tree, (exp.Select, exp.SetOperation, exp.Subquery)):
-            raise InputError(f"A query must be a SELECT; found {tree.key.upper()}.")
-        if found := tree.find(exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Into, exp.Command):
-            raise InputError(f"A query must only read; found {found.key.upper()} in it.")
-        names = [name.lower() for name in tree.named_selects if name not in ("", "*")]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise InputError(f"The query names two columns {twice[0]!r}: give each a name of its own.")
-        return tree
+    ddl_transactional: bool = False
+    atomic_replace: bool = False
+    read_only: bool = False
+    cancel: bool = False
 
 
 class Warehouse:
@@ -98,11 +79,16 @@ class Warehouse:
     on_query: Callable[[str], None] | None = None
     #: A place that the engine's servers and this process both reach, for rows to go as files; None: by the cursor.
     staging: str | None = None
+    #: The engine, for people.
+    engine: ClassVar[str]
+    #: What the engine can.
+    capabilities: ClassVar[Capabilities]
 
     def __init__(self, hook: DbApiHook, *, dialect: str, lock_timeout: float = 600.0) -> None:
         self.hook = hook
         self.dialect = dialect
         self.lock_timeout = lock_timeout
+        self._admitted: set[Query] = set()
 
     # ------------------------------------------------------------------------------------------------ what is there
 
@@ -128,19 +114,10 @@ class Warehouse:
 
     def reads(self, source: str | Query, table: str) -> bool:
         """Return whether a source is this table, or a query that names it."""
-        from sqlglot import exp
-        from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
-
         if isinstance(source, str):
             return self.same_table(source, table)
-        tree = normalize_identifiers(source.parse(self.dialect), dialect=self.dialect)
-        shadows = {cte.alias for cte in tree.find_all(exp.CTE)}
         wanted = self._qualified(table)
-        return any(
-            self._same(self._complete(found), wanted)
-            for found in tree.find_all(exp.Table)
-            if isinstance(found.this, exp.Identifier) and (found.db or found.name not in shadows)
-        )
+        return any(self._same(self._complete(found), wanted) for found in source.tables(self.dialect))
 
     def count(self, source: str | Query) -> int:
         """Return the number of rows of a table or query.
@@ -255,7 +232,7 @@ class Warehouse:
         :raises InputError: the table does not exist, or the query fails or names two columns alike.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        with self._reading(source) as cursor:
+        with self._reading(source, directory=directory) as cursor:
             bound = self._source(source)
             columns = self._columns(cursor, bound)
             if max_rows is not None and self._count(cursor, bound) > max_rows:
@@ -335,19 +312,13 @@ class Warehouse:
     # ------------------------------------------------------------------------------------------------ an engine's own
 
     @contextmanager
-    def _session(self, *, write: bool = False) -> Iterator[Any]:
-        """Yield a cursor in one transaction: committed at the end, rolled back by any exception."""
-        with closing(self.hook.get_conn()) as connection:
-            if self.hook.supports_autocommit:
-                self.hook.set_autocommit(connection, False)
-            with closing(connection.cursor()) as cursor:
-                try:
-                    yield cursor
-                except BaseException:
-                    with suppress(Exception):
-                        connection.rollback()
-                    raise
-                connection.commit()
+    def _session(self, *, write: bool = False, directory: Path | None = None) -> Iterator[Any]:
+        """Yield a cursor in one transaction: committed at the end, rolled back by any exception.
+
+        :param write: whether anything will be written; where the engine can, nothing may be otherwise.
+        :param directory: where rows go as files meanwhile. An engine that runs in this process reaches no other one.
+        """
+        raise NotImplementedError
 
     def _complete(self, table: exp.Table) -> exp.Table:
         """Return a table with the schema that a bare name means to this connection."""
@@ -362,19 +333,7 @@ class Warehouse:
 
     def _describe(self, cursor: Any, source: exp.Expression) -> list[tuple[str, str]]:
         """Return the columns of a table or query with their neutral types, duplicates included."""
-        from airflow_provider_automl.warehouse.types import neutral_type
-
-        view = f"automl_{uuid.uuid4().hex}"
-        self._run(cursor, "create_view", view=table_of(view), source=source)
-        found = self._fetch(cursor, "columns", name=view)
-        self._run(cursor, "drop_view", view=table_of(view))
-        return [
-            (
-                str(row["column_name"]),
-                neutral_type(str(row["data_type"]), self.dialect, row["numeric_precision"], row["numeric_scale"]),
-            )
-            for row in found
-        ]
+        raise NotImplementedError
 
     def _lock(self, cursor: Any, table: exp.Table) -> None:
         """Keep other writers of a table out until the transaction ends, where the engine can."""
@@ -410,39 +369,8 @@ class Warehouse:
     def _load(
         self, files: list[Path], target: exp.Table, *, mode: Mode, key: str, delete_where: dict[str, object]
     ) -> int:
-        from airflow_provider_automl.warehouse.types import neutral_columns
-
-        schema = parquet_schema(files)
-        columns = neutral_columns(schema)
-        staging = self._staging(target, key or uuid.uuid4().hex)
-
-        def prepare(cursor: Any) -> None:
-            self._create_schema(cursor, target)
-            self._run(cursor, "drop_table", table=staging)
-            self._run(cursor, "create_table", table=staging, columns=columns)
-
-        def publish(cursor: Any) -> None:
-            if mode == "append":
-                self._append(cursor, target, columns, staging, delete_where)
-                self._run(cursor, "drop_table", table=staging)
-                return
-            if mode == "error":
-                self._refuse_existing(cursor, target)
-            else:
-                self._run(cursor, "drop_table", table=target)
-            self._run(cursor, "rename_table", table=staging, name=table_of(target.name))
-
-        try:
-            self._write(prepare)
-            with self._session(write=True) as cursor:
-                rows = self._insert(cursor, staging, list(columns), parquet_batches(files))
-            log.info("Publishing %d rows as %s", rows, _dotted(target))
-            self._write(publish)
-        except BaseException:
-            with suppress(Exception):
-                self._write(lambda cursor: self._run(cursor, "drop_table", table=staging))
-            raise
-        return rows
+        """Write Parquet files' rows as :meth:`load` promises."""
+        raise NotImplementedError
 
     def _append(
         self,
@@ -457,40 +385,15 @@ class Warehouse:
             self._run(cursor, "delete", table=target, condition=delete_where)
         self._run(cursor, "append", table=target, columns=list(columns), source=staging)
 
-    def _insert(self, cursor: Any, table: exp.Table, columns: list[str], batches: Iterator[pa.RecordBatch]) -> int:
-        """Insert Arrow batches, by statements of many rows with bound values, and return the number of rows."""
-        from sqlglot import exp
-
-        from airflow_provider_automl.warehouse.types import driver_rows
-
-        mark = self.hook.placeholder
-        one_row = "(" + ", ".join([mark] * len(columns)) + ")"
-        into = exp.Insert(
-            this=exp.Schema(this=table, expressions=[exp.to_identifier(name, quoted=True) for name in columns]),
-            expression=exp.Values(expressions=[exp.Tuple(expressions=[exp.null()])]),
-        )
-        head = sql.to_text(into, self.dialect).removesuffix("(NULL)")
-        if mark == "%s":
-            head = head.replace("%", "%%")
-        many = max(1, min(1000, 30_000 // len(columns)))
-        total = 0
-        for batch in batches:
-            rows = driver_rows(batch)
-            for start in range(0, len(rows), many):
-                part = rows[start : start + many]
-                cursor.execute(head + ", ".join([one_row] * len(part)), [value for row in part for value in row])
-            total += len(rows)
-        return total
-
     # ------------------------------------------------------------------------------------------------ shared steps
 
-    def _write(self, work: Callable[[Any], T]) -> T:
+    def _write(self, work: Callable[[Any], T], *, directory: Path | None = None) -> T:
         """Do work in a transaction; again, for a while, if another session's crossed it."""
         deadline = time.monotonic() + min(self.lock_timeout, _CONFLICT_TIMEOUT)
         pause = 0.02
         while True:
             try:
-                with self._session(write=True) as cursor:
+                with self._session(write=True, directory=directory) as cursor:
                     return work(cursor)
             except Exception as error:
                 if not self._is_conflict(error):
@@ -501,10 +404,43 @@ class Warehouse:
             pause = min(1.0, pause * 2)
 
     @contextmanager
-    def _reading(self, *sources: str | Query) -> Iterator[Any]:
-        """Yield a cursor; explain a failure that a missing table or a wrong query causes."""
-        with self._explained(*sources), self._session() as cursor:
+    def _reading(self, *sources: str | Query, directory: Path | None = None) -> Iterator[Any]:
+        """Yield a cursor; explain a failure that a missing table or a wrong query causes.
+
+        :param directory: as of :meth:`_session`.
+        :raises InputError: the engine does not take a query for exactly one SELECT.
+        """
+        with self._explained(*sources), self._session(directory=directory) as cursor:
+            for source in sources:
+                if isinstance(source, Query) and source not in self._admitted:
+                    source.check(self.dialect, code=self._allowed("allow_code_in_select"))
+                    self._admit(cursor, source.text(self.dialect))
+                    self._admitted.add(source)
             yield cursor
+
+    def _admit(self, cursor: Any, text: str) -> None:
+        """Have the engine's own parser look at a user's query, as it is written and by itself.
+
+        Only what is one whole statement by itself cannot leave the parentheses that it is put between.
+        """
+        raise NotImplementedError
+
+    @property
+    def _extra(self) -> Mapping[str, Any]:
+        """The extra of the warehouse's connection."""
+        extra: dict[str, Any] = self.hook.get_connection(self.hook.get_conn_id()).extra_dejson
+        return extra
+
+    def _allowed(self, name: str) -> bool:
+        """Return whether the warehouse's connection allows something, in so many words.
+
+        :raises InputError: it says neither true nor false.
+        """
+        value = self._extra.get(name, False)
+        if not isinstance(value, bool):
+            conn_id = self.hook.get_conn_id()
+            raise InputError(f"{name} in the extra of the connection {conn_id} is {value!r}: give true or false.")
+        return value
 
     @contextmanager
     def _writing(self, what: str) -> Iterator[None]:
@@ -565,9 +501,7 @@ class Warehouse:
         return self._complete(self._table(name))
 
     def _source(self, source: str | Query) -> exp.Expression:
-        if isinstance(source, Query):
-            return source.parse(self.dialect).subquery("q", copy=False)
-        return self._qualified(source)
+        return framed(source.text(self.dialect)) if isinstance(source, Query) else self._qualified(source)
 
     def _same(self, a: exp.Table, b: exp.Table) -> bool:
         def parts(table: exp.Table) -> tuple[str, ...]:

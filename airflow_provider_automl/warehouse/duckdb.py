@@ -10,6 +10,7 @@ import logging
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_provider_automl import sql
 from airflow_provider_automl.errors import BusyError, InputError
 from airflow_provider_automl.sql.names import table_of
-from airflow_provider_automl.warehouse.base import Mode, Warehouse, first_line
+from airflow_provider_automl.warehouse.base import Capabilities, Mode, Warehouse, first_line
+from airflow_provider_automl.warehouse.query import Query, framed_text
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -49,6 +51,10 @@ _ROW_GROUP_VALUES = 4_000_000
 # One lock a database file: transactions of one process that write the same table would fail instead of waiting.
 _writers: dict[str, threading.RLock] = {}
 _writers_guard = threading.Lock()
+# Sessions of one process on one file share their settings. How many threads wait for other ones.
+_settings_guard = threading.Lock()
+_waiting: Counter[str] = Counter()
+_THREAD = "another thread of this process"
 
 # Types that Parquet has no place for, or that come back as something else; a nested one that has such a part too.
 _AS_TEXT = re.compile(r"\b(UUID|INTERVAL|BIT|BIGNUM|TIMETZ|JSON|VARIANT|GEOMETRY|UNION)\b")
@@ -62,7 +68,16 @@ class DuckDBWarehouse(Warehouse):
 
     **Types.** LIST, STRUCT and MAP stay nested, HUGEINT and UHUGEINT become DOUBLE. What Parquet lacks is read as text,
     as DuckDB writes it: UUID, INTERVAL, BIT, BIGNUM, TIMETZ, JSON, VARIANT, UNION, and whatever has one of them inside.
+
+    **Boundaries.** A session reaches the database's own file and, while rows are unloaded or loaded, the one directory
+    that they go through: no other file, no network, no other database. Settings are locked then, for all sessions of
+    this process on that file. Extensions and secrets of the connection are loaded before that, yet reach nothing
+    afterwards. A connection whose tables or queries read files, object stores or MotherDuck says so by
+    ``"allow_external_access": true`` in its extra: then whoever writes a query reads what this process can read.
     """
+
+    engine = "DuckDB"
+    capabilities = Capabilities(ddl_transactional=True, atomic_replace=True, read_only=True, cancel=True)
 
     def __init__(self, hook: DbApiHook, *, dialect: str = "duckdb", lock_timeout: float = 600.0) -> None:
         super().__init__(hook, dialect=dialect, lock_timeout=lock_timeout)
@@ -75,10 +90,11 @@ class DuckDBWarehouse(Warehouse):
                 connection.interrupt()
 
     @contextmanager
-    def _session(self, *, write: bool = False) -> Iterator[Any]:
+    def _session(self, *, write: bool = False, directory: Path | None = None) -> Iterator[Any]:
         import duckdb
 
-        with self._turn() if write else nullcontext(), closing(self._connect(read_only=not write)) as connection:
+        turn = self._turn() if write else nullcontext()
+        with turn, closing(self._connect(read_only=not write, directory=directory)) as connection:
             self._connections.add(connection)
             try:
                 if write:
@@ -110,10 +126,15 @@ class DuckDBWarehouse(Warehouse):
                 f"The DuckDB connection {self.hook.get_conn_id()} names no file, and a database in memory is gone with "
                 "the task: set the connection's host to a path."
             )
+        if database.startswith(("md:", "motherduck:")) and not self._allowed("allow_external_access"):
+            raise InputError(
+                f"The DuckDB connection {self.hook.get_conn_id()} names a database of MotherDuck, which is reached by "
+                'the network: set "allow_external_access": true in its extra.'
+            )
         return database
 
-    def _connect(self, *, read_only: bool) -> DuckDBPyConnection:
-        """Open the file, waiting while another process holds it.
+    def _connect(self, *, read_only: bool, directory: Path | None) -> DuckDBPyConnection:
+        """Open the file, waiting while another process holds it; what is opened reaches one directory at most.
 
         :raises BusyError: it was held for longer than ``lock_timeout``.
         """
@@ -125,10 +146,17 @@ class DuckDBWarehouse(Warehouse):
         started = time.monotonic()
         logged = -_LOG_EVERY
         pause = 0.02
+        with _settings_guard:
+            crowded = _waiting[database] > 0
+        if crowded:  # have another thread of this process, which needs the file otherwise, find it closed
+            time.sleep(0.05)
         while True:
             try:
                 connection = duckdb.connect(database, read_only=read_only, config=hook.get_connect_config())
-                break
+                if self._is_bounded(connection, directory):
+                    return connection
+                connection.close()
+                holder = _THREAD
             except duckdb.Error as error:
                 reason = str(error)
                 if "No such file or directory" in reason:
@@ -137,7 +165,7 @@ class DuckDBWarehouse(Warehouse):
                     read_only = False  # another thread of this process writes: who reads beside it opens alike
                     continue
                 if _OTHER_MODE in reason or _CLOSING in reason:
-                    holder = "another thread of this process"
+                    holder = _THREAD
                 elif _LOCKED in reason:
                     match = _HOLDER.search(reason)
                     holder = f"process {match['pid']} ({match['command']})" if match else "another process"
@@ -152,32 +180,79 @@ class DuckDBWarehouse(Warehouse):
             if waited - logged >= _LOG_EVERY:
                 logged = waited
                 log.info("Waiting for the DuckDB file %s, held by %s, for %.0f s so far", database, holder, waited)
-            time.sleep(pause)
-            pause = min(1.0, pause * 1.5)
+            if holder == _THREAD:
+                with _settings_guard:
+                    _waiting[database] += 1
+                time.sleep(0.02)
+                with _settings_guard:
+                    _waiting[database] -= 1
+            else:
+                time.sleep(pause)
+                pause = min(1.0, pause * 1.5)
+
+    def _is_bounded(self, connection: DuckDBPyConnection, directory: Path | None) -> bool:
+        """Bound a session's memory and what it reaches, and lock that.
+
+        :returns: False if another session of this process has locked it otherwise.
+        """
+        hook = cast("DuckDBHook", self.hook)
         try:
-            hook.load_extensions(connection)
-            hook.configure_secrets(connection)
-            self._bound_memory(connection, _QUERY_MEGABYTES)
+            with _settings_guard:
+                ((locked, reaches, allowed),) = connection.execute(sql.render("bounds", self.dialect)).fetchall()
+                if locked:
+                    return reaches or directory is None or f"{directory.resolve()}/" in (allowed or ())
+                hook.load_extensions(connection)
+                hook.configure_secrets(connection)
+                self._bound_memory(connection, streams=directory is not None)
+                if not self._allowed("allow_external_access"):
+                    directories = [] if directory is None else [str(directory.resolve())]
+                    connection.execute(sql.render("allow_directories", self.dialect, directories=directories))
+                    for template in ("deny_external_access", "lock_settings"):
+                        connection.execute(sql.render(template, self.dialect))
         except BaseException:
             connection.close()
             raise
-        return connection
+        return True
 
-    def _bound_memory(self, connection: Any, megabytes: int) -> None:
+    def _bound_memory(self, connection: Any, *, streams: bool) -> None:
         """Lower the memory that DuckDB may use, unless the Airflow connection says how much that is."""
         import duckdb
 
         if {"memory_limit", "max_memory"} & set(cast("DuckDBHook", self.hook).get_connect_config()):
             return
-        ((current,),) = connection.execute(sql.render("memory_limit", self.dialect)).fetchall()
+        ((current, threads),) = connection.execute(sql.render("memory_limit", self.dialect)).fetchall()
+        megabytes = max(256, _STREAM_MEGABYTES_PER_THREAD * int(threads)) if streams else _QUERY_MEGABYTES
         if _megabytes(current) > megabytes:
             # It is the whole process's limit: another thread's query may be above the new one just now.
             with suppress(duckdb.OutOfMemoryException):
                 connection.execute(sql.render("set_memory_limit", self.dialect, limit=f"{megabytes}MiB"))
 
-    def _bound_stream(self, cursor: Any) -> None:
-        ((threads,),) = cursor.execute(sql.render("threads", self.dialect)).fetchall()
-        self._bound_memory(cursor, max(256, _STREAM_MEGABYTES_PER_THREAD * int(threads)))
+    @property
+    def _extra(self) -> Mapping[str, Any]:
+        return cast("DuckDBHook", self.hook).connection_extra
+
+    def _admit(self, cursor: Any, text: str) -> None:
+        import duckdb
+
+        found = [statement.type for statement in cursor.extract_statements(text)]
+        if len(found) != 1:
+            raise InputError(f"A query must be exactly one SELECT statement; found {len(found)} statements.")
+        if found[0] not in (duckdb.StatementType.SELECT, duckdb.StatementType.MULTI):  # MULTI: PIVOT without a list
+            raise InputError(f"A query must be a SELECT; found {found[0].name}.")
+
+    @contextmanager
+    def _explained(self, *sources: str | Query) -> Iterator[None]:
+        import duckdb
+
+        try:
+            with super()._explained(*sources):
+                yield
+        except duckdb.PermissionException as error:
+            raise InputError(
+                f"DuckDB (connection {self.hook.get_conn_id()}) reaches no files, network or other databases: "
+                f"{first_line(error)}. Load what is needed into tables, or set "
+                '"allow_external_access": true in the extra of the connection.'
+            ) from error
 
     def _is_conflict(self, error: Exception) -> bool:
         import duckdb
@@ -191,6 +266,9 @@ class DuckDBWarehouse(Warehouse):
         return table_of(self._home["current_catalog"], table.db or self._home["current_schema"], table.name)
 
     def _describe(self, cursor: Any, source: exp.Expression) -> list[tuple[str, str]]:
+        """A query's as it is by itself: within another one, DuckDB renames the second of two columns named alike."""
+        if (text := framed_text(source)) is not None:
+            return self._described(self._fetch_text(cursor, f"DESCRIBE {text.strip()}"))
         return self._described(self._fetch(cursor, "describe", source=source))
 
     def _described(self, found: list[dict[str, object]]) -> list[tuple[str, str]]:
@@ -204,7 +282,6 @@ class DuckDBWarehouse(Warehouse):
         from sqlglot import exp
 
         assert isinstance(query, exp.Select)
-        self._bound_stream(cursor)
         for column in list(query.expressions):
             if _AS_TEXT.search(columns[column.name]):
                 column.replace(exp.alias_(exp.cast(column.copy(), "VARCHAR"), column.name, quoted=True))
@@ -220,7 +297,6 @@ class DuckDBWarehouse(Warehouse):
         paths = [str(path) for path in files]
 
         def work(cursor: Any) -> int:
-            self._bound_stream(cursor)
             self._create_schema(cursor, target)
             if mode == "append":
                 columns = dict(self._described(self._fetch(cursor, "describe_files", files=paths)))
@@ -235,7 +311,7 @@ class DuckDBWarehouse(Warehouse):
             ((count,),) = cursor.fetchall()
             return int(count)
 
-        return self._write(work)
+        return self._write(work, directory=files[0].parent)
 
 
 def _megabytes(text: str) -> float:

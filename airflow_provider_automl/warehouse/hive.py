@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property, partial
 from hashlib import sha256
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,8 +20,8 @@ from airflow_provider_automl import sql
 from airflow_provider_automl.errors import AutoMLError, BusyError, InputError
 from airflow_provider_automl.sql.names import table_of
 from airflow_provider_automl.warehouse.base import (
+    Capabilities,
     Mode,
-    Query,
     Warehouse,
     _dotted,
     _is_users_fault,
@@ -35,6 +34,7 @@ from airflow_provider_automl.warehouse.base import (
     parquet_schema,
 )
 from airflow_provider_automl.warehouse.hiveserver2 import Cursor, connected, mapping_of, task_context, task_name
+from airflow_provider_automl.warehouse.query import framed, leading_ctes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
     from airflow_provider_automl.warehouse.exchange import Exchange
+    from airflow_provider_automl.warehouse.query import Query
 
 log = logging.getLogger(__name__)
 
@@ -132,8 +133,8 @@ class HiveWarehouse(Warehouse):
     :param staging: a URI or directory that the engine and this process both reach; None: rows go through the cursor.
     """
 
-    #: The engine, for people.
-    engine: ClassVar[str] = "Hive"
+    engine = "Hive"
+    capabilities = Capabilities(cancel=True)
     #: For each session. The first: statistics say how many rows there were, not always how many there are, and never
     #: of a table with a quote in its name. No statistics of columns: Trino, on the same metastore, does not read those
     #: of a time, and refuses to INSERT where there are some. The last one: rows may hold ``${…}``, which must not be
@@ -646,7 +647,7 @@ class HiveWarehouse(Warehouse):
     # ------------------------------------------------------------------------------------------------ what is there
 
     @contextmanager
-    def _session(self, *, write: bool = False) -> Iterator[Any]:
+    def _session(self, *, write: bool = False, directory: Path | None = None) -> Iterator[Any]:
         """Yield a cursor of a session; there is no transaction. The server's errors come as PEP 249 has them."""
         from pyhive.exc import OperationalError
 
@@ -699,23 +700,22 @@ class HiveWarehouse(Warehouse):
     @contextmanager
     def _explained(self, *sources: str | Query) -> Iterator[None]:
         tables = " and ".join(source for source in sources if isinstance(source, str))
-        with self._writing(f"{self.engine} refuses to work with {tables or 'the query'}"), super()._explained(*sources):
+        with (
+            self._writing(f"{self.engine} refuses to work with {tables or 'the query'}"),
+            super()._explained(*sources),
+        ):
             yield
 
     def _source(self, source: str | Query) -> exp.Expression:
-        """As the base's; a user's query stays as it is written, since sqlglot would print some of it otherwise."""
-        from sqlglot import exp
-
-        if isinstance(source, str):
+        """As the base's; where a subquery cannot begin with WITH, its expressions go to the front of the statement."""
+        if isinstance(source, str) or self._nests_with:
             return super()._source(source)
-        source.parse(self.dialect)  # refuses what is no query
-        with_text, text = _split(source.sql, self.dialect)
-        if with_text and self._nests_with:
-            with_text, text = "", f"WITH {with_text} {text}"
-        query = exp.Subquery(this=exp.Var(this=text + "\n"), alias=exp.TableAlias(this=exp.to_identifier("q")))
-        if with_text:
-            query.set("with_", exp.With(expressions=[exp.Var(this=with_text)]))
-        return query
+        with_text, text = leading_ctes(source.text(self.dialect), self.dialect)
+        return framed(text, with_text=with_text)
+
+    def _admit(self, cursor: Any, text: str) -> None:
+        """By EXPLAIN, which takes one statement."""
+        cursor.execute(f"EXPLAIN\n{text}")
 
     #: Whether a subquery may begin with WITH; else sqlglot moves that to the front of the statement.
     _nests_with: ClassVar[bool] = False
@@ -805,25 +805,6 @@ class HiveWarehouse(Warehouse):
 
 def _digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:16]
-
-
-def _split(text: str, dialect: str) -> tuple[str, str]:
-    """Return the common table expressions of a query, without their WITH, and the rest; no semicolon at the end."""
-    from sqlglot.dialects.dialect import Dialect
-    from sqlglot.tokenizer_core import TokenType
-
-    tokens = Dialect.get_or_raise(dialect).tokenize(text)
-    while tokens[-1].token_type is TokenType.SEMICOLON:
-        text = text[: tokens.pop().start]
-    if tokens[0].token_type is not TokenType.WITH:
-        return "", text
-    depth = 0
-    for before, token in pairwise(tokens):
-        depth += (before.token_type is TokenType.L_PAREN) - (before.token_type is TokenType.R_PAREN)
-        ends = depth == 0 and before.token_type is TokenType.R_PAREN
-        if ends and token.token_type not in (TokenType.COMMA, TokenType.ALIAS):
-            return text[tokens[0].end + 1 : token.start].strip(), text[token.start :]
-    return "", text
 
 
 def _quoted(text: str) -> str:

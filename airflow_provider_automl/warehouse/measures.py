@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl import sql
 from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.warehouse.base import Query, Warehouse
+from airflow_provider_automl.warehouse.base import Warehouse
 from airflow_provider_automl.warehouse.formulas import (
     BINS,
     CONFUSION,
@@ -35,6 +35,7 @@ from airflow_provider_automl.warehouse.formulas import (
     of_probabilities,
     regression,
 )
+from airflow_provider_automl.warehouse.query import Query
 
 if TYPE_CHECKING:
     from sqlglot import exp

@@ -11,9 +11,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.warehouse.base import Query, Warehouse
+from airflow_provider_automl.warehouse.base import Warehouse
 from airflow_provider_automl.warehouse.formulas import Z_95, delong_error, fraction, without_exception
 from airflow_provider_automl.warehouse.measures import _column, _compared, _is_numeric, _require_number
+from airflow_provider_automl.warehouse.query import Query
 
 if TYPE_CHECKING:
     from sqlglot import exp

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from hashlib import sha256
@@ -14,8 +15,8 @@ from airflow_provider_automl import sql
 from airflow_provider_automl.errors import AutoMLError, BusyError, InputError
 from airflow_provider_automl.sql.names import table_of
 from airflow_provider_automl.warehouse.base import (
+    Capabilities,
     Mode,
-    Query,
     Warehouse,
     _sqlstate,
     first_line,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from sqlglot import exp
 
+    from airflow_provider_automl.warehouse.query import Query
+
 log = logging.getLogger(__name__)
 
 # What the server cuts names to, in bytes.
@@ -40,6 +43,9 @@ _NAME_BYTES = 63
 _BUSY = ("08", "53", "57", "55006", "55P03", "25P03", "25P04", "58")
 # After these it will not: the login; no such database; a transaction or server that only reads.
 _REFUSED = ("28", "3D", "25006")
+
+# What it says of a cursor for anything but one query.
+_NO_QUERY = "42P11"
 
 # Why no connection came about, in the server's words: the driver keeps no SQLSTATE of that. All else may pass.
 _NO_LOGIN = re.compile(
@@ -80,7 +86,13 @@ class PostgresWarehouse(Warehouse):
     **Types.** What Arrow lacks is read as text: arrays and composites as JSON, everything else as Postgres writes it.
     Money is DECIMAL(19,2), NUMERIC without precision is DOUBLE. A value that the type cannot keep there (an infinite
     date, NaN in a decimal) is refused.
+
+    **Boundaries.** What only reads is done in a transaction that is READ ONLY. That does not stop functions that work
+    outside of it (``dblink``, ``pg_read_file``, ``pg_terminate_backend``): see docs/security.md for the grants that do.
     """
+
+    engine = "Postgres"
+    capabilities = Capabilities(ddl_transactional=True, atomic_replace=True, read_only=True, cancel=True)
 
     def __init__(self, hook: DbApiHook, *, dialect: str = "postgres", lock_timeout: float = 600.0) -> None:
         super().__init__(hook, dialect=dialect, lock_timeout=lock_timeout)
@@ -98,16 +110,18 @@ class PostgresWarehouse(Warehouse):
     # ------------------------------------------------------------------------------------------------ sessions, errors
 
     @contextmanager
-    def _session(self, *, write: bool = False) -> Iterator[Any]:
+    def _session(self, *, write: bool = False, directory: Path | None = None) -> Iterator[Any]:
         with self._told(), closing(self.hook.get_conn()) as connection:
             _give_tuples(connection)
             self.hook.set_autocommit(connection, False)
             self._connections.add(connection)
             try:
                 with closing(connection.cursor()) as cursor:
-                    patience = max(1, round(self.lock_timeout * 1000))
-                    security = "off" if write else "on"
-                    settings = {"lock_timeout": str(patience), "row_security": security}
+                    settings = {
+                        "lock_timeout": str(max(1, round(self.lock_timeout * 1000))),
+                        "row_security": "off" if write else "on",
+                        "read_only": "off" if write else "on",
+                    }
                     self._run(cursor, "settings", application=_application(), **settings)
                     yield cursor
                     connection.commit()
@@ -115,6 +129,20 @@ class PostgresWarehouse(Warehouse):
                 self._connections.discard(connection)
                 with suppress(Exception):
                     connection.rollback()
+
+    def _admit(self, cursor: Any, text: str) -> None:
+        """By opening a cursor for it, which takes one query only and does not run it.
+
+        (A statement with parameters takes one only as well, but psycopg 2 sends none.)
+        """
+        tag = f"$automl_{uuid.uuid4().hex}$"
+        body = f"DECLARE c refcursor; BEGIN OPEN c FOR EXECUTE {tag}{text}{tag}; CLOSE c; END"
+        try:
+            cursor.execute(f"DO {tag[:-1]}_$ {body} {tag[:-1]}_$")
+        except Exception as error:
+            if _sqlstate(error) == _NO_QUERY:
+                raise InputError(f"A query must be exactly one SELECT statement: {first_line(error)}.") from error
+            raise
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_automl.errors import AutoMLError
 from airflow_provider_automl.sql.names import table_of
-from airflow_provider_automl.warehouse.base import _is_users_fault, first_line
+from airflow_provider_automl.warehouse.base import Capabilities, _is_users_fault, first_line
 from airflow_provider_automl.warehouse.hive import HiveWarehouse, _Crossed, _quoted
 from airflow_provider_automl.warehouse.hiveserver2 import Cursor, task_context, task_name
 
@@ -36,7 +36,8 @@ class SparkWarehouse(HiveWarehouse):
     the description of its jobs, whatever ``spark.job.description`` says.
     """
 
-    engine: ClassVar[str] = "Spark"
+    engine = "Spark"
+    capabilities = Capabilities(cancel=True)
     settings: ClassVar[dict[str, str]] = {
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.variable.substitute": "false",

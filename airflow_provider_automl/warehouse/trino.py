@@ -27,8 +27,8 @@ from airflow_provider_automl import sql
 from airflow_provider_automl.errors import BusyError, InputError
 from airflow_provider_automl.sql.names import table_of
 from airflow_provider_automl.warehouse.base import (
+    Capabilities,
     Mode,
-    Query,
     Warehouse,
     _same_row,
     first_line,
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from sqlglot import exp
+
+    from airflow_provider_automl.warehouse.query import Query
 
 log = logging.getLogger(__name__)
 
@@ -237,6 +239,9 @@ class TrinoWarehouse(Warehouse):
         statements of many rows.
     """
 
+    engine = "Trino"
+    capabilities = Capabilities(cancel=True)
+
     def __init__(
         self, hook: DbApiHook, *, dialect: str = "trino", lock_timeout: float = 600.0, staging: str | None = None
     ) -> None:
@@ -312,7 +317,7 @@ class TrinoWarehouse(Warehouse):
     # ------------------------------------------------------------------------------------------------ sessions, errors
 
     @contextmanager
-    def _session(self, *, write: bool = False) -> Iterator[Any]:
+    def _session(self, *, write: bool = False, directory: Path | None = None) -> Iterator[Any]:
         """Yield a cursor whose statements each commit by themselves."""
         with self._told():
             connection = self._connect()
@@ -450,6 +455,10 @@ class TrinoWarehouse(Warehouse):
         tables = " and ".join(source for source in sources if isinstance(source, str))
         with self._writing(f"Trino refuses to work with {tables or 'the query'}"), super()._explained(*sources):
             yield
+
+    def _admit(self, cursor: Any, text: str) -> None:
+        """By EXPLAIN, which takes one statement, and says what is wrong with it by itself."""
+        self._fetch_text(cursor, f"EXPLAIN (TYPE VALIDATE)\n{text}", of_rows=False)
 
     def _is_conflict(self, error: Exception) -> bool:
         return isinstance(error, _Crossed) or _name(error) in _CONFLICTS

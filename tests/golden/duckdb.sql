@@ -3,6 +3,9 @@
 -- add_column
 ALTER TABLE "golden"."census" ADD COLUMN "capital-gain" DOUBLE;
 
+-- allow_directories
+SET allowed_directories = ['/data/it''s'];
+
 -- append
 INSERT INTO "golden"."census" (
   "record_id",
@@ -36,7 +39,7 @@ SELECT
 FROM READ_PARQUET(['/data/it''s.parquet'], UNION_BY_NAME = TRUE);
 
 -- auc
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     CASE WHEN "class" IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN (
@@ -47,7 +50,7 @@ WITH judged AS (
       CAST("score" AS DOUBLE)
     ) AS score
   FROM "golden"."census"
-), grouped AS (
+), automl_grouped AS (
   SELECT
     score,
     CASE WHEN score IS NULL THEN 1 ELSE 0 END AS null_score,
@@ -58,10 +61,10 @@ WITH judged AS (
     SUM(null_label) AS null_labels,
     SUM(nan_label) AS nan_labels,
     SUM(positive) AS positives
-  FROM judged
+  FROM automl_judged
   GROUP BY
     score
-), points AS (
+), automl_points AS (
   SELECT
     score,
     null_score,
@@ -75,8 +78,8 @@ WITH judged AS (
       THEN 0
       ELSE n - null_labels - nan_labels - positives
     END AS BIGINT) AS q
-  FROM grouped
-), ranked AS (
+  FROM automl_grouped
+), automl_ranked AS (
   SELECT
     null_score,
     nan_score,
@@ -87,8 +90,8 @@ WITH judged AS (
     CAST(q AS DOUBLE) AS q,
     CAST(SUM(q) OVER (ORDER BY score ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS DOUBLE) AS q_from,
     CAST(SUM(p) OVER (ORDER BY score ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS DOUBLE) AS p_up_to
-  FROM points
-), placed AS (
+  FROM automl_points
+), automl_placed AS (
   SELECT
     null_score,
     nan_score,
@@ -99,7 +102,7 @@ WITH judged AS (
     q,
     q_from - q * CAST(0.5 AS DOUBLE) AS over_p,
     p_up_to - p * CAST(0.5 AS DOUBLE) AS under_q
-  FROM ranked
+  FROM automl_ranked
 )
 SELECT
   SUM(n) AS n,
@@ -113,7 +116,13 @@ SELECT
   SUM(p * over_p * over_p) AS over_squares,
   SUM(q * under_q) AS under_sum,
   SUM(q * under_q * under_q) AS under_squares
-FROM placed;
+FROM automl_placed;
+
+-- bounds
+SELECT
+  CURRENT_SETTING('lock_configuration') AS locked,
+  CURRENT_SETTING('enable_external_access') AS reaches,
+  CURRENT_SETTING('allowed_directories') AS allowed;
 
 -- classes
 SELECT
@@ -132,27 +141,15 @@ ORDER BY
   "class"
 LIMIT 10;
 
--- columns
-SELECT
-  column_name,
-  data_type,
-  numeric_precision,
-  numeric_scale
-FROM information_schema."columns"
-WHERE
-  table_name = 'golden_view'
-ORDER BY
-  ordinal_position;
-
 -- confusion
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     "class" AS label,
     "class" AS prediction,
     1 AS weight,
     "class" AS k0
   FROM "golden"."census"
-), coded AS (
+), automl_coded AS (
   SELECT
     "k0",
     label,
@@ -165,7 +162,7 @@ WITH judged AS (
       THEN 0
       ELSE 8
     END AS code
-  FROM judged
+  FROM automl_judged
 )
 SELECT
   "k0",
@@ -174,7 +171,7 @@ SELECT
   code,
   COUNT(*) AS n,
   SUM(CASE WHEN code = 0 THEN weight ELSE 0 END) AS w
-FROM coded
+FROM automl_coded
 GROUP BY
   "k0",
   label,
@@ -197,9 +194,6 @@ CREATE TABLE IF NOT EXISTS "golden"."census" (
   "recorded_at" TIMESTAMP
 );
 
--- create_view
-CREATE TEMPORARY VIEW "golden_view" AS SELECT * FROM "golden"."census";
-
 -- crossed
 SELECT * FROM "golden"."census" CROSS JOIN (SELECT 0 AS copy) AS copies;
 
@@ -208,6 +202,9 @@ SELECT CURRENT_SCHEMA() AS current_schema, CURRENT_DATABASE() AS "current_catalo
 
 -- delete
 DELETE FROM "golden"."census" WHERE "class" = 'it''s' AND "hours-per-week" IS NULL;
+
+-- deny_external_access
+SET enable_external_access = FALSE;
 
 -- describe
 DESCRIBE SELECT * FROM "golden"."census";
@@ -218,11 +215,8 @@ DESCRIBE SELECT * FROM READ_PARQUET(['/data/it''s.parquet'], UNION_BY_NAME = TRU
 -- drop_table
 DROP TABLE IF EXISTS "golden"."census";
 
--- drop_view
-DROP VIEW IF EXISTS "golden_view";
-
 -- errors
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     (
       CAST("hours-per-week" AS DOUBLE)
@@ -233,7 +227,7 @@ WITH judged AS (
     1 AS weight,
     "class" AS k0
   FROM "golden"."census"
-), coded AS (
+), automl_coded AS (
   SELECT
     "k0",
     actual,
@@ -260,8 +254,8 @@ WITH judged AS (
       THEN 0
       ELSE 8
     END AS code
-  FROM judged
-), usable AS (
+  FROM automl_judged
+), automl_usable AS (
   SELECT
     "k0",
     code,
@@ -269,8 +263,8 @@ WITH judged AS (
     CASE WHEN code = 0 THEN predicted - actual END AS error,
     CASE WHEN code = 0 THEN ABS(predicted - actual) END AS size,
     CASE WHEN code = 0 THEN weight ELSE 0 END AS weight
-  FROM coded
-), centred AS (
+  FROM automl_coded
+), automl_centred AS (
   SELECT
     "k0",
     code,
@@ -288,7 +282,7 @@ WITH judged AS (
       ORDER BY size
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS DOUBLE) AS up_to
-  FROM usable
+  FROM automl_usable
 )
 SELECT
   "k0",
@@ -352,7 +346,7 @@ SELECT
       THEN size
     END
   ) AS median_high
-FROM centred
+FROM automl_centred
 GROUP BY
   "k0",
   code
@@ -379,8 +373,11 @@ SELECT
 -- load
 CREATE OR REPLACE TABLE "golden"."census" AS SELECT * FROM READ_PARQUET(['/data/it''s.parquet'], UNION_BY_NAME = TRUE);
 
+-- lock_settings
+SET lock_configuration = TRUE;
+
 -- memory_limit
-SELECT CURRENT_SETTING('memory_limit');
+SELECT CURRENT_SETTING('memory_limit') AS memory_limit, CURRENT_SETTING('threads') AS threads;
 
 -- newest
 WITH t AS (
@@ -408,7 +405,7 @@ WHERE
   AND "hours-per-week" IS NULL;
 
 -- paired_auc
-WITH sides AS (
+WITH automl_sides AS (
   SELECT
     "record_id" AS id,
     1 AS champion,
@@ -442,7 +439,7 @@ WITH sides AS (
       CAST("score" AS DOUBLE)
     ) AS score
   FROM "golden"."census"
-), known AS (
+), automl_known AS (
   SELECT
     id,
     champion,
@@ -450,8 +447,8 @@ WITH sides AS (
     CASE WHEN (
       ISNAN(score)
     ) THEN NULL ELSE score END AS score
-  FROM sides
-), paired AS (
+  FROM automl_sides
+), automl_paired AS (
   SELECT
     id,
     SUM(champion) AS champions,
@@ -460,10 +457,10 @@ WITH sides AS (
     MAX(CASE WHEN champion = 0 THEN label END) AS challenger_label,
     MAX(CASE WHEN champion = 1 THEN score END) AS champion_score,
     MAX(CASE WHEN champion = 0 THEN score END) AS challenger_score
-  FROM known
+  FROM automl_known
   GROUP BY
     id
-), judged AS (
+), automl_judged AS (
   SELECT
     CASE WHEN id IS NULL THEN champions + challengers ELSE 0 END AS null_ids,
     CASE WHEN NOT id IS NULL AND champions > 1 THEN 1 ELSE 0 END AS champion_duplicates,
@@ -477,8 +474,8 @@ WITH sides AS (
     champion_label AS label,
     champion_score,
     challenger_score
-  FROM paired
-), classed AS (
+  FROM automl_paired
+), automl_classed AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -503,8 +500,8 @@ WITH sides AS (
     END AS BIGINT) AS q,
     champion_score,
     challenger_score
-  FROM judged
-), ranked AS (
+  FROM automl_judged
+), automl_ranked AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -523,8 +520,8 @@ WITH sides AS (
     SUM(p) OVER (ORDER BY champion_score ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS champion_p_up_to,
     SUM(q) OVER (ORDER BY challenger_score ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS challenger_q_from,
     SUM(p) OVER (ORDER BY challenger_score ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS challenger_p_up_to
-  FROM classed
-), tied AS (
+  FROM automl_classed
+), automl_tied AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -545,8 +542,8 @@ WITH sides AS (
     CAST(MAX(challenger_p_up_to) OVER (PARTITION BY challenger_score) AS DOUBLE) AS challenger_p_up_to,
     CAST(SUM(q) OVER (PARTITION BY challenger_score) AS DOUBLE) AS challenger_q_at,
     CAST(SUM(p) OVER (PARTITION BY challenger_score) AS DOUBLE) AS challenger_p_at
-  FROM ranked
-), placed AS (
+  FROM automl_ranked
+), automl_placed AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -571,7 +568,7 @@ WITH sides AS (
     q * (
       challenger_p_up_to - challenger_p_at * CAST(0.5 AS DOUBLE)
     ) AS challenger_under
-  FROM tied
+  FROM automl_tied
 )
 SELECT
   SUM(null_ids) AS null_ids,
@@ -607,10 +604,10 @@ SELECT
       champion_under - challenger_under
     )
   ) AS gain_under_squares
-FROM placed;
+FROM automl_placed;
 
 -- paired_means
-WITH sides AS (
+WITH automl_sides AS (
   SELECT
     "record_id" AS id,
     1 AS champion,
@@ -634,7 +631,7 @@ WITH sides AS (
       CAST("score" AS DOUBLE)
     ) AS predicted
   FROM "golden"."census"
-), known AS (
+), automl_known AS (
   SELECT
     id,
     champion,
@@ -645,8 +642,8 @@ WITH sides AS (
     CASE WHEN (
       ISNAN(predicted)
     ) THEN NULL ELSE predicted END AS predicted
-  FROM sides
-), likely AS (
+  FROM automl_sides
+), automl_likely AS (
   SELECT
     id,
     champion,
@@ -654,8 +651,8 @@ WITH sides AS (
     actual - predicted AS error,
     CASE WHEN actual IS NULL THEN NULL ELSE label END AS label,
     CASE WHEN actual = 1 THEN predicted ELSE 1 - predicted END AS likelihood
-  FROM known
-), costed AS (
+  FROM automl_known
+), automl_costed AS (
   SELECT
     id,
     champion,
@@ -676,8 +673,8 @@ WITH sides AS (
       THEN NULL
       ELSE -LN(likelihood)
     END AS loss
-  FROM likely
-), paired AS (
+  FROM automl_likely
+), automl_paired AS (
   SELECT
     id,
     SUM(champion) AS champions,
@@ -688,10 +685,10 @@ WITH sides AS (
     MAX(CASE WHEN champion = 0 THEN loss END) AS challenger_loss,
     MIN(predicted) AS least_predicted,
     MAX(predicted) AS most_predicted
-  FROM costed
+  FROM automl_costed
   GROUP BY
     id
-), judged AS (
+), automl_judged AS (
   SELECT
     CASE WHEN id IS NULL THEN champions + challengers ELSE 0 END AS null_ids,
     CASE WHEN NOT id IS NULL AND champions > 1 THEN 1 ELSE 0 END AS champion_duplicates,
@@ -706,8 +703,8 @@ WITH sides AS (
     challenger_loss,
     least_predicted,
     most_predicted
-  FROM paired
-), used AS (
+  FROM automl_paired
+), automl_used AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -728,8 +725,8 @@ WITH sides AS (
       WHEN matched = 1 AND null_label + null_loss = 0
       THEN champion_loss - challenger_loss
     END AS gain
-  FROM judged
-), spread AS (
+  FROM automl_judged
+), automl_spread AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -746,7 +743,7 @@ WITH sides AS (
     challenger_loss,
     gain,
     gain * CAST(COUNT(gain) OVER () AS DOUBLE) - SUM(gain) OVER () AS deviation
-  FROM used
+  FROM automl_used
 )
 SELECT
   SUM(null_ids) AS null_ids,
@@ -765,7 +762,7 @@ SELECT
   SUM(challenger_loss) AS challenger_sum,
   SUM(gain) AS gain_sum,
   SUM(deviation * deviation) AS deviation_squares
-FROM spread;
+FROM automl_spread;
 
 -- rename_table
 ALTER TABLE "golden"."census" RENAME TO "census2";
@@ -788,7 +785,7 @@ LIMIT 5;
 SELECT schema_name FROM information_schema.schemata WHERE catalog_name = CURRENT_DATABASE();
 
 -- scores
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     CASE WHEN "class" IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN (
@@ -801,7 +798,7 @@ WITH judged AS (
     1 AS weight,
     "class" AS k0
   FROM "golden"."census"
-), coded AS (
+), automl_coded AS (
   SELECT
     "k0",
     positive,
@@ -814,28 +811,28 @@ WITH judged AS (
     END + CASE WHEN score IS NULL THEN 16 ELSE 0 END + CASE WHEN (
       ISNAN(score)
     ) THEN 32 ELSE 0 END AS code
-  FROM judged
-), usable AS (
+  FROM automl_judged
+), automl_usable AS (
   SELECT
     "k0",
     code,
     CASE WHEN code = 0 THEN score END AS score,
     CASE WHEN code = 0 THEN positive ELSE 0 END AS positive,
     CASE WHEN code = 0 THEN weight ELSE 0 END AS weight
-  FROM coded
-), grouped AS (
+  FROM automl_coded
+), automl_grouped AS (
   SELECT
     "k0",
     code,
     score,
     COUNT(*) AS n,
     SUM(positive) AS positives
-  FROM usable
+  FROM automl_usable
   GROUP BY
     "k0",
     code,
     score
-), points AS (
+), automl_points AS (
   SELECT
     "k0",
     code,
@@ -854,8 +851,8 @@ WITH judged AS (
       THEN 10 - 1
       ELSE CAST(FLOOR(score * 10) AS BIGINT)
     END AS cell
-  FROM grouped
-), ranked AS (
+  FROM automl_grouped
+), automl_ranked AS (
   SELECT
     "k0",
     cell,
@@ -881,8 +878,8 @@ WITH judged AS (
         1 - CAST('1e-15' AS DOUBLE)
       ))
     END AS loss_q
-  FROM points
-), placed AS (
+  FROM automl_points
+), automl_placed AS (
   SELECT
     "k0",
     cell,
@@ -900,7 +897,7 @@ WITH judged AS (
     loss_q,
     q_from - q * CAST(0.5 AS DOUBLE) AS over_p,
     p_all - p_from + p * CAST(0.5 AS DOUBLE) AS under_q
-  FROM ranked
+  FROM automl_ranked
 )
 SELECT
   "k0",
@@ -954,7 +951,7 @@ SELECT
   ) * share) AS shares,
   MIN(score) AS least,
   MAX(score) AS most
-FROM placed
+FROM automl_placed
 GROUP BY
   "k0",
   cell
@@ -985,14 +982,11 @@ ORDER BY
   table_schema,
   table_name;
 
--- threads
-SELECT CURRENT_SETTING('threads');
-
 -- unload
 COPY (SELECT * FROM golden.census) TO '/data/it''s.parquet' WITH (FORMAT PARQUET, ROW_GROUP_SIZE 9);
 
 -- unweighted_errors
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     (
       CAST("hours-per-week" AS DOUBLE)
@@ -1002,7 +996,7 @@ WITH judged AS (
     ) AS predicted,
     "class" AS k0
   FROM "golden"."census"
-), coded AS (
+), automl_coded AS (
   SELECT
     "k0",
     actual,
@@ -1024,15 +1018,15 @@ WITH judged AS (
         ELSE 0
       END
     ) AS code
-  FROM judged
-), usable AS (
+  FROM automl_judged
+), automl_usable AS (
   SELECT
     "k0",
     code,
     CASE WHEN code = 0 THEN actual END AS actual,
     CASE WHEN code = 0 THEN predicted - actual END AS error,
     CASE WHEN code = 0 THEN ABS(predicted - actual) END AS size
-  FROM coded
+  FROM automl_coded
 )
 SELECT
   "k0",
@@ -1070,7 +1064,7 @@ SELECT
   MAX(actual) AS most,
   MEDIAN(size) AS median_low,
   MEDIAN(size) AS median_high
-FROM usable
+FROM automl_usable
 GROUP BY
   "k0",
   code

@@ -20,7 +20,7 @@ SELECT
 FROM "golden"."census";
 
 -- auc
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     CASE WHEN "class" IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE
@@ -35,7 +35,7 @@ WITH judged AS (
       CAST("score" AS DOUBLE PRECISION)
     ) AS score
   FROM "golden"."census"
-), grouped AS (
+), automl_grouped AS (
   SELECT
     score,
     CASE WHEN score IS NULL THEN 1 ELSE 0 END AS null_score,
@@ -46,10 +46,10 @@ WITH judged AS (
     SUM(null_label) AS null_labels,
     SUM(nan_label) AS nan_labels,
     SUM(positive) AS positives
-  FROM judged
+  FROM automl_judged
   GROUP BY
     score
-), points AS (
+), automl_points AS (
   SELECT
     score,
     null_score,
@@ -63,8 +63,8 @@ WITH judged AS (
       THEN 0
       ELSE n - null_labels - nan_labels - positives
     END AS BIGINT) AS q
-  FROM grouped
-), ranked AS (
+  FROM automl_grouped
+), automl_ranked AS (
   SELECT
     null_score,
     nan_score,
@@ -75,8 +75,8 @@ WITH judged AS (
     CAST(q AS DOUBLE PRECISION) AS q,
     CAST(SUM(q) OVER (ORDER BY score ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS DOUBLE PRECISION) AS q_from,
     CAST(SUM(p) OVER (ORDER BY score ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS DOUBLE PRECISION) AS p_up_to
-  FROM points
-), placed AS (
+  FROM automl_points
+), automl_placed AS (
   SELECT
     null_score,
     nan_score,
@@ -87,7 +87,7 @@ WITH judged AS (
     q,
     q_from - q * CAST(0.5 AS DOUBLE PRECISION) AS over_p,
     p_up_to - p * CAST(0.5 AS DOUBLE PRECISION) AS under_q
-  FROM ranked
+  FROM automl_ranked
 )
 SELECT
   SUM(n) AS n,
@@ -101,7 +101,7 @@ SELECT
   SUM(p * over_p * over_p) AS over_squares,
   SUM(q * under_q) AS under_sum,
   SUM(q * under_q * under_q) AS under_squares
-FROM placed;
+FROM automl_placed;
 
 -- await_claim
 SELECT PG_ADVISORY_XACT_LOCK(-1099511627776);
@@ -131,27 +131,15 @@ ORDER BY
   "class"
 LIMIT 10;
 
--- columns
-SELECT
-  column_name,
-  data_type,
-  numeric_precision,
-  numeric_scale
-FROM information_schema.columns
-WHERE
-  table_name = 'golden_view'
-ORDER BY
-  ordinal_position;
-
 -- confusion
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     "class" AS label,
     "class" AS prediction,
     1 AS weight,
     "class" AS k0
   FROM "golden"."census"
-), coded AS (
+), automl_coded AS (
   SELECT
     "k0",
     label,
@@ -164,7 +152,7 @@ WITH judged AS (
       THEN 0
       ELSE 8
     END AS code
-  FROM judged
+  FROM automl_judged
 )
 SELECT
   "k0",
@@ -173,7 +161,7 @@ SELECT
   code,
   COUNT(*) AS n,
   SUM(CASE WHEN code = 0 THEN weight ELSE 0 END) AS w
-FROM coded
+FROM automl_coded
 GROUP BY
   "k0",
   label,
@@ -221,9 +209,6 @@ CREATE TABLE IF NOT EXISTS "golden"."census" (
   "recorded_at" TIMESTAMP
 );
 
--- create_view
-CREATE TEMPORARY VIEW "golden_view" AS SELECT * FROM "golden"."census";
-
 -- crossed
 SELECT * FROM "golden"."census" CROSS JOIN (SELECT 0 AS copy) AS copies;
 
@@ -252,9 +237,6 @@ SELECT * FROM "golden"."census" LIMIT 0;
 -- drop_table
 DROP TABLE IF EXISTS "golden"."census";
 
--- drop_view
-DROP VIEW IF EXISTS "golden_view";
-
 -- end_holder
 SELECT
   a.pid,
@@ -273,7 +255,7 @@ WHERE
   AND a.pid <> PG_BACKEND_PID();
 
 -- errors
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     (
       CAST("hours-per-week" AS DOUBLE PRECISION)
@@ -284,7 +266,7 @@ WITH judged AS (
     1 AS weight,
     "class" AS k0
   FROM "golden"."census"
-), coded AS (
+), automl_coded AS (
   SELECT
     "k0",
     actual,
@@ -313,8 +295,8 @@ WITH judged AS (
       THEN 0
       ELSE 8
     END AS code
-  FROM judged
-), usable AS (
+  FROM automl_judged
+), automl_usable AS (
   SELECT
     "k0",
     code,
@@ -322,8 +304,8 @@ WITH judged AS (
     CASE WHEN code = 0 THEN predicted - actual END AS error,
     CASE WHEN code = 0 THEN ABS(predicted - actual) END AS size,
     CASE WHEN code = 0 THEN weight ELSE 0 END AS weight
-  FROM coded
-), centred AS (
+  FROM automl_coded
+), automl_centred AS (
   SELECT
     "k0",
     code,
@@ -341,7 +323,7 @@ WITH judged AS (
       ORDER BY size
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS DOUBLE PRECISION) AS up_to
-  FROM usable
+  FROM automl_usable
 )
 SELECT
   "k0",
@@ -405,7 +387,7 @@ SELECT
       THEN size
     END
   ) AS median_high
-FROM centred
+FROM automl_centred
 GROUP BY
   "k0",
   code
@@ -458,7 +440,7 @@ WHERE
   AND "hours-per-week" IS NULL;
 
 -- paired_auc
-WITH sides AS (
+WITH automl_sides AS (
   SELECT
     "record_id" AS id,
     1 AS champion,
@@ -494,7 +476,7 @@ WITH sides AS (
       CAST("score" AS DOUBLE PRECISION)
     ) AS score
   FROM "golden"."census"
-), known AS (
+), automl_known AS (
   SELECT
     id,
     champion,
@@ -502,8 +484,8 @@ WITH sides AS (
     CASE WHEN (
       score = CAST('NaN' AS DOUBLE PRECISION)
     ) THEN NULL ELSE score END AS score
-  FROM sides
-), paired AS (
+  FROM automl_sides
+), automl_paired AS (
   SELECT
     id,
     SUM(champion) AS champions,
@@ -512,10 +494,10 @@ WITH sides AS (
     MAX(CASE WHEN champion = 0 THEN label END) AS challenger_label,
     MAX(CASE WHEN champion = 1 THEN score END) AS champion_score,
     MAX(CASE WHEN champion = 0 THEN score END) AS challenger_score
-  FROM known
+  FROM automl_known
   GROUP BY
     id
-), judged AS (
+), automl_judged AS (
   SELECT
     CASE WHEN id IS NULL THEN champions + challengers ELSE 0 END AS null_ids,
     CASE WHEN NOT id IS NULL AND champions > 1 THEN 1 ELSE 0 END AS champion_duplicates,
@@ -529,8 +511,8 @@ WITH sides AS (
     champion_label AS label,
     champion_score,
     challenger_score
-  FROM paired
-), classed AS (
+  FROM automl_paired
+), automl_classed AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -555,8 +537,8 @@ WITH sides AS (
     END AS BIGINT) AS q,
     champion_score,
     challenger_score
-  FROM judged
-), ranked AS (
+  FROM automl_judged
+), automl_ranked AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -575,8 +557,8 @@ WITH sides AS (
     SUM(p) OVER (ORDER BY champion_score ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS champion_p_up_to,
     SUM(q) OVER (ORDER BY challenger_score ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS challenger_q_from,
     SUM(p) OVER (ORDER BY challenger_score ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS challenger_p_up_to
-  FROM classed
-), tied AS (
+  FROM automl_classed
+), automl_tied AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -597,8 +579,8 @@ WITH sides AS (
     CAST(MAX(challenger_p_up_to) OVER (PARTITION BY challenger_score) AS DOUBLE PRECISION) AS challenger_p_up_to,
     CAST(SUM(q) OVER (PARTITION BY challenger_score) AS DOUBLE PRECISION) AS challenger_q_at,
     CAST(SUM(p) OVER (PARTITION BY challenger_score) AS DOUBLE PRECISION) AS challenger_p_at
-  FROM ranked
-), placed AS (
+  FROM automl_ranked
+), automl_placed AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -623,7 +605,7 @@ WITH sides AS (
     q * (
       challenger_p_up_to - challenger_p_at * CAST(0.5 AS DOUBLE PRECISION)
     ) AS challenger_under
-  FROM tied
+  FROM automl_tied
 )
 SELECT
   SUM(null_ids) AS null_ids,
@@ -659,10 +641,10 @@ SELECT
       champion_under - challenger_under
     )
   ) AS gain_under_squares
-FROM placed;
+FROM automl_placed;
 
 -- paired_means
-WITH sides AS (
+WITH automl_sides AS (
   SELECT
     "record_id" AS id,
     1 AS champion,
@@ -686,7 +668,7 @@ WITH sides AS (
       CAST("score" AS DOUBLE PRECISION)
     ) AS predicted
   FROM "golden"."census"
-), known AS (
+), automl_known AS (
   SELECT
     id,
     champion,
@@ -701,8 +683,8 @@ WITH sides AS (
       THEN NULL
       ELSE predicted
     END AS predicted
-  FROM sides
-), likely AS (
+  FROM automl_sides
+), automl_likely AS (
   SELECT
     id,
     champion,
@@ -710,8 +692,8 @@ WITH sides AS (
     actual - predicted AS error,
     CASE WHEN actual IS NULL THEN NULL ELSE label END AS label,
     CASE WHEN actual = 1 THEN predicted ELSE 1 - predicted END AS likelihood
-  FROM known
-), costed AS (
+  FROM automl_known
+), automl_costed AS (
   SELECT
     id,
     champion,
@@ -732,8 +714,8 @@ WITH sides AS (
       THEN NULL
       ELSE -LN(likelihood)
     END AS loss
-  FROM likely
-), paired AS (
+  FROM automl_likely
+), automl_paired AS (
   SELECT
     id,
     SUM(champion) AS champions,
@@ -744,10 +726,10 @@ WITH sides AS (
     MAX(CASE WHEN champion = 0 THEN loss END) AS challenger_loss,
     MIN(predicted) AS least_predicted,
     MAX(predicted) AS most_predicted
-  FROM costed
+  FROM automl_costed
   GROUP BY
     id
-), judged AS (
+), automl_judged AS (
   SELECT
     CASE WHEN id IS NULL THEN champions + challengers ELSE 0 END AS null_ids,
     CASE WHEN NOT id IS NULL AND champions > 1 THEN 1 ELSE 0 END AS champion_duplicates,
@@ -762,8 +744,8 @@ WITH sides AS (
     challenger_loss,
     least_predicted,
     most_predicted
-  FROM paired
-), used AS (
+  FROM automl_paired
+), automl_used AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -784,8 +766,8 @@ WITH sides AS (
       WHEN matched = 1 AND null_label + null_loss = 0
       THEN champion_loss - challenger_loss
     END AS gain
-  FROM judged
-), spread AS (
+  FROM automl_judged
+), automl_spread AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -802,7 +784,7 @@ WITH sides AS (
     challenger_loss,
     gain,
     gain * CAST(COUNT(gain) OVER () AS DOUBLE PRECISION) - SUM(gain) OVER () AS deviation
-  FROM used
+  FROM automl_used
 )
 SELECT
   SUM(null_ids) AS null_ids,
@@ -821,7 +803,7 @@ SELECT
   SUM(challenger_loss) AS challenger_sum,
   SUM(gain) AS gain_sum,
   SUM(deviation * deviation) AS deviation_squares
-FROM spread;
+FROM automl_spread;
 
 -- rename_table
 ALTER TABLE "golden"."census" RENAME TO "census2";
@@ -846,7 +828,7 @@ LIMIT 5;
 SELECT nspname AS schema_name FROM pg_namespace;
 
 -- scores
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     CASE WHEN "class" IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE
@@ -863,7 +845,7 @@ WITH judged AS (
     1 AS weight,
     "class" AS k0
   FROM "golden"."census"
-), coded AS (
+), automl_coded AS (
   SELECT
     "k0",
     positive,
@@ -876,28 +858,28 @@ WITH judged AS (
     END + CASE WHEN score IS NULL THEN 16 ELSE 0 END + CASE WHEN (
       score = CAST('NaN' AS DOUBLE PRECISION)
     ) THEN 32 ELSE 0 END AS code
-  FROM judged
-), usable AS (
+  FROM automl_judged
+), automl_usable AS (
   SELECT
     "k0",
     code,
     CASE WHEN code = 0 THEN score END AS score,
     CASE WHEN code = 0 THEN positive ELSE 0 END AS positive,
     CASE WHEN code = 0 THEN weight ELSE 0 END AS weight
-  FROM coded
-), grouped AS (
+  FROM automl_coded
+), automl_grouped AS (
   SELECT
     "k0",
     code,
     score,
     COUNT(*) AS n,
     SUM(positive) AS positives
-  FROM usable
+  FROM automl_usable
   GROUP BY
     "k0",
     code,
     score
-), points AS (
+), automl_points AS (
   SELECT
     "k0",
     code,
@@ -916,8 +898,8 @@ WITH judged AS (
       THEN 10 - 1
       ELSE CAST(FLOOR(score * 10) AS BIGINT)
     END AS cell
-  FROM grouped
-), ranked AS (
+  FROM automl_grouped
+), automl_ranked AS (
   SELECT
     "k0",
     cell,
@@ -943,8 +925,8 @@ WITH judged AS (
         1 - CAST('1e-15' AS DOUBLE PRECISION)
       ))
     END AS loss_q
-  FROM points
-), placed AS (
+  FROM automl_points
+), automl_placed AS (
   SELECT
     "k0",
     cell,
@@ -962,7 +944,7 @@ WITH judged AS (
     loss_q,
     q_from - q * CAST(0.5 AS DOUBLE PRECISION) AS over_p,
     p_all - p_from + p * CAST(0.5 AS DOUBLE PRECISION) AS under_q
-  FROM ranked
+  FROM automl_ranked
 )
 SELECT
   "k0",
@@ -1016,7 +998,7 @@ SELECT
   ) * share) AS shares,
   MIN(score) AS least,
   MAX(score) AS most
-FROM placed
+FROM automl_placed
 GROUP BY
   "k0",
   cell
@@ -1039,6 +1021,10 @@ SELECT
   SET_CONFIG('bytea_output', 'hex', TRUE) AS bytea_output,
   SET_CONFIG('extra_float_digits', '1', TRUE) AS extra_float_digits,
   SET_CONFIG('row_security', 'off', TRUE) AS row_security,
+  CASE
+    WHEN CURRENT_SETTING('transaction_read_only') = 'off'
+    THEN SET_CONFIG('transaction_read_only', 'off', TRUE)
+  END AS transaction_read_only,
   CASE
     WHEN CURRENT_SETTING('application_name') = ''
     THEN SET_CONFIG('application_name', 'automl census.train 1 manual', TRUE)

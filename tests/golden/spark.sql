@@ -20,7 +20,7 @@ SELECT
 FROM `golden`.`census`;
 
 -- auc
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     CASE WHEN `class` IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN (
@@ -31,7 +31,7 @@ WITH judged AS (
       CAST(`score` AS DOUBLE)
     ) AS score
   FROM `golden`.`census`
-), grouped AS (
+), automl_grouped AS (
   SELECT
     score,
     CASE WHEN score IS NULL THEN 1 ELSE 0 END AS null_score,
@@ -42,10 +42,10 @@ WITH judged AS (
     SUM(null_label) AS null_labels,
     SUM(nan_label) AS nan_labels,
     SUM(positive) AS positives
-  FROM judged
+  FROM automl_judged
   GROUP BY
     score
-), points AS (
+), automl_points AS (
   SELECT
     score,
     null_score,
@@ -59,8 +59,8 @@ WITH judged AS (
       THEN 0
       ELSE n - null_labels - nan_labels - positives
     END AS BIGINT) AS q
-  FROM grouped
-), ranked AS (
+  FROM automl_grouped
+), automl_ranked AS (
   SELECT
     null_score,
     nan_score,
@@ -71,8 +71,8 @@ WITH judged AS (
     CAST(q AS DOUBLE) AS q,
     CAST(SUM(q) OVER (ORDER BY score NULLS LAST ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS DOUBLE) AS q_from,
     CAST(SUM(p) OVER (ORDER BY score NULLS LAST ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS DOUBLE) AS p_up_to
-  FROM points
-), placed AS (
+  FROM automl_points
+), automl_placed AS (
   SELECT
     null_score,
     nan_score,
@@ -83,7 +83,7 @@ WITH judged AS (
     q,
     q_from - q * CAST(0.5 AS DOUBLE) AS over_p,
     p_up_to - p * CAST(0.5 AS DOUBLE) AS under_q
-  FROM ranked
+  FROM automl_ranked
 )
 SELECT
   SUM(n) AS n,
@@ -97,7 +97,7 @@ SELECT
   SUM(p * over_p * over_p) AS over_squares,
   SUM(q * under_q) AS under_sum,
   SUM(q * under_q * under_q) AS under_squares
-FROM placed;
+FROM automl_placed;
 
 -- classes
 SELECT
@@ -116,27 +116,15 @@ ORDER BY
   `class` NULLS LAST
 LIMIT 10;
 
--- columns
-SELECT
-  column_name,
-  data_type,
-  numeric_precision,
-  numeric_scale
-FROM information_schema.columns
-WHERE
-  table_name = 'golden_view'
-ORDER BY
-  ordinal_position NULLS LAST;
-
 -- confusion
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     `class` AS label,
     `class` AS prediction,
     1 AS weight,
     `class` AS k0
   FROM `golden`.`census`
-), coded AS (
+), automl_coded AS (
   SELECT
     `k0`,
     label,
@@ -149,7 +137,7 @@ WITH judged AS (
       THEN 0
       ELSE 8
     END AS code
-  FROM judged
+  FROM automl_judged
 )
 SELECT
   `k0`,
@@ -158,7 +146,7 @@ SELECT
   code,
   COUNT(*) AS n,
   SUM(CASE WHEN code = 0 THEN weight ELSE 0 END) AS w
-FROM coded
+FROM automl_coded
 GROUP BY
   `k0`,
   label,
@@ -215,9 +203,6 @@ CREATE TABLE IF NOT EXISTS `golden`.`census` (
 )
 USING PARQUET;
 
--- create_view
-CREATE TEMPORARY VIEW `golden_view` AS SELECT * FROM `golden`.`census`;
-
 -- crossed
 SELECT * FROM `golden`.`census` CROSS JOIN (SELECT 0 AS copy) AS copies;
 
@@ -233,11 +218,8 @@ DESCRIBE SELECT * FROM `golden`.`census`;
 -- drop_table
 DROP TABLE IF EXISTS `golden`.`census`;
 
--- drop_view
-DROP VIEW IF EXISTS `golden_view`;
-
 -- errors
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     (
       CAST(`hours-per-week` AS DOUBLE)
@@ -248,7 +230,7 @@ WITH judged AS (
     1 AS weight,
     `class` AS k0
   FROM `golden`.`census`
-), coded AS (
+), automl_coded AS (
   SELECT
     `k0`,
     actual,
@@ -275,8 +257,8 @@ WITH judged AS (
       THEN 0
       ELSE 8
     END AS code
-  FROM judged
-), usable AS (
+  FROM automl_judged
+), automl_usable AS (
   SELECT
     `k0`,
     code,
@@ -284,8 +266,8 @@ WITH judged AS (
     CASE WHEN code = 0 THEN predicted - actual END AS error,
     CASE WHEN code = 0 THEN ABS(predicted - actual) END AS size,
     CASE WHEN code = 0 THEN weight ELSE 0 END AS weight
-  FROM coded
-), centred AS (
+  FROM automl_coded
+), automl_centred AS (
   SELECT
     `k0`,
     code,
@@ -303,7 +285,7 @@ WITH judged AS (
       ORDER BY size NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS DOUBLE) AS up_to
-  FROM usable
+  FROM automl_usable
 )
 SELECT
   `k0`,
@@ -367,7 +349,7 @@ SELECT
       THEN size
     END
   ) AS median_high
-FROM centred
+FROM automl_centred
 GROUP BY
   `k0`,
   code
@@ -457,7 +439,7 @@ WHERE
   AND `hours-per-week` IS NULL;
 
 -- paired_auc
-WITH sides AS (
+WITH automl_sides AS (
   SELECT
     `record_id` AS id,
     1 AS champion,
@@ -491,7 +473,7 @@ WITH sides AS (
       CAST(`score` AS DOUBLE)
     ) AS score
   FROM `golden`.`census`
-), known AS (
+), automl_known AS (
   SELECT
     id,
     champion,
@@ -499,8 +481,8 @@ WITH sides AS (
     CASE WHEN (
       ISNAN(score)
     ) THEN NULL ELSE score END AS score
-  FROM sides
-), paired AS (
+  FROM automl_sides
+), automl_paired AS (
   SELECT
     id,
     SUM(champion) AS champions,
@@ -509,10 +491,10 @@ WITH sides AS (
     MAX(CASE WHEN champion = 0 THEN label END) AS challenger_label,
     MAX(CASE WHEN champion = 1 THEN score END) AS champion_score,
     MAX(CASE WHEN champion = 0 THEN score END) AS challenger_score
-  FROM known
+  FROM automl_known
   GROUP BY
     id
-), judged AS (
+), automl_judged AS (
   SELECT
     CASE WHEN id IS NULL THEN champions + challengers ELSE 0 END AS null_ids,
     CASE WHEN NOT id IS NULL AND champions > 1 THEN 1 ELSE 0 END AS champion_duplicates,
@@ -526,8 +508,8 @@ WITH sides AS (
     champion_label AS label,
     champion_score,
     challenger_score
-  FROM paired
-), classed AS (
+  FROM automl_paired
+), automl_classed AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -552,8 +534,8 @@ WITH sides AS (
     END AS BIGINT) AS q,
     champion_score,
     challenger_score
-  FROM judged
-), ranked AS (
+  FROM automl_judged
+), automl_ranked AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -584,8 +566,8 @@ WITH sides AS (
       ORDER BY challenger_score NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS challenger_p_up_to
-  FROM classed
-), tied AS (
+  FROM automl_classed
+), automl_tied AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -606,8 +588,8 @@ WITH sides AS (
     CAST(MAX(challenger_p_up_to) OVER (PARTITION BY challenger_score) AS DOUBLE) AS challenger_p_up_to,
     CAST(SUM(q) OVER (PARTITION BY challenger_score) AS DOUBLE) AS challenger_q_at,
     CAST(SUM(p) OVER (PARTITION BY challenger_score) AS DOUBLE) AS challenger_p_at
-  FROM ranked
-), placed AS (
+  FROM automl_ranked
+), automl_placed AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -632,7 +614,7 @@ WITH sides AS (
     q * (
       challenger_p_up_to - challenger_p_at * CAST(0.5 AS DOUBLE)
     ) AS challenger_under
-  FROM tied
+  FROM automl_tied
 )
 SELECT
   SUM(null_ids) AS null_ids,
@@ -668,10 +650,10 @@ SELECT
       champion_under - challenger_under
     )
   ) AS gain_under_squares
-FROM placed;
+FROM automl_placed;
 
 -- paired_means
-WITH sides AS (
+WITH automl_sides AS (
   SELECT
     `record_id` AS id,
     1 AS champion,
@@ -695,7 +677,7 @@ WITH sides AS (
       CAST(`score` AS DOUBLE)
     ) AS predicted
   FROM `golden`.`census`
-), known AS (
+), automl_known AS (
   SELECT
     id,
     champion,
@@ -706,8 +688,8 @@ WITH sides AS (
     CASE WHEN (
       ISNAN(predicted)
     ) THEN NULL ELSE predicted END AS predicted
-  FROM sides
-), likely AS (
+  FROM automl_sides
+), automl_likely AS (
   SELECT
     id,
     champion,
@@ -715,8 +697,8 @@ WITH sides AS (
     actual - predicted AS error,
     CASE WHEN actual IS NULL THEN NULL ELSE label END AS label,
     CASE WHEN actual = 1 THEN predicted ELSE 1 - predicted END AS likelihood
-  FROM known
-), costed AS (
+  FROM automl_known
+), automl_costed AS (
   SELECT
     id,
     champion,
@@ -737,8 +719,8 @@ WITH sides AS (
       THEN NULL
       ELSE -LN(likelihood)
     END AS loss
-  FROM likely
-), paired AS (
+  FROM automl_likely
+), automl_paired AS (
   SELECT
     id,
     SUM(champion) AS champions,
@@ -749,10 +731,10 @@ WITH sides AS (
     MAX(CASE WHEN champion = 0 THEN loss END) AS challenger_loss,
     MIN(predicted) AS least_predicted,
     MAX(predicted) AS most_predicted
-  FROM costed
+  FROM automl_costed
   GROUP BY
     id
-), judged AS (
+), automl_judged AS (
   SELECT
     CASE WHEN id IS NULL THEN champions + challengers ELSE 0 END AS null_ids,
     CASE WHEN NOT id IS NULL AND champions > 1 THEN 1 ELSE 0 END AS champion_duplicates,
@@ -767,8 +749,8 @@ WITH sides AS (
     challenger_loss,
     least_predicted,
     most_predicted
-  FROM paired
-), used AS (
+  FROM automl_paired
+), automl_used AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -789,8 +771,8 @@ WITH sides AS (
       WHEN matched = 1 AND null_label + null_loss = 0
       THEN champion_loss - challenger_loss
     END AS gain
-  FROM judged
-), spread AS (
+  FROM automl_judged
+), automl_spread AS (
   SELECT
     null_ids,
     champion_duplicates,
@@ -807,7 +789,7 @@ WITH sides AS (
     challenger_loss,
     gain,
     gain * CAST(COUNT(gain) OVER () AS DOUBLE) - SUM(gain) OVER () AS deviation
-  FROM used
+  FROM automl_used
 )
 SELECT
   SUM(null_ids) AS null_ids,
@@ -826,7 +808,7 @@ SELECT
   SUM(challenger_loss) AS challenger_sum,
   SUM(gain) AS gain_sum,
   SUM(deviation * deviation) AS deviation_squares
-FROM spread;
+FROM automl_spread;
 
 -- paths
 SELECT DISTINCT INPUT_FILE_NAME() AS path FROM `golden`.`census`;
@@ -852,7 +834,7 @@ LIMIT 5;
 SELECT schema_name FROM information_schema.schemata;
 
 -- scores
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     CASE WHEN `class` IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN (
@@ -865,7 +847,7 @@ WITH judged AS (
     1 AS weight,
     `class` AS k0
   FROM `golden`.`census`
-), coded AS (
+), automl_coded AS (
   SELECT
     `k0`,
     positive,
@@ -878,28 +860,28 @@ WITH judged AS (
     END + CASE WHEN score IS NULL THEN 16 ELSE 0 END + CASE WHEN (
       ISNAN(score)
     ) THEN 32 ELSE 0 END AS code
-  FROM judged
-), usable AS (
+  FROM automl_judged
+), automl_usable AS (
   SELECT
     `k0`,
     code,
     CASE WHEN code = 0 THEN score END AS score,
     CASE WHEN code = 0 THEN positive ELSE 0 END AS positive,
     CASE WHEN code = 0 THEN weight ELSE 0 END AS weight
-  FROM coded
-), grouped AS (
+  FROM automl_coded
+), automl_grouped AS (
   SELECT
     `k0`,
     code,
     score,
     COUNT(*) AS n,
     SUM(positive) AS positives
-  FROM usable
+  FROM automl_usable
   GROUP BY
     `k0`,
     code,
     score
-), points AS (
+), automl_points AS (
   SELECT
     `k0`,
     code,
@@ -918,8 +900,8 @@ WITH judged AS (
       THEN 10 - 1
       ELSE CAST(FLOOR(score * 10) AS BIGINT)
     END AS cell
-  FROM grouped
-), ranked AS (
+  FROM automl_grouped
+), automl_ranked AS (
   SELECT
     `k0`,
     cell,
@@ -953,8 +935,8 @@ WITH judged AS (
         1 - CAST('1e-15' AS DOUBLE)
       ))
     END AS loss_q
-  FROM points
-), placed AS (
+  FROM automl_points
+), automl_placed AS (
   SELECT
     `k0`,
     cell,
@@ -972,7 +954,7 @@ WITH judged AS (
     loss_q,
     q_from - q * CAST(0.5 AS DOUBLE) AS over_p,
     p_all - p_from + p * CAST(0.5 AS DOUBLE) AS under_q
-  FROM ranked
+  FROM automl_ranked
 )
 SELECT
   `k0`,
@@ -1026,7 +1008,7 @@ SELECT
   ) * share) AS shares,
   MIN(score) AS least,
   MAX(score) AS most
-FROM placed
+FROM automl_placed
 GROUP BY
   `k0`,
   cell

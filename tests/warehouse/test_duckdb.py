@@ -168,7 +168,7 @@ class TestDuckDB(Conformance, Concurrency, Measures):
     def test_memory_is_bounded_unless_the_connection_says(self, connect: Connect, connection: dict[str, Any]) -> None:
         def limit(**extra: Any) -> str:
             warehouse = open_warehouse(connect(**connection, extra=extra))
-            return str(warehouse.run("memory_limit")[0].popitem()[1])
+            return str(warehouse.run("memory_limit")[0]["memory_limit"])
 
         assert limit() == "2.0 GiB"
         assert limit(memory_limit="3GiB") == "3.0 GiB"

@@ -1,4 +1,4 @@
-"""A real Postgres keeps the promises, and so does the generic warehouse over it."""
+"""A real Postgres keeps the promises."""
 
 from __future__ import annotations
 
@@ -647,13 +647,3 @@ def _raises(kind: type[Exception], work: Callable[[], Any]) -> bool:
         except kind:
             return True
     return False
-
-
-class TestGeneric(Conformance):
-    """The generic warehouse, with nothing said about the engine but its dialect."""
-
-    wider: ClassVar[dict[str, str]] = {"TINYINT": "SMALLINT"}
-
-    @pytest.fixture
-    def warehouse(self, connect: Connect, connection: dict[str, Any]) -> Warehouse:
-        return Warehouse(connect(**connection), dialect="postgres")

@@ -1,1 +1,1 @@
-SELECT CURRENT_SETTING('memory_limit')
+SELECT CURRENT_SETTING('memory_limit') AS memory_limit, CURRENT_SETTING('threads') AS threads

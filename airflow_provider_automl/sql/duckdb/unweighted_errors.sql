@@ -1,25 +1,25 @@
 -- As errors.sql, where each row weighs 1: DuckDB has a variance that is exact about the mean (Welford's), and a median
 -- without a sort. A quarter of the time, and of the memory.
-WITH judged AS (
+WITH automl_judged AS (
   SELECT
     automl_double("{label}") AS actual,
     automl_double("{prediction}") AS predicted,
     :groups
   FROM "{source}"
 ),
-coded AS (
+automl_coded AS (
   SELECT
     "{keys}", actual, predicted,
     automl_no_error(actual, predicted, :huge) AS code
-  FROM judged
+  FROM automl_judged
 ),
-usable AS (
+automl_usable AS (
   SELECT
     "{keys}", code,
     CASE WHEN code = 0 THEN actual END AS actual,
     CASE WHEN code = 0 THEN predicted - actual END AS error,
     CASE WHEN code = 0 THEN ABS(predicted - actual) END AS size
-  FROM coded
+  FROM automl_coded
 )
 SELECT
   "{keys}", code,
@@ -38,6 +38,6 @@ SELECT
   MAX(actual) AS most,
   MEDIAN(size) AS median_low,
   MEDIAN(size) AS median_high
-FROM usable
+FROM automl_usable
 GROUP BY "{keys}", code
 LIMIT :limit

@@ -1,10 +1,13 @@
 -- Until the transaction ends. How values are written, whatever the server's defaults; that a policy which would hide rows
--- is an error where rows are replaced; and, where the connection and the server leave them open: who this is, how long a lock is waited for, and that a dead client's statement is ended.
+-- is an error where rows are replaced; that nothing can be written where rows are read; and, where the connection and the server leave them open: who this is, how long a lock is waited for, and that a dead client's statement is ended.
 SELECT
   SET_CONFIG('datestyle', 'ISO', TRUE) AS datestyle,
   SET_CONFIG('bytea_output', 'hex', TRUE) AS bytea_output,
   SET_CONFIG('extra_float_digits', '1', TRUE) AS extra_float_digits,
   SET_CONFIG('row_security', :row_security, TRUE) AS row_security,
+  CASE
+    WHEN CURRENT_SETTING('transaction_read_only') = 'off' THEN SET_CONFIG('transaction_read_only', :read_only, TRUE)
+  END AS transaction_read_only,
   CASE
     WHEN CURRENT_SETTING('application_name') = '' THEN SET_CONFIG('application_name', :application, TRUE)
   END AS application_name,
