@@ -6,9 +6,28 @@ failure by its exit code, a policy raises ``ValueError``.
 
 from __future__ import annotations
 
+#: How long a message may be: it stands in logs, XComs, tables and mails.
+MESSAGE_CHARACTERS = 500
+
+
+def bounded(text: str, most: int = MESSAGE_CHARACTERS) -> str:
+    """Return a text of at most so many characters: of a longer one its beginning and its end.
+
+    >>> bounded("a" * 300 + "b" * 300, 9)
+    'aaaa … bb'
+    """
+    if len(text) <= most:
+        return text
+    kept = most - 3
+    tail = kept // 3
+    return f"{text[: kept - tail]} … {text[len(text) - tail :]}"
+
 
 class AutoMLError(Exception):
     """Anything this provider raises on purpose."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(bounded(message))
 
 
 class InputError(AutoMLError):

@@ -23,6 +23,7 @@ from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator, A
 from airflow_provider_automl.operators.predict import AutoMLPredictOperator
 from airflow_provider_automl.operators.promote import AutoMLPromoteOperator
 from airflow_provider_automl.operators.tables import AutoMLCreateTablesOperator
+from airflow_provider_automl.sql.names import LINE_PATTERN, MODEL_PATTERN, NAME_PATTERN, SECONDS_PATTERN
 
 with DAG(
     dag_id="automl_drift_check",
@@ -40,36 +41,76 @@ with DAG(
         html_content="<p>Run {{ run_id }} of {{ dag.dag_id }} failed: see the logs of its failed tasks.</p>",
     ),
     params={
-        "input_database": Param("ml_datasets", type="string", description="Schema of the fresh data"),
-        "output_database": Param("automl_test", type="string", description="Schema of the results; made if missing"),
-        "train_data_table": Param("gluon_train", type="string", description="Table that a retraining trains on"),
-        "test_data_table": Param("gluon_test", type="string", description="Table of fresh, labelled data"),
+        "input_database": Param(
+            "ml_datasets", type="string", pattern=NAME_PATTERN, description="Schema of the fresh data"
+        ),
+        "output_database": Param(
+            "automl_test", type="string", pattern=NAME_PATTERN, description="Schema of the results; made if missing"
+        ),
+        "train_data_table": Param(
+            "gluon_train", type="string", pattern=NAME_PATTERN, description="Table that a retraining trains on"
+        ),
+        "test_data_table": Param(
+            "gluon_test", type="string", pattern=NAME_PATTERN, description="Table of fresh, labelled data"
+        ),
         "row_order": Param(
-            'age, workclass, fnlwgt, education, "education-num", "marital-status", occupation, relationship, race, '
-            'sex, "capital-gain", "capital-loss", "hours-per-week", "native-country", class',
+            [
+                "age",
+                "workclass",
+                "fnlwgt",
+                "education",
+                "education-num",
+                "marital-status",
+                "occupation",
+                "relationship",
+                "race",
+                "sex",
+                "capital-gain",
+                "capital-loss",
+                "hours-per-week",
+                "native-country",
+                "class",
+            ],
+            type="array",
+            items={"type": "string"},
+            minItems=1,
+            description="Columns that put its rows in one order: an id of theirs, or all of them",
+        ),
+        "alias": Param(
+            "census_champion",
             type="string",
-            description="What puts its rows in one order: an id of theirs, or all columns",
+            pattern=MODEL_PATTERN,
+            description="Alias of the champion, which is checked",
         ),
-        "alias": Param("census_champion", type="string", description="Alias of the champion, which is checked"),
         "model_name": Param(
-            "gluon_model_*", type="string", description="First champion, and challengers; * stands for the newest"
+            "gluon_model_*",
+            type="string",
+            pattern=MODEL_PATTERN,
+            description="First champion, and challengers; * stands for the newest",
         ),
-        "target_column": Param("class", type="string", description="Column of true labels"),
-        "positive_class": Param(" >50K", type="string", description="Its positive class; leading blanks count"),
-        "fit_time_limit": Param("60 * 3", type="string", description="Seconds for a retraining, or arithmetic"),
+        "target_column": Param("class", type="string", pattern=LINE_PATTERN, description="Column of true labels"),
+        "positive_class": Param(
+            " >50K", type="string", pattern=LINE_PATTERN, description="Its positive class; leading blanks count"
+        ),
+        "fit_time_limit": Param(
+            "60 * 3", type="string", pattern=SECONDS_PATTERN, description="Seconds for a retraining, or arithmetic"
+        ),
         "alpha": Param(0.05, type="number", description="Share of false alarms, and of false promotions"),
         "remind_after": Param(7, type="number", minimum=0, description="Days for which the same drift is not mailed"),
-        "mail_to": Param("ml-team@example.com", type="string", description="Who is told of drift; several by commas"),
-        "mail_bcc": Param(None, type=["null", "string"], description="Blind copies; several by commas"),
+        "mail_to": Param(
+            "ml-team@example.com",
+            type="string",
+            pattern=LINE_PATTERN,
+            description="Who is told of drift; several by commas",
+        ),
+        "mail_bcc": Param(
+            None, type=["null", "string"], pattern=LINE_PATTERN, description="Blind copies; several by commas"
+        ),
     },
 ) as dag:
     # Without an id, rows are numbered in an order by all columns: the same for both models, for rows that are equal in
     # all columns are predicted alike.
     fresh_table = "{{ params.input_database }}.{{ params.test_data_table }}"
-    fresh_rows = (
-        "SELECT ROW_NUMBER() OVER (ORDER BY {{ params.row_order }}) AS row_id, t.* "
-        "FROM {{ params.input_database }}.{{ params.test_data_table }} AS t"
-    )
     mail = {
         "pre_execute": require_smtp,
         "to": "{{ params.mail_to }}",
@@ -88,14 +129,13 @@ with DAG(
     predict = AutoMLPredictOperator(
         task_id="predict",
         alias="{{ params.alias }}",
-        sql=fresh_rows,
-        ignore_columns="row_id",
+        input_table=fresh_table,
+        order_by="{{ params.row_order }}",
         output_table="{{ params.output_database }}.drift_check_{{ params.test_data_table }}_{{ ts_nodash }}",
     )
     evaluate = AutoMLEvaluateOperator(
         task_id="evaluation",
         prediction=predict.output,
-        test_table=fresh_table,
         target_column="{{ params.target_column }}",
         positive_class="{{ params.positive_class }}",
     )
@@ -140,8 +180,8 @@ with DAG(
     challenge = AutoMLPredictOperator(
         task_id="challenge",
         model_name="{{ params.model_name }}",
-        sql=fresh_rows,
-        ignore_columns="row_id",
+        input_table=fresh_table,
+        order_by="{{ params.row_order }}",
         output_table="{{ params.output_database }}.challenger_{{ params.test_data_table }}_{{ ts_nodash }}",
     )
     promote = AutoMLPromoteOperator(

@@ -21,6 +21,7 @@ from airflow_provider_automl.operators.experiments import AutoMLTrackExperimentO
 from airflow_provider_automl.operators.predict import AutoMLPredictOperator
 from airflow_provider_automl.operators.tables import AutoMLCensusTablesOperator, AutoMLCreateTablesOperator
 from airflow_provider_automl.operators.train import AutoMLTrainOperator
+from airflow_provider_automl.sql.names import LINE_PATTERN, MEMORY_PATTERN, NAME_PATTERN, SECONDS_PATTERN
 
 with DAG(
     dag_id="automl_experiment",
@@ -38,22 +39,43 @@ with DAG(
         html_content="<p>Run {{ run_id }} of {{ dag.dag_id }} failed: see the logs of its failed tasks.</p>",
     ),
     params={
-        "input_database": Param("ml_datasets", type="string", description="Schema of the tables to train and test on"),
-        "output_database": Param("automl_test", type="string", description="Schema of the results; made if missing"),
-        "train_data_table": Param("gluon_train", type="string", description="Table to train on"),
-        "test_data_table": Param("gluon_test", type="string", description="Table to predict and measure on"),
+        "input_database": Param(
+            "ml_datasets", type="string", pattern=NAME_PATTERN, description="Schema of the tables to train and test on"
+        ),
+        "output_database": Param(
+            "automl_test", type="string", pattern=NAME_PATTERN, description="Schema of the results; made if missing"
+        ),
+        "train_data_table": Param("gluon_train", type="string", pattern=NAME_PATTERN, description="Table to train on"),
+        "test_data_table": Param(
+            "gluon_test", type="string", pattern=NAME_PATTERN, description="Table to predict and measure on"
+        ),
         "test_data_drift": Param(
             0.0, type="number", minimum=0, maximum=1, description="Drift of a synthetic test table, where it is missing"
         ),
-        "target_column": Param("class", type="string", description="Column to predict"),
-        "positive_class": Param(" >50K", type="string", description="Its positive class; leading blanks count"),
-        "fit_time_limit": Param("60 * 3", type="string", description="Seconds for the training, or arithmetic"),
-        "memory_limit": Param("8g", type="string", description="Memory at which the training is stopped"),
+        "target_column": Param("class", type="string", pattern=LINE_PATTERN, description="Column to predict"),
+        "positive_class": Param(
+            " >50K", type="string", pattern=LINE_PATTERN, description="Its positive class; leading blanks count"
+        ),
+        "fit_time_limit": Param(
+            "60 * 3", type="string", pattern=SECONDS_PATTERN, description="Seconds for the training, or arithmetic"
+        ),
+        "memory_limit": Param(
+            "8g", type="string", pattern=MEMORY_PATTERN, description="Memory at which the training is stopped"
+        ),
         "report": Param(True, type="boolean", description="Leave a notebook with the training and the prediction"),
         "drift_auc_threshold": Param(0.93, type="number", minimum=0, maximum=1, description="Mail below this AUC"),
-        "mail_to": Param("ml-team@example.com", type="string", description="Who is told of drift; several by commas"),
-        "mail_bcc": Param(None, type=["null", "string"], description="Blind copies; several by commas"),
-        "user_email": Param(None, type=["null", "string"], description="Recorded; empty: the connection's"),
+        "mail_to": Param(
+            "ml-team@example.com",
+            type="string",
+            pattern=LINE_PATTERN,
+            description="Who is told of drift; several by commas",
+        ),
+        "mail_bcc": Param(
+            None, type=["null", "string"], pattern=LINE_PATTERN, description="Blind copies; several by commas"
+        ),
+        "user_email": Param(
+            None, type=["null", "string"], pattern=LINE_PATTERN, description="Recorded; empty: the connection's"
+        ),
     },
 ) as dag:
     train_table = "{{ params.input_database }}.{{ params.train_data_table }}"

@@ -14,6 +14,7 @@ from airflow.providers.standard.operators.python import ShortCircuitOperator
 from airflow_provider_automl.hooks.automl import AutoMLHook
 from airflow_provider_automl.operators.predict import AutoMLPredictOperator
 from airflow_provider_automl.operators.promote import AutoMLPromoteOperator
+from airflow_provider_automl.sql.names import LINE_PATTERN, MODEL_PATTERN, NAME_PATTERN
 
 try:
     from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -42,27 +43,56 @@ if ApprovalOperator is not None:
         tags=["automl"],
         doc_md=__doc__,
         params={
-            "input_database": Param("ml_datasets", type="string", description="Schema of the labelled table"),
-            "output_database": Param("automl_test", type="string", description="Schema of the predictions"),
-            "test_data_table": Param("gluon_test", type="string", description="Table of fresh, labelled data"),
-            "row_order": Param(
-                'age, workclass, fnlwgt, education, "education-num", "marital-status", occupation, relationship, race, '
-                'sex, "capital-gain", "capital-loss", "hours-per-week", "native-country", class',
-                type="string",
-                description="What puts its rows in one order: an id of theirs, or all columns",
+            "input_database": Param(
+                "ml_datasets", type="string", pattern=NAME_PATTERN, description="Schema of the labelled table"
             ),
-            "model_name": Param("gluon_model_*", type="string", description="Challenger; * stands for the newest"),
-            "alias": Param("census_champion", type="string", description="Alias of the champion"),
-            "target_column": Param("class", type="string", description="Column of true labels"),
-            "positive_class": Param(" >50K", type="string", description="Its positive class; leading blanks count"),
+            "output_database": Param(
+                "automl_test", type="string", pattern=NAME_PATTERN, description="Schema of the predictions"
+            ),
+            "test_data_table": Param(
+                "gluon_test", type="string", pattern=NAME_PATTERN, description="Table of fresh, labelled data"
+            ),
+            "row_order": Param(
+                [
+                    "age",
+                    "workclass",
+                    "fnlwgt",
+                    "education",
+                    "education-num",
+                    "marital-status",
+                    "occupation",
+                    "relationship",
+                    "race",
+                    "sex",
+                    "capital-gain",
+                    "capital-loss",
+                    "hours-per-week",
+                    "native-country",
+                    "class",
+                ],
+                type="array",
+                items={"type": "string"},
+                minItems=1,
+                description="Columns that put its rows in one order: an id of theirs, or all of them",
+            ),
+            "model_name": Param(
+                "gluon_model_*", type="string", pattern=MODEL_PATTERN, description="Challenger; * stands for the newest"
+            ),
+            "alias": Param(
+                "census_champion", type="string", pattern=MODEL_PATTERN, description="Alias of the champion"
+            ),
+            "target_column": Param("class", type="string", pattern=LINE_PATTERN, description="Column of true labels"),
+            "positive_class": Param(
+                " >50K", type="string", pattern=LINE_PATTERN, description="Its positive class; leading blanks count"
+            ),
         },
     ) as dag:
         # The census has no row id. Its rows are numbered in an order by all columns: the same for both models, for rows
         # that are equal in all columns are predicted alike.
-        rows = (
-            "SELECT ROW_NUMBER() OVER (ORDER BY {{ params.row_order }}) AS row_id, t.* "
-            "FROM {{ params.input_database }}.{{ params.test_data_table }} AS t"
-        )
+        rows = {
+            "input_table": "{{ params.input_database }}.{{ params.test_data_table }}",
+            "order_by": "{{ params.row_order }}",
+        }
         champion_exists = ShortCircuitOperator(
             task_id="champion_exists",
             python_callable=has_champion,
@@ -72,15 +102,13 @@ if ApprovalOperator is not None:
         predict_champion = AutoMLPredictOperator(
             task_id="predict_champion",
             alias="{{ params.alias }}",
-            sql=rows,
-            ignore_columns="row_id",
+            **rows,
             output_table="{{ params.output_database }}.champion_{{ params.test_data_table }}_{{ ts_nodash }}",
         )
         predict_challenger = AutoMLPredictOperator(
             task_id="predict_challenger",
             model_name="{{ params.model_name }}",
-            sql=rows,
-            ignore_columns="row_id",
+            **rows,
             output_table="{{ params.output_database }}.challenger_{{ params.test_data_table }}_{{ ts_nodash }}",
         )
         comparison = {

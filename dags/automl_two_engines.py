@@ -16,6 +16,7 @@ from airflow_provider_automl.operators.experiments import AutoMLTrackExperimentO
 from airflow_provider_automl.operators.predict import AutoMLPredictOperator
 from airflow_provider_automl.operators.tables import AutoMLCensusTablesOperator, AutoMLCreateTablesOperator
 from airflow_provider_automl.operators.train import AutoMLTrainOperator
+from airflow_provider_automl.sql.names import LINE_PATTERN, NAME_PATTERN, SECONDS_PATTERN
 
 with DAG(
     dag_id="automl_two_engines",
@@ -28,13 +29,23 @@ with DAG(
     doc_md=__doc__,
     params={
         "evaluation_conn_id": Param("hiveserver2_default", type="string", description="Connection that evaluates"),
-        "input_database": Param("ml_datasets", type="string", description="Schema of the tables to train and test on"),
-        "output_database": Param("automl_test", type="string", description="Schema of the results; made if missing"),
-        "train_data_table": Param("gluon_train", type="string", description="Table to train on"),
-        "test_data_table": Param("gluon_test", type="string", description="Table to predict and measure on"),
-        "target_column": Param("class", type="string", description="Column to predict"),
-        "positive_class": Param(" >50K", type="string", description="Its positive class; leading blanks count"),
-        "fit_time_limit": Param("60 * 3", type="string", description="Seconds for the training, or arithmetic"),
+        "input_database": Param(
+            "ml_datasets", type="string", pattern=NAME_PATTERN, description="Schema of the tables to train and test on"
+        ),
+        "output_database": Param(
+            "automl_test", type="string", pattern=NAME_PATTERN, description="Schema of the results; made if missing"
+        ),
+        "train_data_table": Param("gluon_train", type="string", pattern=NAME_PATTERN, description="Table to train on"),
+        "test_data_table": Param(
+            "gluon_test", type="string", pattern=NAME_PATTERN, description="Table to predict and measure on"
+        ),
+        "target_column": Param("class", type="string", pattern=LINE_PATTERN, description="Column to predict"),
+        "positive_class": Param(
+            " >50K", type="string", pattern=LINE_PATTERN, description="Its positive class; leading blanks count"
+        ),
+        "fit_time_limit": Param(
+            "60 * 3", type="string", pattern=SECONDS_PATTERN, description="Seconds for the training, or arithmetic"
+        ),
     },
 ) as dag:
     train_table = "{{ params.input_database }}.{{ params.train_data_table }}"

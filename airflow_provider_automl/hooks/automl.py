@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ from airflow_provider_automl.compat import base_url, has_pages
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.models.cache import ModelCache
 from airflow_provider_automl.models.store import ModelStore, check_store, local_path, require_writable
+from airflow_provider_automl.sql.names import parse_parts
 from airflow_provider_automl.tracking.store import TrackingTables
 
 if TYPE_CHECKING:
@@ -29,6 +31,21 @@ if TYPE_CHECKING:
 
 #: The schema of the documented workflow's output tables, and so the default one.
 DEFAULT_TRACKING_SCHEMA = "automl_test"
+#: What the connection's extra may hold, each of one of these kinds or null.
+_EXTRA: dict[str, tuple[type, ...]] = {
+    "warehouse_conn_id": (str,),
+    "tracking_schema": (str,),
+    "model_store": (str,),
+    "staging": (str,),
+    "interpreters": (str, dict),
+    "user_email": (str,),
+    "path_is_shared": (bool, str, int),
+    "lock_timeout": (int, float, str),
+    "model_cache": (str, int),
+}
+_KINDS: dict[type, str] = {
+    str: "text", dict: "an object", bool: "true or false", int: "a whole number", float: "a number",
+}  # fmt: skip
 _ONE_MACHINE_EXECUTORS = {"LocalExecutor", "SequentialExecutor"}
 _DRIVERS = {"duckdb": "duckdb", "trino": "trino", "hiveserver2": "hive", "hive_cli": "hive", "postgres": "postgres"}
 
@@ -127,14 +144,14 @@ class AutoMLHook(BaseHook):
         home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "automl"
         extra: dict[str, Any] = {}
         try:
-            extra = self.get_connection(self.automl_conn_id).extra_dejson
+            extra = self._extra(self.get_connection(self.automl_conn_id))
         except AirflowNotFoundException:
             if self.automl_conn_id != self.default_conn_name:
                 raise InputError(
                     f"The connection {self.automl_conn_id!r} is not defined: create it with connection type "
                     f"'automl' in Airflow's UI, or leave automl_conn_id out to use {self.default_conn_name!r}."
                 ) from None
-        shared = str(extra.get("path_is_shared", "")).lower() in {"true", "1", "yes"}
+        shared = str(extra.get("path_is_shared") or "").lower() in {"true", "1", "yes"}
         staging, shared_staging = self._staging(extra.get("staging"), home / "staging")
         settings = AutoMLSettings(
             warehouse_conn_id=extra.get("warehouse_conn_id") or None,
@@ -164,6 +181,50 @@ class AutoMLHook(BaseHook):
                 "or path_is_shared in it when all workers share that directory."
             )
         return settings
+
+    def _extra(self, connection: Any) -> dict[str, Any]:
+        """The connection's extra.
+
+        :raises InputError: the connection is of another type, its extra is no JSON object, or has a key that there is
+            not, or a value that it cannot have.
+        """
+        what = f"The connection {self.automl_conn_id!r}"
+        if connection.conn_type != self.conn_type:
+            raise InputError(
+                f"{what} is of type {connection.conn_type!r}: automl_conn_id names one of type 'automl', and "
+                "warehouse_conn_id a database."
+            )
+        try:
+            extra = json.loads(connection.extra or "{}")
+        except ValueError as error:
+            raise InputError(f"The extra of the connection {self.automl_conn_id!r} is not JSON: {error}.") from None
+        if not isinstance(extra, dict):
+            raise InputError(f"The extra of the connection {self.automl_conn_id!r} is no JSON object.")
+        for key, value in extra.items():
+            if key not in _EXTRA:
+                near = get_close_matches(key, _EXTRA, n=1)
+                hint = f" (did you mean {near[0]!r}?)" if near else ""
+                raise InputError(f"{what} has {key!r} in its extra{hint}: it knows {', '.join(_EXTRA)}.")
+            if value is not None and not isinstance(value, _EXTRA[key]):
+                kinds = " or ".join(_KINDS[kind] for kind in _EXTRA[key])
+                raise InputError(f"{key} of the connection {self.automl_conn_id!r} is {value!r}: give {kinds}.")
+        store = extra.get("model_store") or ""
+        if store and "://" not in store and not os.path.isabs(store):
+            raise InputError(
+                f"model_store of the connection {self.automl_conn_id!r} is {store!r}: give an absolute path, such as "
+                "/srv/models, or a URI, such as s3://bucket/models."
+            )
+        if schema := extra.get("tracking_schema"):
+            try:
+                parts = parse_parts(schema, "duckdb")
+            except ValueError:
+                parts = []
+            if not 1 <= len(parts) <= 2:
+                raise InputError(
+                    f"tracking_schema of the connection {self.automl_conn_id!r} is {schema!r}: give a schema's name, "
+                    "or catalog.schema."
+                )
+        return extra
 
     def _staging(self, value: Any, default: Path) -> tuple[str, str | None]:
         """The directory of this worker's, and what the warehouse's servers are told of, if they reach it as well."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PROBLEM_TYPES = ("binary", "multiclass", "regression")
+#: Of more different numbers it is not guessed whether they are classes.
+_MOST_NUMBERS = 20
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
@@ -108,7 +111,13 @@ def problem_type(given: str | None, target: pd.Series, label_kind: str) -> str:
             f"problem_type is 'binary', but the target column {target.name!r} has {distinct} classes: "
             f"{listed(sorted(target.unique()), 10)}; use 'multiclass'."
         )
-    return given or str(infer_problem_type(target, silent=True))
+    problem = given or str(infer_problem_type(target, silent=True))
+    if given is None and problem == "multiclass" and label_kind == "number" and distinct > _MOST_NUMBERS:
+        raise JobInputError(
+            f"The target column {target.name!r} has {distinct:,} different numbers: say by problem_type whether they "
+            "are amounts ('regression') or names of classes ('multiclass')."
+        )
+    return problem
 
 
 def find_class(given: Any, classes: Sequence[Any]) -> Any:
@@ -207,4 +216,36 @@ def check_hyperparameters(given: dict[str, Any] | str | None) -> dict[Any, Any] 
             raise JobInputError(
                 f"The hyperparameters of model {key!r} are {value!r}: give an object, or a list of objects."
             )
+        _refuse_places(value, str(key))
     return given
+
+
+#: What a hyperparameter is named that says where something is read or written, or what code is run.
+_PLACE = re.compile(
+    r"(^|[_.])(dir|directory|path|paths|file|files|filename|filenames|folder|uri|url|snapshot|snapshots|callback|callbacks"
+    r"|class|module|import|script|command|allow_writing_files|output_model|input_model|output_result)($|[_.])",
+    re.IGNORECASE,
+)
+
+
+def _refuse_places(value: Any, where: str) -> None:
+    """Refuse what names a file, a directory or code, at whatever depth: models take such without a word.
+
+    :raises JobInputError: names it.
+    """
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if not isinstance(name, str) or _PLACE.search(name) or _is_place(name):
+                raise JobInputError(
+                    f"The hyperparameter {name!r} of {where} says where files are, or what code is run: leave it out."
+                )
+            _refuse_places(inner, f"{where}.{name}")
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            _refuse_places(inner, where)
+    elif isinstance(value, str) and _is_place(value):
+        raise JobInputError(f"The hyperparameter {where} is {value[:100]!r}, a path: leave it out.")
+
+
+def _is_place(text: str) -> bool:
+    return any(part in text for part in ("/", "\\", "..", "~", "\0", "\n"))

@@ -183,6 +183,11 @@ def make_plan(job: dict[str, Any], data: Data) -> Plan:
             f"positive_class is {job['positive_class']!r}, but the target {target.name!r} has {len(classes)} classes: "
             f"{listed(classes, 10)}; leave it out, or give two classes."
         )
+    if counts.iloc[0] < 2:
+        raise JobInputError(
+            f"The target column {target.name!r} has {len(classes):,} classes in as many rows: nothing is to be learnt "
+            "where no class has two rows. Give another target, or problem_type='regression' for numbers."
+        )
     if counts.iloc[1] < 2:
         raise JobInputError(
             f"The target column {target.name!r} has {len(classes)} classes and only one of them, "

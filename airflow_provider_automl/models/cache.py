@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from typing import IO
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.jobs.errors import JobInputError
 from airflow_provider_automl.jobs.model_files import read_manifest
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def check_files(model: Path, digest: str) -> None:
@@ -43,8 +46,10 @@ class ModelCache:
         """Yield the directory of the model of that digest; it stays while the context lasts.
 
         :param download: brings the model's files into a directory, if they are not there, or were changed there.
-        :raises InputError: what was downloaded is not what is registered.
+        :raises InputError: what was downloaded is not what is registered, or the digest is none.
         """
+        if not _DIGEST.fullmatch(digest):
+            raise InputError(f"{digest[:80]!r} is no digest of a model: the registry's row is not ours. Train again.")
         self.directory.mkdir(parents=True, exist_ok=True)
         kept = self.directory / digest
         with self._lock(digest) as lock:

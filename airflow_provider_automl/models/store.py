@@ -279,9 +279,10 @@ class ModelStore:
 
     @contextmanager
     def opened(self, row: dict[str, Any], directory: Path) -> Iterator[Path]:
-        """Yield a local directory with a version's ``model``: the place itself, or a copy that is kept for later.
+        """Yield a local directory with a version's ``model``: a copy, so that nobody who writes to the store changes it
+        between the check of its files and their use.
 
-        :param directory: for the copy where there is no cache.
+        :param directory: for the copy, where there is no cache.
         :raises InputError: the files are missing, or are not the registered ones.
         """
         local = local_path(row["model_uri"])
@@ -297,6 +298,8 @@ class ModelStore:
         found = self.fetch(row, directory)
         if found is None:
             raise missing_files(row)
+        if local is not None:
+            found = Path(shutil.copytree(found, directory / _MODEL, symlinks=True))
         yield found
 
     def download(self, row: dict[str, Any], directory: Path) -> Path:

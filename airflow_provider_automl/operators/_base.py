@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import inspect
 import json
+import os
 import re
 import shutil
 import socket
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,8 +40,31 @@ from airflow_provider_automl.warehouse.query import Query
 #: Seconds in which a task that is told to stop has stopped; Airflow kills it after 5.
 _PATIENCE = 4.5
 
+#: At most so many columns are named in a message.
+_COLUMNS = 20
+
 #: In a task's work directory: names the machine, and is locked while the task lives.
 _OWNER = ".owner"
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Within, what files and directories this process and its children make are their user's alone."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@cache
+def _parameters(kind: type) -> dict[str, inspect.Parameter]:
+    """The arguments of an operator's class and of its parents'."""
+    found: dict[str, inspect.Parameter] = {}
+    for parent in kind.__mro__:
+        if "__init__" in vars(parent) and issubclass(parent, AutoMLMixin):
+            found = {**inspect.signature(vars(parent)["__init__"]).parameters, **found}
+    return found
 
 
 @dataclass(frozen=True)
@@ -102,26 +127,49 @@ class AutoMLMixin(BaseOperator):
     there. Wrong input fails the task at once, without retries.
     """
 
-    #: Arguments that may render to None.
-    optional_when_rendered: ClassVar[frozenset[str]] = frozenset()
-
     def _remember_given(self) -> None:
         """To be called at the end of ``__init__``: notes which arguments were given, before they are rendered."""
         self._given = {name: value for name in self.template_fields if (value := getattr(self, name)) is not None}
 
-    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        """Render as Airflow does; where a run has no logical date, ``ts_nodash`` and its like tell ``run_after``."""
-        super().render_template_fields(_with_times(context), jinja_env)
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        """Render as Airflow does; where a run has no logical date, ``ts_nodash`` and its like tell ``run_after``.
+
+        (Of a mapped task, Airflow calls this and not ``render_template_fields``.)
+        """
+        super()._do_render_template_fields(parent, template_fields, _with_times(context), jinja_env, seen_oids)
 
     def check_rendered(self) -> None:
-        """Refuse arguments that were given and rendered to nothing.
+        """Understand what was rendered: nothing (None, '' or 'None') leaves an argument at its default; a text that was
+        rendered to a whole number is that text.
 
-        :raises InputError: names the argument and its template.
+        :raises InputError: an argument without a default was rendered to nothing, or a text to what is none; names the
+            argument and its template.
         """
+        parameters = _parameters(type(self))
         for name, given in self._given.items():
             value = getattr(self, name)
+            parameter = parameters.get(name)
+            if parameter is not None and parameter.annotation in ("str", "str | None"):
+                if isinstance(value, int) and not isinstance(value, bool):
+                    value = str(value)
+                    setattr(self, name, value)
+                elif value is not None and not isinstance(value, str):
+                    raise InputError(
+                        f"{name} of task {self.task_id!r} rendered to {_short(repr(value))}, from {_short(given)}: it "
+                        "must be text. (Where the DAG has render_template_as_native_obj, quote it within the template.)"
+                    )
             from_template = isinstance(given, str) and "{{" in given and value in ("None", "")
-            if (value is None or from_template) and name not in self.optional_when_rendered:
+            if value is None or from_template:
+                if parameter is not None and parameter.default is not parameter.empty:
+                    setattr(self, name, parameter.default)
+                    continue
                 raise InputError(
                     f"{name} of task {self.task_id!r} rendered to nothing, from {_short(given)}: "
                     "the task or parameter that should give it has no such value."
@@ -144,6 +192,7 @@ class AutoMLOperator(AutoMLMixin):
     """
 
     template_fields: Sequence[str] = ("automl_conn_id", "warehouse_conn_id")
+    template_ext: Sequence[str] = (".sql",)
     operator_extra_links: Collection[BaseOperatorLink] = (QueryLink(),)
     ui_color = "#e8f0fe"
     #: Whether the task brings models to the model store.
@@ -166,8 +215,8 @@ class AutoMLOperator(AutoMLMixin):
         return AutoMLHook(self.automl_conn_id, self.warehouse_conn_id)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Check what was rendered, then do the task's work."""
-        with self.terminal_input_errors():
+        """Check what was rendered, then do the task's work; what files it makes are its user's alone."""
+        with private_files(), self.terminal_input_errors():
             self.check_rendered()
             self.link_queries(context)
             return self.perform(context)
@@ -243,10 +292,11 @@ class AutoMLOperator(AutoMLMixin):
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         try:
-            with (directory / _OWNER).open("w") as owner:
+            with (directory / f"{_OWNER}.new").open("w") as owner:
+                fcntl.flock(owner, fcntl.LOCK_EX)  # before another task that starts can see it, and take it for dead
                 owner.write(socket.gethostname())
                 owner.flush()
-                fcntl.flock(owner, fcntl.LOCK_EX)
+                (directory / f"{_OWNER}.new").rename(directory / _OWNER)
                 yield directory
         finally:
             shutil.rmtree(directory, ignore_errors=True)
@@ -275,6 +325,8 @@ def notebook_source(notebook: str | None, dag: Any, into: Path) -> str | None:
     if notebook is None:
         return None
     try:
+        if re.match(r"https?://", notebook, re.IGNORECASE):
+            raise InputError(f"The notebook {notebook} would come from the web: it is code, so name a file or a store.")
         if "://" in notebook:
             from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -306,7 +358,10 @@ def require_columns(columns: Mapping[str, str], names: Sequence[str], *, what: s
             near = near or [column for column in columns if column.lower() == name.lower()]
             missing.append(f"{name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
     if missing:
-        raise InputError(f"{source} has no {what} {', '.join(missing)}: its columns are {', '.join(columns)}.")
+        shown = ", ".join(list(columns)[:_COLUMNS]) + (
+            f" … ({len(columns):,} in all)" if len(columns) > _COLUMNS else ""
+        )
+        raise InputError(f"{source} has no {what} {', '.join(missing[:5])}: its columns are {shown}.")
 
 
 def parse_seconds(value: float | str | None, name: str) -> float | None:
@@ -318,7 +373,7 @@ def parse_seconds(value: float | str | None, name: str) -> float | None:
         return None
     seconds = _arithmetic(str(value))
     if seconds is None or not 0 < seconds < float("inf"):
-        raise InputError(f'{name} is {value!r}: give seconds above 0, such as 180 or "60 * 3".')
+        raise InputError(f'{name} is {_short(repr(value))}: give seconds above 0, such as 180 or "60 * 3".')
     return seconds
 
 
@@ -329,7 +384,7 @@ def parse_flag(value: bool | str, name: str) -> bool:
     """
     known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     if (flag := known.get(str(value).strip().lower())) is None:
-        raise InputError(f"{name} is {value!r}: give True or False.")
+        raise InputError(f"{name} is {_short(repr(value))}: give True or False.")
     return flag
 
 
@@ -354,7 +409,7 @@ def parse_whole(value: int | str, name: str, *, least: int = 1) -> int:
     except (TypeError, ValueError):
         number = least - 1
     if number < least:
-        raise InputError(f"{name} is {value!r}: give a whole number, {least} or above.")
+        raise InputError(f"{name} is {_short(repr(value))}: give a whole number, {least} or above.")
     return number
 
 
@@ -368,7 +423,7 @@ def parse_ratio(value: float | str, name: str) -> float:
     except (TypeError, ValueError):
         number = -1.0
     if not 0 <= number <= 1:
-        raise InputError(f"{name} is {value!r}: give a ratio from 0 to 1.")
+        raise InputError(f"{name} is {_short(repr(value))}: give a ratio from 0 to 1.")
     return number
 
 
@@ -380,14 +435,35 @@ def parse_names(value: Sequence[str] | str | None, name: str) -> list[str] | Non
     if value is None:
         return None
     names: Any = value
-    if isinstance(value, str):
-        try:
-            names = json.loads(value) if value.lstrip().startswith("[") else [value]
-        except ValueError:
-            names = None
-    if not isinstance(names, (list, tuple)) or not all(isinstance(item, str) for item in names):
-        raise InputError(f'{name} is {value!r}: give a list of columns, such as ["id", "time"].')
-    return list(names)
+    if isinstance(value, (str, int)):
+        names = _read(value) if isinstance(value, str) and value.lstrip().startswith(("[", "(")) else [str(value)]
+    if isinstance(names, (list, tuple)):
+        names = [str(item) if isinstance(item, int) else item for item in names]
+    if not isinstance(names, list) or not all(isinstance(item, str) for item in names):
+        raise InputError(f'{name} is {_short(repr(value))}: give a list of columns, such as ["id", "time"].')
+    return names
+
+
+def parse_object(value: Any, name: str) -> Any:
+    """What an object's text says, JSON's or Python's; any other value as it is.
+
+    :raises InputError: a text that begins with a brace and is neither.
+    """
+    if not isinstance(value, str) or not value.strip().startswith("{"):
+        return value
+    if not isinstance(found := _read(value), dict):
+        raise InputError(f'{name} is {_short(value)}, which is no object: give JSON such as {{"GBM": {{}}}}.')
+    return found
+
+
+def _read(text: str) -> Any:
+    """What a text says as JSON, or as Python's literal (a rendered list is one); None: it is neither."""
+    import ast
+
+    for reader in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            return reader(text.strip())
+    return None
 
 
 def _arithmetic(text: str) -> float | None:

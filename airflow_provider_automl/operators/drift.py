@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -89,12 +89,21 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
         self._check_alias()
         self._remember_given()
 
-    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
         """Render the policy's fields too; it is frozen, so a rendered copy takes its place.
 
         :raises AirflowFailException: a field rendered to what the policy refuses.
         """
-        super().render_template_fields(context, jinja_env)
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        if parent is not self:
+            return
         try:
             self.policy = self._rendered(self.policy, context, jinja_env)
         except ValueError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,7 @@ from airflow_provider_automl.operators._base import (
     require_columns,
 )
 from airflow_provider_automl.operators.links import NotebookLink, QueryLink
+from airflow_provider_automl.warehouse.base import ROW_ID
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -45,6 +46,9 @@ class AutoMLPredictOperator(AutoMLOperator):
     :param output_mode: ``overwrite``, or ``error`` if the table exists.
     :param rowid_column: a unique column of the input: then the output has only it and the predictions.
     :param ignore_columns: columns that are no features, whatever their names; the output repeats them.
+    :param order_by: columns in whose order the rows are numbered from 1 on, in a column ``row_id`` of the output, which
+        is no feature: for a table without an id, whose predictions by two models are to be compared. Rows that are
+        equal in all these columns may change places: name an id, or all columns.
     :param memory_limit: such as ``4g``: the job is killed above it.
     :param timeout: seconds, or arithmetic; the job is killed after it.
     :param batch_rows: rows predicted at a time.
@@ -62,7 +66,7 @@ class AutoMLPredictOperator(AutoMLOperator):
     template_fields: Sequence[str] = (
         *AutoMLOperator.template_fields,
         "model", "model_name", "model_version", "shared_model", "alias", "input_table", "sql", "output_table",
-        "output_mode", "rowid_column", "ignore_columns", "memory_limit", "timeout", "batch_rows",
+        "output_mode", "rowid_column", "ignore_columns", "order_by", "memory_limit", "timeout", "batch_rows",
         "report", "hide_table_contents", "notebook", "report_time_limit", "python",
     )  # fmt: skip
     template_fields_renderers = {"sql": "sql", "model": "json"}
@@ -82,6 +86,7 @@ class AutoMLPredictOperator(AutoMLOperator):
         output_mode: Literal["overwrite", "error"] = "overwrite",
         rowid_column: str | None = None,
         ignore_columns: list[str] | str | None = None,
+        order_by: list[str] | str | None = None,
         memory_limit: str | None = None,
         timeout: float | str | None = None,
         batch_rows: int | str = 50_000,
@@ -104,6 +109,7 @@ class AutoMLPredictOperator(AutoMLOperator):
         self.output_mode = output_mode
         self.rowid_column = rowid_column
         self.ignore_columns = ignore_columns
+        self.order_by = order_by
         self.memory_limit = memory_limit
         self.timeout = timeout
         self.batch_rows = batch_rows
@@ -120,6 +126,7 @@ class AutoMLPredictOperator(AutoMLOperator):
         timeout = parse_seconds(self.timeout, "timeout")
         batch_rows = parse_whole(self.batch_rows, "batch_rows")
         ignored = parse_names(self.ignore_columns, "ignore_columns")
+        order = parse_names(self.order_by, "order_by")
         report = parse_report(self.report, self.notebook)
         hide = parse_flag(self.hide_table_contents, "hide_table_contents")
         report_time_limit = parse_seconds(self.report_time_limit, "report_time_limit")
@@ -136,11 +143,16 @@ class AutoMLPredictOperator(AutoMLOperator):
         warehouse = self.hook.warehouse
         columns = warehouse.columns(source)
         require_columns(columns, ignored or [], what="column to ignore", source=what)
+        if order is not None:
+            self._check_order(order, columns, what)
+            ignored = [*(ignored or ()), ROW_ID]
         if self.rowid_column is not None:
-            require_columns(columns, [self.rowid_column], what="row id column", source=what)
+            require_columns(
+                {**columns, ROW_ID: ""} if order else columns, [self.rowid_column], what="row id column", source=what
+            )
         with self.work_directory(run) as work, self.hook.models.opened(row, work) as model:
             own_notebook = notebook_source(self.notebook, self.dag, work / "notebook.ipynb")
-            unloaded = warehouse.unload(source, work / "input")
+            unloaded = warehouse.unload(source, work / "input", number_by=order or ())
             self.log.info("Unloaded %d rows of %s", unloaded, what)
             job = {
                 "kind": "predict",
@@ -173,6 +185,14 @@ class AutoMLPredictOperator(AutoMLOperator):
             **{key: result[key] for key in ("positive_class", "problem_type", "target_column")},
             **notebook,
         }
+
+    @staticmethod
+    def _check_order(order: list[str], columns: Mapping[str, str], what: str) -> None:
+        if not order:
+            raise InputError("order_by names no column: name an id, or all columns.")
+        require_columns(columns, order, what="column to order by", source=what)
+        if taken := [name for name in columns if name.lower() == ROW_ID]:
+            raise InputError(f"{what} has a column {taken[0]!r} already: leave order_by out, or rename the column.")
 
     def _keep_report(self, row: dict[str, Any], result: dict[str, Any], run: Run, work: Path) -> dict[str, Any]:
         """Put the report beside the model; a store that this worker cannot write to loses no prediction."""
@@ -223,6 +243,7 @@ class AutoMLPredictOperator(AutoMLOperator):
         warehouse = self.hook.warehouse
         if self.output_mode not in ("overwrite", "error"):
             raise InputError(f"output_mode is {self.output_mode!r}: give 'overwrite' or 'error'.")
+        warehouse.refuse_own(self.output_table)
         if warehouse.reads(source, self.output_table):
             raise InputError(f"output_table {self.output_table!r} is the input table: give it another name.")
         if self.output_mode == "error" and not retried and warehouse.exists(self.output_table):

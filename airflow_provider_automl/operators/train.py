@@ -16,10 +16,12 @@ from airflow_provider_automl.operators._base import (
     notebook_source,
     parse_flag,
     parse_names,
+    parse_object,
     parse_ratio,
     parse_report,
     parse_seconds,
     parse_whole,
+    private_files,
     require_columns,
 )
 from airflow_provider_automl.operators.links import NotebookLink, QueryLink
@@ -105,7 +107,6 @@ class AutoMLTrainOperator(AutoMLOperator):
     template_fields_renderers = {"sql": "sql", "hyperparameters": "json"}
     operator_extra_links = (NotebookLink(), QueryLink())
     saves_models = True
-    optional_when_rendered = frozenset({"user_email"})
 
     def __init__(
         self,
@@ -196,13 +197,14 @@ class AutoMLTrainOperator(AutoMLOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Train; whatever happens, the dict is in XCom."""
         experiment = self.experiment(context)
-        self._push(context, experiment)
-        with self.terminal_input_errors():
+        with private_files(), self.terminal_input_errors():
             try:
                 self.check_rendered()
+                experiment = self.experiment(context)  # of what was rendered, as it is understood
                 self.link_queries(context)
                 experiment["user_email"] = self.user_email or self.hook.settings.user_email
-                self._push(context, experiment)  # so that a training killed without a word is still told of
+                # So that a training killed without a word is still told of. The rest is told at its end.
+                context["ti"].xcom_push(key="return_value", value=experiment)
                 return self._train(context, experiment)
             except BaseException as error:
                 experiment |= {"state": ExperimentState.FAILED.value, "error": str(error) or type(error).__name__}
@@ -257,6 +259,11 @@ class AutoMLTrainOperator(AutoMLOperator):
         self._check_exports(source)
         columns = self.hook.warehouse.columns(source)
         require_columns(columns, [self.target_column], what="target column", source=what)
+        if self.target_column.lower() in ("proba", "probabilities"):
+            raise InputError(
+                f"The target column is {self.target_column!r}, and predictions of it would be named as their own "
+                "probabilities are: give the column another name in a query."
+            )
         require_columns(columns, job["ignore_columns"] or [], what="column to ignore", source=what)
         if self.sample_weight is not None:
             require_columns(columns, [self.sample_weight], what="weight column", source=what)
@@ -302,7 +309,7 @@ class AutoMLTrainOperator(AutoMLOperator):
             "positive_class": self.positive_class,
             "eval_metric": self.eval_metric,
             "presets": self.presets,
-            "hyperparameters": _json(self.hyperparameters),
+            "hyperparameters": parse_object(self.hyperparameters, "hyperparameters"),
             "ignore_columns": parse_names(self.ignore_columns, "ignore_columns"),
             "time_limit": parse_seconds(self.time_limit, "time_limit"),
             "fi_time_limit": parse_seconds(self.fi_time_limit, "fi_time_limit"),
@@ -322,6 +329,7 @@ class AutoMLTrainOperator(AutoMLOperator):
         warehouse = self.hook.warehouse
         exports = [table for table in (self.export_leaderboard, self.export_feature_importance) if table is not None]
         for table in exports:
+            warehouse.refuse_own(table)
             if warehouse.reads(source, table):
                 raise InputError(f"The export table {table!r} is the input table: give it another name.")
         if len(exports) == 2 and warehouse.same_table(*exports):
@@ -363,12 +371,3 @@ def _collect(result: dict[str, Any], out: Path) -> dict[str, Any]:
         os.replace(source, target)
         report[key] = target.relative_to(out).as_posix()
     return report
-
-
-def _json(value: Any) -> Any:
-    if not isinstance(value, str) or not value.strip().startswith("{"):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError as error:
-        raise InputError(f"hyperparameters is {value!r}, which is not JSON: {error}.") from error

@@ -194,6 +194,14 @@ def _fill(node: exp.Expression, value: Any, dialect: str) -> None:
 
 def _splice(node: exp.Expression, items: Sequence[exp.Expression]) -> None:
     """Replace a node by one node, or by several where its parent holds a list."""
+    from sqlglot import exp
+
+    if isinstance(ordered := node.parent, exp.Ordered):
+        keys = [ordered.copy() for _ in items]
+        for key, item in zip(keys, items, strict=True):
+            key.set("this", item)
+        _splice(ordered, keys)
+        return
     if node.index is None:
         (item,) = items
         node.replace(item)

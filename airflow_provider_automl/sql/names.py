@@ -8,6 +8,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlglot import exp
 
+#: The tables that this package keeps, in whatever schema: rows of a user's never take their place.
+OWN_TABLES = frozenset(
+    {"automl_experiments", "automl_eval_results", "automl_drift_results", "automl_models", "automl_model_aliases"}
+)
+
+_NAME = r"""(?:[^\s."`';,()]+|"(?:[^"\x00-\x1f]|"")+"|`(?:[^`\x00-\x1f]|``)+`)"""
+#: What a ``Param`` that names a schema or table may be: at most three parts, joined by dots. (A form's is JavaScript.)
+NAME_PATTERN = rf"^{_NAME}(?:\.{_NAME}){{0,2}}$"
+#: What a ``Param`` of one line may be: a column, a class, addresses.
+LINE_PATTERN = r"^[^\x00-\x1f]{0,1000}$"
+#: What a ``Param`` that names a model or an alias may be.
+MODEL_PATTERN = r"^[^/\\\x00-\x1f]{1,200}$"
+#: What a ``Param`` of seconds, or arithmetic that gives them, may be.
+SECONDS_PATTERN = r"^[0-9 .+*/()-]{1,100}$"
+#: What a ``Param`` of a size in memory may be.
+MEMORY_PATTERN = r"^[0-9.]+ *[kKmMgGtT]?[iI]?[bB]?$"
+
 # One part of a name: in double quotes, in backticks, or bare. A bare part may hold what an identifier in SQL may not
 # (a hyphen, a leading digit): it can still mean only one thing.
 _PART = re.compile(r'"((?:[^"]|"")+)"|`((?:[^`]|``)+)`|([^\s."`\';,()]+)')

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from airflow_provider_automl import sql
 from airflow_provider_automl.errors import AutoMLError, BusyError, InputError
-from airflow_provider_automl.sql.names import folds_case, parse_parts, parse_table, table_of
+from airflow_provider_automl.sql.names import OWN_TABLES, folds_case, parse_parts, parse_table, table_of
 from airflow_provider_automl.warehouse.query import Query, framed
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Mode = Literal["overwrite", "error", "append"]
+
+#: The column of rows' numbers: see :meth:`Warehouse.unload`.
+ROW_ID = "row_id"
 
 # SQLSTATEs of what another session's simultaneous work causes: after it, the same work succeeds or is already done.
 _CONFLICTS = frozenset({"40001", "40P01", "42P06", "42P07", "42701"})
@@ -204,6 +207,19 @@ class Warehouse:
         with self._writing(f"The table {table} cannot be dropped"):
             self._write(lambda cursor: self._run(cursor, "drop_table", table=target))
 
+    def refuse_own(self, table: str) -> exp.Table:
+        """Return a table that rows may be loaded into.
+
+        :raises InputError: it is named as the tables that this package keeps.
+        """
+        target = self._qualified(table)
+        if target.name.lower() in OWN_TABLES:
+            raise InputError(
+                f"{table} has the name of a table that this package keeps, and rows are never loaded into one: choose "
+                "another name."
+            )
+        return target
+
     @property
     def by_files(self) -> bool:
         """Whether rows go as files by ``staging``."""
@@ -221,6 +237,7 @@ class Warehouse:
         *,
         max_rows: int | None = None,
         seed: int = 0,
+        number_by: Sequence[str] = (),
         batch_rows: int = 65536,
     ) -> int:
         """Write a table or query to Parquet files in a directory, in batches, and return the number of rows.
@@ -229,12 +246,21 @@ class Warehouse:
 
         :param max_rows: if there are more rows, so many are drawn in the warehouse as if at random: the same rows
             for the same data and seed.
+        :param number_by: columns in whose order the rows are numbered from 1 on: ``row_id``, before all columns.
         :raises InputError: the table does not exist, or the query fails or names two columns alike.
         """
+        from sqlglot import exp
+
         directory.mkdir(parents=True, exist_ok=True)
         with self._reading(source, directory=directory) as cursor:
             bound = self._source(source)
             columns = self._columns(cursor, bound)
+            if number_by:
+                numbered = sql.statement(
+                    "numbered", self.dialect, order=list(number_by), columns=list(columns), source=bound
+                )
+                assert isinstance(numbered, exp.Select)
+                bound, columns = numbered.subquery("automl_numbered"), {ROW_ID: "BIGINT", **columns}
             if max_rows is not None and self._count(cursor, bound) > max_rows:
                 query = sql.statement(
                     "sample", self.dialect, columns=list(columns), source=bound, seed=seed, max_rows=max_rows
@@ -265,9 +291,10 @@ class Warehouse:
             the table and the columns that are missing.
         :param key: names the staging table: what a killed attempt of the same key left is dropped first.
         :param delete_where: with ``append``: rows whose columns equal these values are replaced.
-        :raises InputError: ``error`` and the table exists; the name is a view's; the directory has no Parquet file.
+        :raises InputError: ``error`` and the table exists; the name is a view's, or that of a table of our own; the
+            directory has no Parquet file.
         """
-        target = self._qualified(table)
+        target = self.refuse_own(table)
         files = parquet_files(directory)
         names = [name.lower() if folds_case(self.dialect) else name for name in parquet_schema(files).names]
         if twice := sorted({name for name in names if names.count(name) > 1}):

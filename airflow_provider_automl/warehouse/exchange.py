@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -97,32 +98,84 @@ class Shared:
 
 
 class _Directory(Shared):
-    """On a disk that the engine's servers mount at the same path."""
+    """On a disk that the engine's servers mount at the same path.
+
+    Others may write there. So nothing that is there already is followed or used: directories are made within open ones,
+    files within them, and a link is never gone through.
+    """
 
     def __init__(self, whole: Path) -> None:
         self.whole = whole
         self.path = whole / uuid.uuid4().hex
         self.uri = self.path.as_uri()
+        self._mode = 0o700
+        self._open: int | None = None
 
     def make(self) -> None:
         root = self.whole.parent
         root.mkdir(parents=True, exist_ok=True)
-        for path in (self.whole, self.path):
-            path.mkdir(exist_ok=path == self.whole)
-            # The engine writes here as a user of its own: who may write to staging may write to this part of it.
+        # The engine writes here as a user of its own: who may write to staging may write to this part of it.
+        self._mode = stat.S_IMODE(root.stat().st_mode) & 0o3777 | 0o700
+        above = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            whole = self._make(above, self.whole.name, is_new=False)
+            try:
+                self._open = self._make(whole, self.path.name, is_new=True)
+            finally:
+                os.close(whole)
+        finally:
+            os.close(above)
+
+    def _make(self, above: int, name: str, *, is_new: bool) -> int:
+        """Make a directory within an open one, and open it."""
+        made = True
+        try:
+            os.mkdir(name, 0o700, dir_fd=above)
+        except FileExistsError:  # the engine still writes there for a process that was killed
+            if is_new:
+                raise
+            made = False
+        found = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
+        try:
+            if not made and os.fstat(found).st_uid != os.geteuid():
+                raise PermissionError(errno.EPERM, "somebody else has made that directory: remove it", str(self.whole))
             with suppress(PermissionError):
-                path.chmod(root.stat().st_mode & 0o2777 | 0o700)
+                os.fchmod(found, self._mode)
+        except BaseException:
+            os.close(found)
+            raise
+        return found
 
     def put(self, files: list[Path]) -> None:
+        assert self._open is not None
         with _told(self.uri):
             for path, name in zip(files, _names(len(files)), strict=True):
                 try:
-                    os.link(path, self.path / name)
+                    os.link(path, name, dst_dir_fd=self._open)
+                    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self._open)
                 except OSError:
-                    shutil.copyfile(path, self.path / name)
+                    file = self._copy(path, name, self._open)
+                try:
+                    os.fchmod(file, 0o600 | self._mode & 0o044)  # who may read the directory may read the file
+                finally:
+                    os.close(file)
+
+    @staticmethod
+    def _copy(path: Path, name: str, directory: int) -> int:
+        """Copy a file into an open directory; returns it, open."""
+        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=directory)
+        try:
+            with path.open("rb") as source, os.fdopen(file, "wb", closefd=False) as target:
+                shutil.copyfileobj(source, target)
+        except BaseException:
+            os.close(file)
+            raise
+        return file
 
     def take(self, directory: Path) -> list[Path]:
-        found = sorted(path for path in self.path.rglob("*") if path.is_file() and _is_data(path.name))
+        found = sorted(
+            path for path in self.path.rglob("*") if path.is_file() and not path.is_symlink() and _is_data(path.name)
+        )
         filled = [path for path in found if path.stat().st_size]
         targets = [directory / name for name in _names(len(filled))]
         with _told(self.uri), told(directory):
@@ -131,8 +184,14 @@ class _Directory(Shared):
         return targets
 
     def remove(self) -> None:
+        if self._open is not None:
+            os.close(self._open)
+            self._open = None
         with suppress(FileNotFoundError):
-            shutil.rmtree(self.whole)
+            if self.whole.is_symlink():
+                self.whole.unlink()
+            else:
+                shutil.rmtree(self.whole)
 
     def sweep(self) -> None:
         for path in self.whole.parent.iterdir():

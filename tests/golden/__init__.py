@@ -44,6 +44,7 @@ _PARAMETERS: dict[str, object] = {
     "columns": list(COLUMNS),
     "values": list(COLUMNS),
     "items": ["a", "it's", 0.5, None, datetime(2026, 11, 25, 12, tzinfo=UTC)],
+    "order": ["record_id", "class"],
     "condition": {"class": "it's", "hours-per-week": None},
     ":label": exp.column(exp.to_identifier("class", quoted=True)),
     "{label}": "class",

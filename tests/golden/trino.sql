@@ -501,6 +501,16 @@ WHERE
   AND "class" = 'it''s'
   AND "hours-per-week" IS NULL;
 
+-- numbered
+SELECT
+  ROW_NUMBER() OVER (ORDER BY "record_id", "class") AS row_id,
+  "record_id",
+  "class",
+  "score",
+  "hours-per-week",
+  "recorded_at"
+FROM "golden"."census";
+
 -- paired_auc
 WITH automl_sides AS (
   SELECT

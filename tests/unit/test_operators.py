@@ -15,7 +15,14 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 from airflow_provider_automl.drift.policies import below
 from airflow_provider_automl.errors import BusyError, InputError
 from airflow_provider_automl.models.store import ModelStore
-from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_seconds, require_columns
+from airflow_provider_automl.operators._base import (
+    AutoMLOperator,
+    Run,
+    parse_names,
+    parse_object,
+    parse_seconds,
+    require_columns,
+)
 from airflow_provider_automl.operators.drift import AutoMLDriftBranchOperator
 from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator
 from airflow_provider_automl.operators.experiments import AutoMLTrackExperimentOperator
@@ -81,15 +88,80 @@ def test_time_macros_without_a_logical_date(dag: DAG) -> None:
     assert task.output_table == "a.c_20261124T070000_2026-11-24"
 
 
-@pytest.mark.parametrize("value", [None, "{{ none }}", "{{ '' }}"])
-def test_an_argument_that_renders_to_nothing_is_an_error(dag: DAG, value: str | None) -> None:
-    task = AutoMLPredictOperator(task_id="p", dag=dag, model_name="m", input_table="a.b", output_table="a.c")
-    task._given["model_version"] = "{{ given }}"
-    task.model_version = value
-    task._given["model_version"] = value or "{{ given }}"
-    task.render_template_fields(context(task))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="model_version of task 'p' rendered to nothing"):
-        task.check_rendered()
+def rendered(task: Any, **params: Any) -> Any:
+    """A task whose templates were rendered and understood."""
+    run = context(task) | {"params": params}
+    task.render_template_fields(run)
+    task.check_rendered()
+    return task
+
+
+@pytest.mark.parametrize("value", ["{{ none }}", "{{ '' }}", "{{ params.none }}"])
+def test_an_argument_without_a_default_that_renders_to_nothing_is_an_error(dag: DAG, value: str) -> None:
+    task = AutoMLPredictOperator(task_id="p", dag=dag, model_name="m", input_table="a.b", output_table=value)
+    with pytest.raises(InputError, match="output_table of task 'p' rendered to nothing"):
+        rendered(task, none=None)
+
+
+@pytest.mark.parametrize("value", ["{{ none }}", "{{ '' }}", "{{ params.none }}"])
+@pytest.mark.parametrize("native", [False, True])
+def test_one_with_a_default_is_left_at_that(value: str, native: bool) -> None:
+    with DAG("native", schedule=None, start_date=TIME, render_template_as_native_obj=native):
+        task = AutoMLPredictOperator(
+            task_id="p", model_name="m", model_version=value, input_table="a.b", output_table="a.c", batch_rows=value,
+            rowid_column=value, order_by=value, report=value,
+        )  # fmt: skip
+    rendered(task, none=None)
+    assert (task.model_version, task.batch_rows, task.rowid_column, task.order_by) == (None, 50_000, None, None)
+    assert task.report is True
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_what_a_form_gives_is_understood(native: bool) -> None:
+    """Names of digits stay text, and lists and objects are read, whether or not Jinja makes values of them."""
+    with DAG("native", schedule=None, start_date=TIME, render_template_as_native_obj=native):
+        task = AutoMLTrainOperator(
+            task_id="t", input_table="{{ params.table }}", target_column="{{ params.year }}",
+            model_name="{{ params.name }}", ignore_columns="{{ params.columns }}",
+            hyperparameters="{{ params.models }}",
+        )  # fmt: skip
+    columns, models = ["id", "2019"], {"GBM": {"num_boost_round": 10, "extra_trees": True}}
+    rendered(task, table="a.b", year="2019", name="20261127", columns=columns, models=models)
+    assert (task.target_column, task.model_name) == ("2019", "20261127")
+    assert parse_names(task.ignore_columns, "ignore_columns") == columns
+    assert parse_object(task.hyperparameters, "hyperparameters") == models
+
+
+def test_a_name_that_became_another_number_is_refused() -> None:
+    with DAG("native", schedule=None, start_date=TIME, render_template_as_native_obj=True):
+        task = AutoMLTrainOperator(task_id="t", input_table="a.b", target_column="y", model_name="{{ params.name }}")
+    with pytest.raises(InputError, match=r"model_name of task 't' rendered to 1000\.0, from .*: it must be text"):
+        rendered(task, name="1e3")
+
+
+def test_a_query_in_a_file_is_read(tmp_path: Any) -> None:
+    (tmp_path / "train.sql").write_text("SELECT '{{ params.one }}' AS one")
+    with DAG("files", schedule=None, start_date=TIME, template_searchpath=[str(tmp_path)]):
+        task = AutoMLTrainOperator(task_id="t", sql="train.sql", target_column="y", model_name="m")
+    assert rendered(task, one="uno").sql == "SELECT 'uno' AS one"
+
+
+def test_a_mapped_task_is_rendered_as_any_other(dag: DAG) -> None:
+    """Airflow renders the fields of a mapped task without ``render_template_fields``."""
+    below_half = below("{{ params.half }}")
+    with dag:
+        predict = AutoMLPredictOperator.partial(task_id="p", model_name="m", input_table="a.b").expand(
+            output_table=[""]
+        )
+        drift = AutoMLDriftBranchOperator.partial(task_id="d", policy=below_half, if_drifted="x", if_stable="y").expand(
+            evaluation=[{}]
+        )
+    for mapped, values in ((predict, {"output_table": "a.c_{{ ts_nodash }}"}), (drift, {"evaluation": {"auroc": 0.4}})):
+        task: Any = mapped.unmap(values)
+        run = context(task) | {"params": {"half": 0.5}}
+        task._do_render_template_fields(task, task.template_fields, run, dag.get_template_env(), set())
+        assert getattr(task, "output_table", "a.c_20261124T070000") == "a.c_20261124T070000"
+        assert getattr(task, "policy", below(0.5)).threshold in (0.5, "0.5")
 
 
 def test_versions_are_the_same_for_a_retry_and_new_after_a_clear(dag: DAG) -> None:

@@ -57,6 +57,7 @@ def common(run: Run, *, deletes: bool = True, renames: bool = True) -> None:
         assert ("golden",) in [row[:1] for row in run("schemas")]
         assert ("golden", "census") in [row[:2] for row in run("tables")]
     assert run("count") == [(4,)]
+    assert sorted(int(row[0]) for row in run("numbered")) == [1, 2, 3, 4]
     for name in ("select", "sample", "newest"):
         assert [row[:4] for row in run(name)] == [("a", "it's", 0.5, None)] * 4
     assert run("classes") == [("it's", 4, 4)]
