@@ -268,7 +268,7 @@ class DuckDBWarehouse(Warehouse):
     def _describe(self, cursor: Any, source: exp.Expression) -> list[tuple[str, str]]:
         """A query's as it is by itself: within another one, DuckDB renames the second of two columns named alike."""
         if (text := framed_text(source)) is not None:
-            return self._described(self._fetch_text(cursor, f"DESCRIBE {text.strip()}"))
+            return self._described(self._fetch_text(cursor, f"DESCRIBE {text}"))
         return self._described(self._fetch(cursor, "describe", source=source))
 
     def _described(self, found: list[dict[str, object]]) -> list[tuple[str, str]]:

@@ -137,7 +137,7 @@ class Query:
         ]
 
 
-def framed(text: str, *, with_text: str = "") -> exp.Subquery:
+def framed(text: str, *, with_text: str = "") -> exp.Expression:
     """Return a statement's text between parentheses, as what another statement reads.
 
     :param with_text: common table expressions that the other statement must begin with, without their WITH.
@@ -145,17 +145,20 @@ def framed(text: str, *, with_text: str = "") -> exp.Subquery:
     from sqlglot import exp
 
     alias = exp.TableAlias(this=exp.to_identifier(ALIAS))
+    if not with_text:
+        # To sqlglot it is a table of a strange name, of which it asks nothing.
+        return exp.Table(this=exp.Var(this=f"(\n{text}\n)"), alias=alias)
     query = exp.Subquery(this=exp.Var(this=f"\n{text}\n"), alias=alias)
-    if with_text:
-        query.set("with_", exp.With(expressions=[exp.Var(this=f"\n{with_text}\n")]))
+    query.set("with_", exp.With(expressions=[exp.Var(this=f"\n{with_text}\n")]))
     return query
 
 
 def framed_text(source: exp.Expression) -> str | None:
-    """Return the text that :func:`framed` was given; None: this is something else."""
+    """Return the text that :func:`framed` was given without ``with_text``; None: this is something else."""
     from sqlglot import exp
 
-    return source.this.name if isinstance(source, exp.Subquery) and isinstance(source.this, exp.Var) else None
+    is_framed = isinstance(source, exp.Table) and isinstance(source.this, exp.Var)
+    return str(source.this.name)[2:-2] if is_framed else None
 
 
 def scan(text: str, dialect: str) -> Iterator[tuple[str, int, int]]:
