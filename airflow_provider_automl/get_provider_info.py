@@ -51,7 +51,7 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": {
                     "warehouse_conn_id": _text(
                         "Warehouse connection",
-                        "Connection of any common-sql provider; empty: an embedded DuckDB file.",
+                        "Connection of type trino, hiveserver2, postgres or duckdb; empty: an embedded DuckDB file.",
                     ),
                     "tracking_schema": _text("Tracking schema", "Schema of the automl_* tables."),
                     "model_store": _text("Model store", "Directory or object storage URI for the models' files."),

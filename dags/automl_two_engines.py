@@ -16,7 +16,7 @@ from airflow_provider_automl.operators.experiments import AutoMLTrackExperimentO
 from airflow_provider_automl.operators.predict import AutoMLPredictOperator
 from airflow_provider_automl.operators.tables import AutoMLCensusTablesOperator, AutoMLCreateTablesOperator
 from airflow_provider_automl.operators.train import AutoMLTrainOperator
-from airflow_provider_automl.sql.names import LINE_PATTERN, NAME_PATTERN, SECONDS_PATTERN
+from airflow_provider_automl.sql.names import LINE_PATTERN, MODEL_PATTERN, NAME_PATTERN, SECONDS_PATTERN
 
 with DAG(
     dag_id="automl_two_engines",
@@ -28,7 +28,9 @@ with DAG(
     tags=["automl"],
     doc_md=__doc__,
     params={
-        "evaluation_conn_id": Param("hiveserver2_default", type="string", description="Connection that evaluates"),
+        "evaluation_conn_id": Param(
+            "hiveserver2_default", type="string", pattern=MODEL_PATTERN, description="Connection that evaluates"
+        ),
         "input_database": Param(
             "ml_datasets", type="string", pattern=NAME_PATTERN, description="Schema of the tables to train and test on"
         ),

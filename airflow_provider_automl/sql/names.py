@@ -13,9 +13,9 @@ OWN_TABLES = frozenset(
     {"automl_experiments", "automl_eval_results", "automl_drift_results", "automl_models", "automl_model_aliases"}
 )
 
-_NAME = r"""(?:[^\s."`';,()]+|"(?:[^"\x00-\x1f]|"")+"|`(?:[^`\x00-\x1f]|``)+`)"""
+_NAME = r"""(?:[^\s\x00-\x1f."`';,()]+|"(?:[^"\x00-\x1f]|"")+"|`(?:[^`\x00-\x1f]|``)+`)"""
 #: What a ``Param`` that names a schema or table may be: at most three parts, joined by dots. (A form's is JavaScript.)
-NAME_PATTERN = rf"^{_NAME}(?:\.{_NAME}){{0,2}}$"
+NAME_PATTERN = rf"^(?=.{{1,300}}$){_NAME}(?:\.{_NAME}){{0,2}}$"
 #: What a ``Param`` of one line may be: a column, a class, addresses.
 LINE_PATTERN = r"^[^\x00-\x1f]{0,1000}$"
 #: What a ``Param`` that names a model or an alias may be.

@@ -41,9 +41,9 @@ _NAME_BYTES = 63
 # SQLSTATEs, or their beginnings. After these the same work may succeed: the connection was lost; the server had no
 # memory, disk or connection left; it ended the session or the statement; a lock was not to be had; its disk failed.
 _BUSY = ("08", "53", "57", "55006", "55P03", "25P03", "25P04", "58")
-# After these it will not: the login; no such database; a transaction or server that only reads; more than a table or a
-# row can hold.
-_REFUSED = ("28", "3D", "25006", "54")
+# After these it will not: the login; no such database; a transaction or server that only reads; more than a table or
+# a row can hold; what a function of the user raises.
+_REFUSED = ("28", "3D", "25001", "25006", "54", "P0001")
 
 # What it says of a cursor for anything but one query.
 _NO_QUERY = "42P11"
