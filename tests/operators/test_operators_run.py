@@ -130,6 +130,31 @@ def test_row_id_and_predictions_only(model: dict[str, Any], warehouse: Warehouse
     assert sorted(int(str(row["id"])) for row in warehouse.rows("out.ids")) == list(range(200))
 
 
+def test_rows_are_numbered_by_columns(model: dict[str, Any], warehouse: Warehouse) -> None:
+    """Whatever the columns are called: they are quoted here."""
+    arguments = {"model": model, "input_table": "ml.train", "output_table": "out.numbered"}
+    run(AutoMLPredictOperator, order_by='["x", "id"]', **arguments)
+    assert list(warehouse.columns("out.numbered"))[:2] == ["row_id", "id"]
+    found = warehouse.rows("out.numbered", order_by=["row_id"])
+    assert [row["row_id"] for row in found] == list(range(1, 201))
+    assert [(row["x"], row["id"]) for row in found] == sorted((row["x"], row["id"]) for row in found)
+    run(AutoMLPredictOperator, order_by="id", rowid_column="row_id", **arguments)
+    assert next(iter(warehouse.columns("out.numbered"))) == "row_id"
+    for order, reason in (
+        ("(SELECT 1)", "give a list of columns"),
+        (["x) --"], "has no column to order by"),
+        ([], "order_by names no column"),
+    ):
+        with pytest.raises(AirflowFailException, match=reason):
+            run(AutoMLPredictOperator, order_by=order, **arguments)
+    with pytest.raises(AirflowFailException, match="has a column 'row_id' already"):
+        run(
+            AutoMLPredictOperator,
+            **(arguments | {"input_table": "out.numbered", "output_table": "out.o"}),
+            order_by="row_id",
+        )
+
+
 def test_sampling_draws_at_most_so_many_rows(model: dict[str, Any]) -> None:
     result = run(
         AutoMLTrainOperator, input_table="ml.train", target_column="y", model_name="sampled", hyperparameters=QUICK,

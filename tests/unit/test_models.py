@@ -21,7 +21,7 @@ import pytest
 from airflow_provider_automl.errors import BusyError, InputError
 from airflow_provider_automl.hooks.automl import AutoMLHook
 from airflow_provider_automl.jobs.model_files import write_manifest
-from airflow_provider_automl.models.cache import ModelCache
+from airflow_provider_automl.models.cache import ModelCache, check_files
 from airflow_provider_automl.models.store import ModelStore, check_model_name, check_store, local_path
 from airflow_provider_automl.tracking.tables import MODELS
 from tests.engines import Facts, engine
@@ -436,6 +436,19 @@ def test_a_model_of_an_object_store_is_kept_on_the_worker(store: ModelStore, tmp
     place(store, "m", "a-0").rmdir(recursive=True)
     with store.opened(a, tmp_path / "unused") as again:
         assert again == model
+
+
+@pytest.mark.parametrize("store", ["local"], indirect=True)
+def test_what_is_checked_is_what_is_loaded(store: ModelStore, tmp_path: Path) -> None:
+    """Who writes to the store meanwhile changes nothing of what is used."""
+    (a,) = versions(store, tmp_path, "a-0")
+    (tmp_path / "work").mkdir()
+    with store.opened(a, tmp_path / "work") as model:
+        assert model.is_relative_to(tmp_path / "work")
+        stored = place(store, "m", "a-0") / "model" / "predictor" / "model.pkl"
+        stored.write_text("harm")
+        check_files(model, a["model_digest"])
+        assert (model / "predictor" / "model.pkl").read_text() == "a-0"
 
 
 @pytest.mark.parametrize("store", ["local"], indirect=True)
