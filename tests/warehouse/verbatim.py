@@ -229,7 +229,7 @@ _OWN_STATEMENTS = {
         "SELECT /*+ BROADCAST(w) */ v.id FROM s.v v JOIN s.v w ON v.id = w.n", "SELECT /*+ REPARTITION(3) */ id FROM s.v", "SELECT * EXCEPT (g) FROM s.v", "SELECT * FROM (SELECT id, n FROM s.v) PIVOT (SUM(id) FOR n IN (0, 1, 2, 3))", "SELECT * FROM (SELECT id, n FROM s.v) UNPIVOT (w FOR k IN (n))", "SELECT id FROM s.v TABLESAMPLE (100 PERCENT)",
         "SELECT v.id, l.m FROM s.v v, LATERAL (SELECT v.n * 2 AS m) l", "SELECT * FROM range(3)", "SELECT stack(2, 1, 'a', 2, 'b') AS (k, w)", "SELECT inline(array(struct(1, 'a'))) AS (k, w)", "SELECT sum(x) OVER w AS t FROM s.v WINDOW w AS (ORDER BY id ROWS 2 PRECEDING)", "SELECT id FROM s.v ORDER BY id LIMIT 2 OFFSET 3", "SELECT id AS `A b`, n AS `x-y` FROM s.v", "SELECT `id` FROM `s`.`v`",
         "SELECT id FROM s.v WHERE n = 1 INTERSECT ALL SELECT id FROM s.v WHERE id > 3", "SELECT id, n FROM s.v MINUS SELECT 1L, 1", "WITH q(k) AS (SELECT id FROM s.v) SELECT k FROM q", "SELECT i.id FROM s.v AS i /* a /* nested */ comment */", "SELECT id, /* ; */ n FROM s.v", "(SELECT id FROM s.v)", "SELECT max_by(g, id) AS last, collect_list(n) AS l, percentile(id, 0.5) AS m FROM s.v WHERE id < 3", "SELECT s.v.id FROM s.v",
-        "SELECT id FROM s.v |> WHERE n = 1", "SELECT any_value(1) AS o, count_if(n > 1) AS c, bool_and(n < 9) AS b FROM s.v", "SELECT id FROM s.v WHERE g = 'a\\'b' OR n = 1",
+        "SELECT id, n FROM s.v |> WHERE n = 1", "SELECT any_value(1) AS o, count_if(n > 1) AS c, bool_and(n < 9) AS b FROM s.v", "SELECT id FROM s.v WHERE g = 'a\\'b' OR n = 1",
     ],
 }  # fmt: skip
 
@@ -257,10 +257,10 @@ def _lost(engine: str) -> Iterator[str]:
             yield f"named_struct('k{k}', named_struct('b', n))"
             yield f"map('a', named_struct('k{k}', n))"
         else:
-            yield f"ts - INTERVAL '{k} days {k} hours'"
-            yield f"ts + INTERVAL '{k} hours {k} minutes'"
-            yield f"r'a\\n{k}'"
-            yield f"named_struct('k{k}', id)"
+            yield f"to_char(id, '{'9' * (k + 1)}')"
+            yield f"to_char(id, 'S{'0' * (k + 1)}')"
+            yield f"(SELECT percentile_cont(0.{k}5) WITHIN GROUP (ORDER BY x) FROM s.v)"
+            yield f"to_json(parse_json('{{\"k\": {k}}}'))"
 
 
 def texts(engine: str) -> Iterator[str]:
