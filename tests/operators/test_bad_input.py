@@ -144,7 +144,7 @@ PREDICT: dict[str, Any] = {"model_name": "small", "input_table": "ml.train", "ou
         ({"model_version": "1"}, "Model 'small' has no version '1'"),
         ({"model_name": None, "shared_model": "0"}, "No model is shared under '0'"),
         ({"model_name": None}, "names no model"),
-        (NOTHING, "model_name of task 'task' rendered to nothing"),
+        (NOTHING, "names no model"),
         ({"input_table": "ml.trian"}, r"ml\.train"),
         ({"output_table": "ml.train"}, "is the input table"),
         ({"output_table": 'ML."train"'}, "is the input table"),
