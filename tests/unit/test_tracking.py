@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_automl.hooks.automl import AutoMLHook
@@ -79,7 +77,7 @@ def test_reading_a_missing_table(tracking: TrackingTables) -> None:
     assert tracking.read(EVAL_RESULTS) == []
 
 
-def test_only_the_newest_row_of_a_record_counts(tracking: TrackingTables, tmp_path: Path) -> None:
+def test_only_the_newest_row_of_a_record_counts(tracking: TrackingTables) -> None:
     """Where an engine has no transactions, a row that supersedes another lies beside it."""
     tracking.create([MODELS])
     moments = [datetime(2026, 11, 25, 7, minute, tzinfo=UTC).replace(tzinfo=None) for minute in range(4)]
@@ -92,8 +90,10 @@ def test_only_the_newest_row_of_a_record_counts(tracking: TrackingTables, tmp_pa
         ("theirs too", "u", None, moments[0]),
     ]
     names = ("model_version", "shared_model", "record_id", "recorded_at")
-    pq.write_table(pa.table(dict(zip(names, zip(*written, strict=True), strict=True))), tmp_path / "rows.parquet")
-    tracking.warehouse.load(tmp_path, tracking.name(MODELS), mode="append")
+    with tracking.warehouse._session(write=True) as cursor:
+        table = tracking.warehouse._qualified(tracking.name(MODELS))
+        for values in written:
+            tracking.warehouse._run(cursor, "insert", table=table, columns=list(names), items=list(values))
     assert [row["model_version"] for row in tracking.read(MODELS)] == ["theirs", "theirs too", "2", "3"]
     found = tracking.read(MODELS, shared_model="u")
     assert [row["model_version"] for row in found] == ["theirs", "theirs too", "3"]
