@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.warehouse import Query, Warehouse, open_warehouse
 from airflow_provider_automl.warehouse.measures import evaluate
+from tests.system.server import REPO
 from tests.warehouse.conformance import numbers, put, take
 from tests.warehouse.conftest import Connect
 
@@ -165,6 +167,42 @@ def test_what_writes_on_postgres_is_refused(
     assert warehouse.count("s.t") == 3
     assert not warehouse.exists("s.other")
     assert warehouse.count(Query("SELECT pg_advisory_xact_lock(1) AS x")) == 1  # of its own transaction
+
+
+def test_the_documented_grants_on_postgres_are_enough(
+    connect: Connect, postgres_connection: dict[str, Any], tmp_path: Path
+) -> None:
+    """Those of docs/security.md, as they stand there; without one of them, a sentence names what is missing."""
+    owner = open_warehouse(connect(**postgres_connection))
+    for name in ("gluon_train", "gluon_test"):
+        put(owner, f"ml_datasets.{name}", numbers(3), tmp_path)
+    page = (REPO / "docs" / "security.md").read_text()
+    grants = page.partition("**Postgres**\n\n```sql\n")[2].partition("```")[0]
+    assert grants.count(";") == 4
+    role = f"role_{uuid.uuid4().hex}"
+
+    def administer(statements: str) -> None:
+        with owner._session(write=True) as cursor:
+            cursor.execute(statements)
+
+    database = postgres_connection["schema"]
+    administer(f"CREATE ROLE {role} LOGIN")
+    try:
+        administer(grants.replace("airflow", role).replace("DATABASE warehouse", f"DATABASE {database}"))
+        warehouse = open_warehouse(connect(**postgres_connection | {"login": role}))
+        assert take(warehouse, "ml_datasets.gluon_train", tmp_path).num_rows == 3
+        assert take(warehouse, Query("SELECT id FROM ml_datasets.gluon_test"), tmp_path).num_rows == 3
+        for _ in range(2):
+            assert put(warehouse, "automl_test.predicted", numbers(3), tmp_path) == 3
+        warehouse.create_table("automl_test.automl_models", {"record_id": "VARCHAR", "a": "DOUBLE"})
+        assert warehouse.record("automl_test.automl_models", {"record_id": "1", "a": 0.5}) == "inserted"
+        with pytest.raises(InputError, match="permission denied for schema ml_datasets"):
+            put(warehouse, "ml_datasets.mine", numbers(1), tmp_path)
+        administer(f"REVOKE SELECT ON ml_datasets.gluon_test FROM {role}")
+        with pytest.raises(InputError, match="permission denied for table gluon_test"):
+            warehouse.count("ml_datasets.gluon_test")
+    finally:
+        administer(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
 
 
 def test_what_ends_the_parentheses_on_duckdb_is_refused(duckdb: Warehouse, tmp_path: Path) -> None:
