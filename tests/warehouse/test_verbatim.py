@@ -16,6 +16,8 @@ from tests.warehouse.conformance import put
 from tests.warehouse.conftest import Connect
 from tests.warehouse.verbatim import lost, rows, texts
 
+pytestmark = pytest.mark.timeout(1200)
+
 #: Queries that cannot stand within another statement, each with why.
 REFUSED: dict[str, dict[str, str]] = {
     "trino": {"VALUES (1, 'a'), (2, 'b')": "its columns have no names, by which another statement could read them"},
