@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_automl.launchers.process import ProcessLauncher
     from airflow_provider_automl.warehouse.base import Warehouse
-from airflow_provider_automl.warehouse.query import Query
+    from airflow_provider_automl.warehouse.query import Query
 
 #: Seconds in which a task that is told to stop has stopped; Airflow kills it after 5.
 _PATIENCE = 4.5
@@ -127,6 +127,9 @@ class AutoMLMixin(BaseOperator):
     there. Wrong input fails the task at once, without retries.
     """
 
+    #: Arguments without a default that may render to nothing all the same.
+    optional_when_rendered: ClassVar[frozenset[str]] = frozenset()
+
     def _remember_given(self) -> None:
         """To be called at the end of ``__init__``: notes which arguments were given, before they are rendered."""
         self._given = {name: value for name in self.template_fields if (value := getattr(self, name)) is not None}
@@ -169,6 +172,8 @@ class AutoMLMixin(BaseOperator):
             if value is None or from_template:
                 if parameter is not None and parameter.default is not parameter.empty:
                     setattr(self, name, parameter.default)
+                    continue
+                if name in self.optional_when_rendered:
                     continue
                 raise InputError(
                     f"{name} of task {self.task_id!r} rendered to nothing, from {_short(given)}: "

@@ -20,7 +20,7 @@ from airflow_provider_automl.operators._base import (
     require_columns,
 )
 from airflow_provider_automl.operators.links import NotebookLink, QueryLink
-from airflow_provider_automl.warehouse.base import ROW_ID
+from airflow_provider_automl.sql.names import ROW_ID
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.models.store import change_of
@@ -75,7 +75,6 @@ class AutoMLPromoteOperator(AutoMLOperator):
     template_fields_renderers = {
         "challenger": "json", "challenger_predictions": "json", "champion_predictions": "json",
     }  # fmt: skip
-    optional_when_rendered: ClassVar[frozenset[str]] = frozenset({"champion_predictions"})
 
     def __init__(
         self,

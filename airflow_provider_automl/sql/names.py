@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlglot import exp
 
+#: The column of rows' numbers, where an unload numbers them.
+ROW_ID = "row_id"
+
 #: The tables that this package keeps, in whatever schema: rows of a user's never take their place.
 OWN_TABLES = frozenset(
     {"automl_experiments", "automl_eval_results", "automl_drift_results", "automl_models", "automl_model_aliases"}

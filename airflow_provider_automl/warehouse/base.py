@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from airflow_provider_automl import sql
 from airflow_provider_automl.errors import AutoMLError, BusyError, InputError
-from airflow_provider_automl.sql.names import OWN_TABLES, folds_case, parse_parts, parse_table, table_of
+from airflow_provider_automl.sql.names import OWN_TABLES, ROW_ID, folds_case, parse_parts, parse_table, table_of
 from airflow_provider_automl.warehouse.query import Query, framed
 
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Mode = Literal["overwrite", "error", "append"]
-
-#: The column of rows' numbers: see :meth:`Warehouse.unload`.
-ROW_ID = "row_id"
 
 # SQLSTATEs of what another session's simultaneous work causes: after it, the same work succeeds or is already done.
 _CONFLICTS = frozenset({"40001", "40P01", "42P06", "42P07", "42701"})

@@ -103,6 +103,14 @@ def test_an_argument_without_a_default_that_renders_to_nothing_is_an_error(dag: 
         rendered(task, none=None)
 
 
+def test_a_training_that_left_nothing_is_tracked_all_the_same(dag: DAG) -> None:
+    """A task that was killed before it said anything: its parameters tell what it was."""
+    task = AutoMLTrackExperimentOperator(task_id="t", dag=dag, experiment={"model_name": "m"})
+    task.experiment = None  # as its XCom renders
+    task.check_rendered()
+    assert task.experiment is None
+
+
 @pytest.mark.parametrize("value", ["{{ none }}", "{{ '' }}", "{{ params.none }}"])
 @pytest.mark.parametrize("native", [False, True])
 def test_one_with_a_default_is_left_at_that(value: str, native: bool) -> None:
