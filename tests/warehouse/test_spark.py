@@ -22,7 +22,7 @@ from tests.engines import Facts, Missing, required
 from tests.engines.spark import Spark
 from tests.warehouse.conformance import Measures, numbers, put, take
 from tests.warehouse.conftest import Connect
-from tests.warehouse.test_hive import ByCursor, Slow, Staged, Together, WithoutTransactions, emptied
+from tests.warehouse.test_hive import ByCursor, Slow, Staged, Together, WithoutTransactions, emptied, tables
 
 
 class OnSpark(WithoutTransactions, Together):
@@ -147,15 +147,19 @@ class TestFaults:
                 open_hive(connect(conn_type="hiveserver2", host="127.0.0.1", port=port, extra=kerberos))
             files = tmp_path / "many"
             files.mkdir()
-            pq.write_table(numbers(300_000), files / "part-0.parquet")
+            pq.write_table(numbers(1_000_000), files / "part-0.parquet")
+            endless = Slow("SELECT id FROM RANGE(4000000000000) WHERE HASH(id) % 7 = 3", server.facts)
             with ThreadPoolExecutor() as pool:
-                slow = Query("SELECT id FROM RANGE(4000000000000) WHERE HASH(id) % 7 = 3")
+                used = endless.used()
                 works = [
-                    pool.submit(warehouse.count, slow),
+                    pool.submit(warehouse.count, Query(endless.query)),
                     pool.submit(warehouse.load, files, "s.t", key="task"),
                 ]
-                time.sleep(8)
-                assert not any(work.done() for work in works)
+                deadline = time.monotonic() + 120
+                while endless.used() - used < 5 or tables(warehouse) == {"t"}:
+                    assert [work.result() for work in works if work.done()] == []
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
                 server.kill()
                 for work in works:
                     with pytest.raises(BusyError, match="went away"):
@@ -165,8 +169,7 @@ class TestFaults:
             server.start()
             assert warehouse.rows("s.t", order_by=["id"]) == numbers(3).to_pylist()
             assert put(warehouse, "s.t", numbers(4), tmp_path, key="task") == 4
-            with warehouse._session() as cursor:
-                assert [name for _, name, _ in cursor.tables("s")] == ["t"]
+            assert tables(warehouse) == {"t"}
         finally:
             server.stop()
             server.clear()
