@@ -87,7 +87,7 @@ def hook_of(conn_id: str) -> Any:
 @contextmanager
 def started(name: str, rows: int) -> Iterator[Engine]:
     """An engine's server, for a ``with`` block."""
-    Trino.heap = 8
+    Trino.heap, Trino.collector = 8, "-XX:+UseG1GC"
     with engine(name) as facts, tempfile.TemporaryDirectory(prefix="staging-", dir=scratch("warehouse")) as directory:
         connection = {"host": "127.0.0.1", "port": facts["port"]}
         staging: Path | None = Path(directory)

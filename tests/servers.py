@@ -91,7 +91,7 @@ class _Standing(threading.Thread):
             ENGINES[name].install()
             beside = self._servers.beside(name)
             begun = time.time()
-            with engine(name, home=home, beside=beside) as facts:
+            with engine(name, home=home, beside=beside, lasting=True) as facts:
                 self.facts.set_result(facts)
                 self._over.wait()
                 note("server", name, "", begun, used(pid for pid, _ in facts["processes"]))

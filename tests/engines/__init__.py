@@ -50,11 +50,14 @@ def required() -> set[str]:
 
 
 @contextmanager
-def engine(name: str, *, home: Path | None = None, beside: Mapping[str, Facts] | None = None) -> Iterator[Facts]:
+def engine(
+    name: str, *, home: Path | None = None, beside: Mapping[str, Facts] | None = None, lasting: bool = False
+) -> Iterator[Facts]:
     """A server of that kind: a fresh one, or with ``AUTOML_ENGINES_DIR`` the one that a person has up there.
 
     :param home: its directory, which keeps its logs when it is gone; without one, nothing is kept.
     :param beside: the facts of other servers, by name, for Trino's catalogs.
+    :param lasting: whether it is to work for an hour, not for a minute.
     :raises Missing: it cannot be had on this machine; says what to install.
     :raises RuntimeError: it did not start; with the end of its log.
     """
@@ -63,6 +66,7 @@ def engine(name: str, *, home: Path | None = None, beside: Mapping[str, Facts] |
         return
     made = home or Path(tempfile.mkdtemp(prefix=f"automl-{name}-"))
     server = ENGINES[name](made, beside=beside)
+    server.lasting = lasting
     try:
         yield server.start()
     finally:

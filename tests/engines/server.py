@@ -36,6 +36,8 @@ class Server(ABC):
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     #: What it gets when this process dies.
     death_signal: ClassVar[signal.Signals] = signal.SIGKILL
+    #: Whether it is to work for an hour, not for a minute.
+    lasting = False
 
     def __init__(self, directory: Path, *, beside: Mapping[str, Facts] | None = None, tied: bool = True) -> None:
         self.directory = directory.resolve()
