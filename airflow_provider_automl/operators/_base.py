@@ -21,7 +21,14 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    BaseOperator,
+    XComArg,
+    get_current_context,
+)
 
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.hooks.automl import AutoMLHook
@@ -124,11 +131,14 @@ class AutoMLMixin(BaseOperator):
     """What the operators have in common, whatever else they are.
 
     A template that renders to nothing is an error, for it names a task that did not run or a value that is not
-    there. Wrong input fails the task at once, without retries.
+    there. Wrong input fails the task at once, without retries. Where the task that should give the input was skipped,
+    there is nothing to do, and this one is skipped too, whatever its trigger rule.
     """
 
     #: Arguments without a default that may render to nothing all the same.
     optional_when_rendered: ClassVar[frozenset[str]] = frozenset()
+    #: Arguments with a default that are what another task made: no default stands for what a skipped one did not make.
+    made_by_tasks: ClassVar[frozenset[str]] = frozenset({"model", "prediction"})
 
     def _remember_given(self) -> None:
         """To be called at the end of ``__init__``: notes which arguments were given, before they are rendered."""
@@ -145,13 +155,23 @@ class AutoMLMixin(BaseOperator):
         """Render as Airflow does; where a run has no logical date, ``ts_nodash`` and its like tell ``run_after``.
 
         (Of a mapped task, Airflow calls this and not ``render_template_fields``.)
+
+        :raises AirflowSkipException: a template looks into the result of a task that was skipped.
         """
-        super()._do_render_template_fields(parent, template_fields, _with_times(context), jinja_env, seen_oids)
+        from jinja2 import UndefinedError
+
+        try:
+            super()._do_render_template_fields(parent, template_fields, _with_times(context), jinja_env, seen_oids)
+        except UndefinedError:
+            for name in self._given:
+                self.skip_without(name)
+            raise
 
     def check_rendered(self) -> None:
         """Understand what was rendered: nothing (None, '' or 'None') leaves an argument at its default; a text that was
         rendered to a whole number is that text.
 
+        :raises AirflowSkipException: the task that should give an argument was skipped.
         :raises InputError: an argument without a default was rendered to nothing, or a text to what is none; names the
             argument and its template.
         """
@@ -170,6 +190,9 @@ class AutoMLMixin(BaseOperator):
                     )
             from_template = isinstance(given, str) and "{{" in given and value in ("None", "")
             if value is None or from_template:
+                required = parameter is None or parameter.default is parameter.empty
+                if required or name in self.made_by_tasks:
+                    self.skip_without(name)
                 if parameter is not None and parameter.default is not parameter.empty:
                     setattr(self, name, parameter.default)
                     continue
@@ -178,6 +201,21 @@ class AutoMLMixin(BaseOperator):
                 raise InputError(
                     f"{name} of task {self.task_id!r} rendered to nothing, from {_short(given)}: "
                     "the task or parameter that should give it has no such value."
+                )
+
+    def skip_without(self, name: str) -> None:
+        """Skip this task if a task that should give an argument was skipped; of a mapped one, if all instances were.
+
+        :raises AirflowSkipException: it was.
+        """
+        try:
+            context = get_current_context()
+        except (RuntimeError, AirflowException):  # not run by Airflow
+            return
+        for task_id in _givers(self, self._given.get(name)):
+            if set(task_states(context, task_id)) == {"skipped"}:
+                raise AirflowSkipException(
+                    f"Task {task_id!r}, which gives {name} of task {self.task_id!r}, was skipped: so is this task."
                 )
 
     @contextmanager
@@ -492,6 +530,34 @@ def _arithmetic(text: str) -> float | None:
         return value(ast.parse(text.strip(), mode="eval").body)
     except (ValueError, SyntaxError, ArithmeticError, RecursionError, MemoryError):
         return None
+
+
+def task_states(context: Context | Mapping[str, Any], task_id: str) -> list[str]:
+    """The states of another task of this run: of one that is mapped as this task is, the state at the same index; else
+    of every instance. By the Task SDK, which knows no database; else as in Airflow 2.
+    """
+    ti: Any = context["ti"]
+    index = -1 if ti.map_index is None else ti.map_index
+    same = f"{task_id}_{index}"
+    if hasattr(ti, "get_task_states"):
+        told = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
+        states = dict(told.get(ti.run_id) or {})  # under "task", or "task_0" and so on
+    else:
+        dag_run: Any = context["dag_run"]
+        instances = [each for each in dag_run.get_task_instances() if each.task_id == task_id]
+        states = {f"{task_id}_{each.map_index}": each.state for each in instances}
+    found = [states[same]] if index >= 0 and same in states else states.values()
+    return [str(getattr(state, "value", state)) for state in found if state]
+
+
+def _givers(task: BaseOperator, given: Any) -> list[str]:
+    """The tasks whose results an argument was given as: by their output, or by a template that names them."""
+    tasks = [operator.task_id for operator, _ in XComArg.iter_xcom_references(given)]
+    text = str(given)
+    if "{{" in text:
+        above = task.get_flat_relative_ids(upstream=True)
+        tasks += sorted(task_id for task_id in above if re.search(rf"""(['"]){re.escape(task_id)}\1""", text))
+    return tasks
 
 
 def _sweep(staging: Path) -> None:

@@ -121,6 +121,8 @@ class AutoMLEvaluateOperator(AutoMLOperator):
         if problem == "binary":
             wanted["positive_class"] = self._positive(given)
         if missing := [name for name, value in wanted.items() if value is None]:
+            for name in missing:
+                self.skip_without(name)
             raise InputError(f"Task {self.task_id!r} knows no {', '.join(missing)}: give it, or prediction.")
         metrics = _metrics(self.metrics, problem)
         measured = evaluate(

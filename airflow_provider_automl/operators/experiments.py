@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.operators._base import AutoMLOperator, Run
+from airflow_provider_automl.operators._base import AutoMLOperator, Run, task_states
 from airflow_provider_automl.operators.train import AutoMLTrainOperator
 from airflow_provider_automl.tracking.state import ExperimentState
 from airflow_provider_automl.tracking.tables import EXPERIMENTS
@@ -21,7 +21,8 @@ class AutoMLTrackExperimentOperator(AutoMLOperator):
     """Record one training as one row of ``automl_experiments``, exactly once, a failed one too.
 
     It runs whatever became of the training (``trigger_rule="all_done"``). After a failed training it records the row
-    with state ``failed`` or ``killed``, then fails itself, so that nothing after it runs on an older model.
+    with state ``failed`` or ``killed``, then fails itself, so that nothing after it runs on an older model. After a
+    training that was skipped there is nothing to record: it is skipped too.
 
     :param experiment: the training's dict: ``train.output``.
     :param schema: the schema of the table; default: the connection's tracking schema.
@@ -39,6 +40,12 @@ class AutoMLTrackExperimentOperator(AutoMLOperator):
         self.experiment = experiment
         self.schema = schema
         self._remember_given()
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """As of any operator, with this one's trigger rule: of mapped tasks Airflow does not ask ``__init__``."""
+        kwargs.setdefault("trigger_rule", "all_done")
+        return super().partial(**kwargs)
 
     def perform(self, context: Context) -> dict[str, Any]:
         """Record the row, then fail if the training failed."""
@@ -69,6 +76,8 @@ class AutoMLTrackExperimentOperator(AutoMLOperator):
     def _experiment(self, context: Context) -> dict[str, Any]:
         """The training's dict; of a training that left none, what its task's parameters say."""
         given = self.experiment
+        if not isinstance(given, Mapping) or given.get("state") != ExperimentState.COMPLETE:
+            self.skip_without("experiment")
         if given is None:
             given = self._from_parameters(context)
         if not isinstance(given, Mapping) or "model_name" not in given:
@@ -85,7 +94,7 @@ class AutoMLTrackExperimentOperator(AutoMLOperator):
         train = getattr(self._given.get("experiment"), "operator", None)
         if not isinstance(train, AutoMLTrainOperator):
             raise InputError("experiment rendered to nothing: the task that should give it left no result.")
-        if _state(context, train.task_id) in ("upstream_failed", "skipped", "removed"):
+        if set(task_states(context, train.task_id)) & {"upstream_failed", "skipped", "removed"}:
             raise InputError(f"Task {train.task_id!r} never ran, so there is no experiment to record.")
         train = train.prepare_for_execution()
         of_train = {**context, "task": train}
@@ -95,13 +104,3 @@ class AutoMLTrackExperimentOperator(AutoMLOperator):
         attempt = "/".join([run.dag_id, run.run_id, train.task_id])
         # The version is a guess at what the training would have had: no model exists under it.
         return experiment | {"task_attempt_id": attempt, "model_version": None}
-
-
-def _state(context: Context, task_id: str) -> str | None:
-    """The state of another task of this run: the Task SDK's way, else Airflow 2's."""
-    ti: Any = context["ti"]
-    if hasattr(ti, "get_task_states"):
-        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
-        return next((str(state) for of_run in states.values() for state in of_run.values() if state), None)
-    other = context["dag_run"].get_task_instance(task_id)  # type: ignore[attr-defined]
-    return str(other.state) if other is not None else None

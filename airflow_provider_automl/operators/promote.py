@@ -204,6 +204,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
         given = named if isinstance(named, Mapping) else {}
         version = {key: given.get(key) for key in ("model_name", "model_version")}
         if version["model_name"] is None or (version["model_version"] is None and not newest):
+            self.skip_without(role)
             raise InputError(
                 f"{role} of task {self.task_id!r} is {str(named)[:100]!r}: give the dict of a training or a prediction."
             )
@@ -214,6 +215,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
         if isinstance(given, str) and given not in ("", "None"):
             return given, {}
         if not isinstance(given, Mapping) or not given.get("output_table"):
+            self.skip_without(f"{role}_predictions")
             raise InputError(
                 f"{role}_predictions of task {self.task_id!r} is {str(given)[:100]!r}: give the table in which {role} "
                 f"{_title(maker)} predicted, or the dict of that prediction."
