@@ -4,11 +4,11 @@ from __future__ import annotations
 
 
 def has_pages() -> bool:
-    """Whether this Airflow serves our pages: plugins with FastAPI apps and their authentication are there from 3.1."""
+    """Whether this Airflow serves our pages: plugins may ask for rights on a DAG of their choice from 3.1.8."""
     from airflow import __version__
+    from packaging.version import Version
 
-    major, minor = (int(part) for part in __version__.split(".")[:2])
-    return (major, minor) >= (3, 1)
+    return Version(__version__).release >= (3, 1, 8)
 
 
 def run_url(dag_id: str, run_id: str) -> str:
@@ -27,3 +27,11 @@ def base_url() -> str:
     from airflow.providers.common.compat.sdk import conf
 
     return str(conf.get("api", "base_url", fallback="") or "http://localhost:8080").rstrip("/")
+
+
+def page_path(url: str) -> str:
+    """A page of ours by its path, which any host name of this Airflow's has; any other URL as it is."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    return parts.path if parts.scheme in ("http", "https") and "/automl/reports/" in parts.path else url

@@ -346,7 +346,7 @@ class AutoMLHook(BaseHook):
         return ModelStore(self.settings.model_store, self.registry, cache)
 
     def report_url(self, row: dict[str, Any], html: str | None, notebook: str | None) -> str | None:
-        """Where people open a report on a version: Airflow's own page, or, below Airflow 3.1, the notebook's URI.
+        """Where people open a report on a version: Airflow's own page, or, below Airflow 3.1.8, the notebook's URI.
 
         :param row: the version's registry row.
         :param html: the page's path below the version's directory; None: there is none, like ``notebook``.

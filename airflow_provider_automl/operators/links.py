@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
+from airflow_provider_automl.compat import page_path
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import TaskInstanceKey
 
@@ -16,8 +18,11 @@ class NotebookLink(BaseOperatorLink):
     name = "Notebook"
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
-        """The notebook's URL, empty while there is none."""
-        return str(XCom.get_value(ti_key=ti_key, key="notebook_url") or "")
+        """Where the notebook is; empty while there is none.
+
+        A page of this Airflow's without its host, so that the link outlives a new name of the host, or https.
+        """
+        return page_path(str(XCom.get_value(ti_key=ti_key, key="notebook_url") or ""))
 
 
 class QueryLink(BaseOperatorLink):

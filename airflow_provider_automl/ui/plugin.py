@@ -1,4 +1,4 @@
-"""The Airflow plugin (entry point ``airflow.plugins``): the operators' links, and from Airflow 3.1 the pages."""
+"""The Airflow plugin (entry point ``airflow.plugins``): the operators' links, and from Airflow 3.1.8 the pages."""
 
 from __future__ import annotations
 

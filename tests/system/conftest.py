@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,10 +31,15 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Itera
     dags.mkdir()
     for name, directory in (("examples", REPO / "dags"), ("failures", REPO / "tests" / "system" / "dags")):
         (dags / name).symlink_to(directory)
+    silent = socket.create_server(("127.0.0.1", 0), backlog=200)  # takes connections, and never says a word
     server = AirflowServer(
         home,
         dags,
         {
+            "AIRFLOW_CONN_SILENT_POSTGRES": f"postgres://u:p@127.0.0.1:{silent.getsockname()[1]}/db",
+            "AIRFLOW_CONN_AUTOML_SILENT": json.dumps(
+                {"conn_type": "automl", "extra": {"warehouse_conn_id": "silent_postgres"}}
+            ),
             "AIRFLOW_CONN_SMTP_DEFAULT": mailbox.connection(),
             "AIRFLOW_CONN_SMTP_DOWN": mailbox.connection(free_port()),
             # A DAG that is unpaused would be run for its last 07:00 too.
@@ -48,6 +54,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Itera
     server.start()
     yield server
     server.stop()
+    silent.close()
 
 
 @contextmanager

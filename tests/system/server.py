@@ -47,6 +47,13 @@ def environment(home: Path, dags: Path) -> dict[str, str]:
     }
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """A redirect is an answer like any other."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
 def _is_there(group: int) -> bool:
     """Whether a process of that group is left."""
     try:
@@ -167,17 +174,20 @@ class AirflowServer:
                 self._tokens[user] = str(json.loads(response.read())["access_token"])
         return self._tokens[user]
 
-    def open(self, url: str, user: str | None) -> tuple[int, dict[str, str], bytes]:
-        """What a user, or nobody, gets at a URL: status, headers in lower case, content."""
+    def open(self, url: str, user: str | None, *, browser: bool = False) -> tuple[int, dict[str, str], bytes]:
+        """What a user, or nobody, gets at a URL: status, headers in lower case, content. No redirect is followed."""
         request = urllib.request.Request(url)
         if user is not None:
             request.add_header("Authorization", f"Bearer {self.token(user)}")
+        if browser:
+            request.add_header("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                return response.status, headers, response.read()
+            response = urllib.request.build_opener(_Stay).open(request, timeout=60)
         except urllib.error.HTTPError as error:
-            return error.code, {}, error.read()
+            response = error
+        with response:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return int(response.status), headers, response.read()
 
     def get(self, path: str) -> Any:
         return self.call("GET", path)
