@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,14 @@ from airflow_provider_automl.warehouse.base import (
     _sqlstate,
     first_line,
     parquet_batches,
+    parquet_files,
     parquet_schema,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     import pyarrow as pa
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from sqlglot import exp
@@ -38,6 +41,23 @@ log = logging.getLogger(__name__)
 # What the server cuts names to, in bytes.
 _NAME_BYTES = 63
 
+# What a table and a row can hold: a table's columns, and a row's bytes when its long values are kept apart, for which
+# each leaves a pointer behind. Every row begins with a header, and a bit a column where one is NULL.
+_MOST_COLUMNS = 1600
+_MOST_BYTES = 8160
+_POINTER_BYTES = 18
+_HEADER_BYTES = 23
+_BYTES = {
+    "BOOLEAN": 1, "TINYINT": 2, "SMALLINT": 2, "INTEGER": 4, "BIGINT": 8, "REAL": 4, "DOUBLE": 8, "DATE": 4,
+    "TIMESTAMP": 8, "TIMESTAMPTZ": 8,
+}  # fmt: skip
+_FEW_BYTES = 3  # of a decimal, at least
+_SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+_LEAVE_OUT = "leave columns out of the query, or give rowid_column to have only the row id and the predictions"
+# What it says of a table or a row that is too large, and (as an internal error) of a value that is.
+_TOO_LARGE = ("54000", "54011")
+_TOO_LONG = "invalid memory alloc request size"
+
 # SQLSTATEs, or their beginnings. After these the same work may succeed: the connection was lost; the server had no
 # memory, disk or connection left; it ended the session or the statement; a lock was not to be had; its disk failed.
 _BUSY = ("08", "53", "57", "55006", "55P03", "25P03", "25P04", "58")
@@ -48,6 +68,9 @@ _REFUSED = ("28", "3D", "25001", "25006", "54", "P0001")
 # What it says of a cursor for anything but one query.
 _NO_QUERY = "42P11"
 
+# For each address of the server's name, unless the connection's extra says otherwise (connect_timeout).
+_CONNECT_SECONDS = 20
+
 # Why no connection came about, in the server's words: the driver keeps no SQLSTATE of that. All else may pass.
 _NO_LOGIN = re.compile(
     r"authentication failed|no password supplied|does not exist|pg_hba\.conf|permission denied"
@@ -56,6 +79,9 @@ _NO_LOGIN = re.compile(
 
 # Bytes of rows in text that are turned into Arrow at once.
 _BLOCK_BYTES = 8 * 2**20
+
+# What no text of UTF-8 has there: the end of a text in C, and halves of characters.
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 # Money has the range of a 64 bit number of hundredths.
 _MONEY = "DECIMAL(19,2)"
@@ -98,6 +124,9 @@ class PostgresWarehouse(Warehouse):
     def __init__(self, hook: DbApiHook, *, dialect: str = "postgres", lock_timeout: float = 600.0) -> None:
         super().__init__(hook, dialect=dialect, lock_timeout=lock_timeout)
         self._connections: set[Any] = set()
+        # The client would wait for ever for a server that takes the connection and then says nothing.
+        if "connect_timeout" not in (extra := hook.connection.extra_dejson):
+            hook.connection.extra = json.dumps({**extra, "connect_timeout": _CONNECT_SECONDS})
 
     def cancel(self) -> None:
         """Cancel the statements that run now. By psycopg2, no handler of a signal runs before a statement ends."""
@@ -136,6 +165,7 @@ class PostgresWarehouse(Warehouse):
 
         (A statement with parameters takes one only as well, but psycopg 2 sends none.)
         """
+        _refuse_characters(text)
         tag = f"$automl_{uuid.uuid4().hex}$"
         body = f"DECLARE c refcursor; BEGIN OPEN c FOR EXECUTE {tag}{text}{tag}; CLOSE c; END"
         try:
@@ -159,12 +189,20 @@ class PostgresWarehouse(Warehouse):
                 raise
             name = f"Postgres (connection {self.hook.get_conn_id()})"
             state = _sqlstate(error)
-            if state is None and type(error).__name__ in ("OperationalError", "InterfaceError", "DatabaseError"):
+            kinds = {kind.__name__ for kind in type(error).__mro__[:-1]}
+            if state is None and (
+                kinds & {"OperationalError", "InterfaceError"} or type(error).__name__ == "DatabaseError"
+            ):
                 if _NO_LOGIN.search(str(error)):
                     raise InputError(f"{name} refuses the login: {first_line(error)}") from error
                 raise BusyError(f"{name} cannot be reached, or went away: {first_line(error)}") from error
             if state is not None and state.startswith(_BUSY):
                 raise BusyError(f"{name} gave the work up: {first_line(error)}") from error
+            if state in _TOO_LARGE or (state == "XX000" and _TOO_LONG in str(error)):
+                raise InputError(
+                    f"{name} refuses the work: {first_line(error)}. It keeps {_MOST_COLUMNS:,} columns, some "
+                    f"{_MOST_BYTES:,} bytes a row beside long texts, and less than 1 GB a value: {_LEAVE_OUT}."
+                ) from error
             if state is not None and state.startswith(_REFUSED):
                 raise InputError(f"{name} refuses the work: {first_line(error)}") from error
             raise
@@ -198,7 +236,56 @@ class PostgresWarehouse(Warehouse):
     def _lock(self, cursor: Any, table: exp.Table) -> None:
         self._run(cursor, "lock", name=table.sql(self.dialect))
 
+    def _run(self, cursor: Any, template: str, **params: object) -> None:
+        self._fetch_text(cursor, sql.render(template, self.dialect, **params), fetch=False)
+
+    def _fetch_text(self, cursor: Any, text: str, *, fetch: bool = True) -> list[dict[str, object]]:
+        _refuse_characters(text)
+        if fetch:
+            return super()._fetch_text(cursor, text)
+        cursor.execute(text)
+        return []
+
+    def record(self, table: str, row: Mapping[str, object], *, key: str = "record_id") -> str:
+        """As everywhere; characters that Postgres keeps in no text, such as a message may have, become U+FFFD."""
+        kept = {name: _NO_TEXT.sub("\ufffd", value) if isinstance(value, str) else value for name, value in row.items()}
+        return super().record(table, kept, key=key)
+
     # ------------------------------------------------------------------------------------------------ names and types
+
+    def refuse_columns(self, columns: Mapping[str, str], table: str) -> None:
+        """Refuse more columns than a table has, and names that are cut or that the server has itself."""
+        _refuse_long(columns)
+        if taken := [name for name in columns if name in _SYSTEM_COLUMNS]:
+            raise InputError(
+                f"Postgres has columns of its own named {', '.join(map(repr, taken))} in every table, so {table} cannot "
+                "have such: name them otherwise in a query."
+            )
+        if len(columns) > _MOST_COLUMNS:
+            raise InputError(
+                f"{table} would have {len(columns):,} columns, and Postgres keeps at most {_MOST_COLUMNS:,}: "
+                f"{_LEAVE_OUT}."
+            )
+
+    def refuse_rows(self, directory: Path, names: Sequence[str], added: Mapping[str, str], table: str) -> None:
+        """Refuse a row of more bytes than a row has, by what its values take at least, long texts kept apart."""
+        from airflow_provider_automl.warehouse.types import neutral_columns
+
+        files = parquet_files(directory)
+        kinds = {name: kind for name, kind in neutral_columns(parquet_schema(files)).items() if name in names}
+        columns = len(kinds) + len(added)
+        if _header(columns) + sum(map(_most_bytes, [*kinds.values(), *added.values()])) <= _MOST_BYTES:
+            return
+        before = sum(_BYTES.get(kind, 1) for kind in added.values())
+        done = 0
+        for batch in parquet_batches(files):
+            sizes = before + _row_bytes(batch.select(list(kinds)), columns)
+            if (largest := int(sizes.max(initial=0))) > _MOST_BYTES:
+                raise InputError(
+                    f"Row {done + int(sizes.argmax()) + 1:,} would take {largest:,} bytes or more in {table}, and "
+                    f"Postgres keeps at most {_MOST_BYTES:,} a row beside long texts: {_LEAVE_OUT}."
+                )
+            done += batch.num_rows
 
     def _complete(self, table: exp.Table) -> exp.Table:
         complete = super()._complete(table)
@@ -206,7 +293,7 @@ class PostgresWarehouse(Warehouse):
         return complete
 
     def _create_table(self, cursor: Any, table: exp.Table, columns: Mapping[str, str]) -> None:
-        _refuse_long(columns)
+        self.refuse_columns(columns, f"{table.db}.{table.name}")
         super()._create_table(cursor, table, columns)
 
     def _describe(self, cursor: Any, source: exp.Expression) -> list[tuple[str, str]]:
@@ -252,7 +339,7 @@ class PostgresWarehouse(Warehouse):
         from airflow_provider_automl.warehouse.types import neutral_columns
 
         columns = neutral_columns(parquet_schema(files))
-        _refuse_long(columns)
+        self.refuse_columns(columns, f"{target.db}.{target.name}")
         staging = table_of("pg_temp", "automl_staging")
 
         def work(cursor: Any) -> int:
@@ -356,8 +443,50 @@ def _give_tuples(connection: Any) -> None:
         connection.cursor_factory = None
 
 
+def _refuse_characters(text: str) -> None:
+    """Refuse what Postgres keeps in no text and in no name: its client would end the statement there."""
+    if (found := _NO_TEXT.search(text)) is not None:
+        raise InputError(
+            f"Postgres keeps no character U+{ord(found[0]):04X} in texts and names: leave it out of "
+            f"{text[max(0, found.start() - 30) : found.end() + 30]!r}."
+        )
+
+
+def _header(columns: int, nulls: bool = True) -> int:
+    """How many bytes a row begins with."""
+    size = _HEADER_BYTES + ((columns + 7) // 8 if nulls else 0)
+    return size + -size % 8
+
+
+def _most_bytes(kind: str) -> int:
+    """The most that a value of a neutral type must take within its row."""
+    return _BYTES.get(kind, _POINTER_BYTES)
+
+
+def _row_bytes(batch: pa.RecordBatch, columns: int) -> np.ndarray:
+    """How many bytes each row takes at least, in a table of so many columns."""
+    import numpy as np
+    import pyarrow.compute as pc
+    import pyarrow.types as t
+
+    from airflow_provider_automl.warehouse.types import neutral_columns
+
+    sizes = np.zeros(batch.num_rows, dtype=np.int64)
+    absent = np.zeros(batch.num_rows, dtype=bool)
+    for column, kind in zip(batch.columns, neutral_columns(batch.schema).values(), strict=True):
+        null = column.is_null().to_numpy(zero_copy_only=False)
+        absent |= null
+        if t.is_string(column.type) or t.is_large_string(column.type) or t.is_binary(column.type):
+            size = pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False)
+            sizes += np.where(null, 0, 1 + np.minimum(size, _POINTER_BYTES - 1))
+        else:
+            sizes += np.where(null, 0, _BYTES.get(kind, _FEW_BYTES if kind.startswith("DECIMAL") else 1))
+    return sizes + np.where(absent, _header(columns), _header(columns, nulls=False))
+
+
 def _refuse_long(names: Iterable[str]) -> None:
     for name in names:
+        _refuse_characters(name)
         if (size := len(name.encode())) > _NAME_BYTES:
             raise InputError(
                 f"Postgres would cut {name!r} to {_NAME_BYTES} of its {size} bytes: choose a shorter name."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_automl.errors import BusyError, InputError
-from airflow_provider_automl.warehouse import Query, Warehouse, open_warehouse
+from airflow_provider_automl.warehouse import Query, Warehouse, open_warehouse, postgres
 from airflow_provider_automl.warehouse.postgres import PostgresWarehouse
 from tests.engines import ENGINES, Facts, Server
 from tests.warehouse.conformance import TYPES, Concurrency, Conformance, Measures, child, numbers, put, take
@@ -181,6 +182,54 @@ class Drivers:
         (row,) = take(warehouse, query, tmp_path).to_pylist()
         assert (str(row["d"]), str(row["e"])) == ("2026-02-01", "2026-01-02"), "the user's own settings hold"
 
+    def test_columns_that_no_table_has(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        warehouse.lock_timeout = 60
+        for names, message in (
+            (["a", "xmin"], r"columns of its own named 'xmin' in every table, so s\.t cannot have such: name them"),
+            (["tableoid", "cmin", "xmax", "cmax", "ctid"], "'tableoid', 'cmin', 'xmax', 'cmax', 'ctid'"),
+            ([f"c{i}" for i in range(1601)], r"s\.t would have 1,601 columns, and Postgres keeps at most 1,600: leave"),
+        ):
+            data = pa.table({name: [1] for name in names})
+            begun = time.monotonic()
+            for work in (
+                lambda: put(warehouse, "s.t", data, tmp_path),  # noqa: B023 - it runs here
+                lambda: put(warehouse, "s.t", data, tmp_path, mode="append"),  # noqa: B023
+                lambda: warehouse.create_table("s.t", dict.fromkeys(names, "BIGINT")),  # noqa: B023
+                lambda: warehouse.refuse_columns(dict.fromkeys(names, "BIGINT"), "s.t"),  # noqa: B023
+            ):
+                with pytest.raises(InputError, match=message):
+                    work()
+            assert time.monotonic() - begun < 10  # nothing is tried again
+            assert not warehouse.exists("s.t")
+        put(warehouse, "s.t", pa.table({"XMIN": [1], "oid": [2]}), tmp_path)
+        warehouse.create_table("s.t", {f"c{i}": "DOUBLE" for i in range(1500)})
+        with pytest.raises(InputError, match="at most 1600 columns. It keeps 1,600 columns, .*: leave columns out"):
+            warehouse.create_table("s.t", {f"d{i}": "DOUBLE" for i in range(200)})
+        assert len(warehouse.columns("s.t")) == 1502
+
+    def test_characters_that_no_text_has(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        """None is lost without a word: the client would end a statement at a NUL."""
+        with pytest.raises(InputError, match=r"s\.t cannot be written: invalid byte sequence .* 0x00"):
+            put(warehouse, "s.t", pa.table({"a": ["x\0y"]}), tmp_path)
+        warehouse.create_table("s.t", {"record_id": "VARCHAR", "a": "VARCHAR"})
+        row = {"record_id": "1", "a": "x\0y\ud800"}
+        assert [warehouse.record("s.t", row) for _ in range(2)] == ["inserted", "unchanged"]
+        assert warehouse.rows("s.t") == [{"record_id": "1", "a": "x\ufffdy\ufffd"}]
+        for name in ("\0", "\udfff"):
+            for work in (
+                lambda: warehouse.rows("s.t", where={"a": f"x{name}"}),  # noqa: B023 - it runs here
+                lambda: warehouse.columns(f'"s"."{name}"'),  # noqa: B023
+                lambda: warehouse.count(Query(f"SELECT 'x{name}' AS a")),  # noqa: B023
+                lambda: warehouse.create_table("s.u", {f"a{name}": "BIGINT"}),  # noqa: B023
+            ):
+                with pytest.raises(InputError, match=r"no character U\+(0000|DFFF) in texts and names: leave it out"):
+                    work()
+
+    def test_a_directory_without_room(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        (tmp_path / "part-00000.parquet").symlink_to("/dev/full")
+        with pytest.raises(BusyError, match=rf"The directory {tmp_path} on this worker is full: .*No space left"):
+            warehouse.unload(Query("SELECT RANDOM() AS a FROM GENERATE_SERIES(1, 1000)"), tmp_path)
+
     def test_a_statement_is_cancelled(self, warehouse: Warehouse, connection: dict[str, Any]) -> None:
         with ThreadPoolExecutor(1) as pool:
             future = pool.submit(warehouse.count, SLEEP)
@@ -264,6 +313,38 @@ class TestPostgres(Conformance, Concurrency, Drivers, Measures):
         put(warehouse, f"s.{long[1:]}", pa.table({long[1:]: [1]}), tmp_path)
         put(warehouse, f"s.{long[1:]}", pa.table({long[1:]: ["a"]}), tmp_path)
         assert list(warehouse.columns(f"s.{long[1:]}")) == [long[1:]]
+
+    def test_rows_that_no_table_holds(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        """Told before as at the load; what fits by a byte, by its NULLs or as long texts is no row too large."""
+        whole, empty = pa.array([1.5] * 3), pa.array([None] * 3, pa.float64())
+        of = {
+            "doubles": [whole] * 1017,
+            "too many": [whole] * 1018,
+            "none": [empty] * 1590,
+            "some": [whole] * 900 + [empty] * 600,
+            "one row": [whole] * 900 + [pa.array([None, None, 1.5])] * 200,
+            "texts": [pa.array(["x" * 3, None, "y" * 5000])] * 440,
+            "too many texts": [pa.array([None, "x", "y" * 5000])] * 460,
+            "decimals": [pa.array([Decimal(0)] * 3, pa.decimal128(30, 2))] * 1500,
+            "blobs": [pa.array([b"x" * 20] * 3)] * 460,
+        }
+        refused = {"too many": 1, "one row": 3, "too many texts": 3, "blobs": 1}
+        for name, arrays in of.items():
+            data = pa.table({f"c{i}": array for i, array in enumerate(arrays)})
+            files = tmp_path / name
+            files.mkdir()
+            pq.write_table(data, files / "part-0.parquet")
+            if name not in refused:
+                warehouse.refuse_rows(files, data.column_names, {}, "s.t")
+                assert warehouse.load(files, "s.t") == 3, name
+                continue
+            with pytest.raises(InputError, match=rf"Row {refused[name]} would take \S+ bytes or more in s\.t, and"):
+                warehouse.refuse_rows(files, data.column_names, {}, "s.t")
+            with pytest.raises(InputError, match="row is too big: .*: leave columns out of the query, or give rowid"):
+                warehouse.load(files, "s.t")
+            warehouse.refuse_rows(files, data.column_names[:10], {}, "s.t")
+        with pytest.raises(InputError, match="Row 1 would take"):
+            warehouse.refuse_rows(tmp_path / "doubles", [f"c{i}" for i in range(1017)], {"p": "DOUBLE"}, "s.t")
 
     # -------------------------------------------------------------------------------------------- publishing
 
@@ -560,6 +641,19 @@ class TestFaults:
         finally:
             own_server.start()
         assert warehouse.count("s.t") == 3
+
+    @pytest.mark.parametrize("extra", [{}, {"connect_timeout": 2}])
+    def test_a_server_that_is_silent(
+        self, connect: Connect, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]
+    ) -> None:
+        """It takes the connection and never says a word."""
+        monkeypatch.setattr(postgres, "_CONNECT_SECONDS", 30 if extra else 2)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            hook = connect(conn_type="postgres", host="127.0.0.1", port=silent.getsockname()[1], extra=extra)
+            begun = time.monotonic()
+            with pytest.raises(BusyError, match="cannot be reached, or went away: .*time"):
+                open_warehouse(hook).count("s.t")
+        assert time.monotonic() - begun < 10
 
     @pytest.mark.faults
     def test_killed_in_a_query(self, warehouse: Warehouse, connection: dict[str, Any], own_server: Server) -> None:
