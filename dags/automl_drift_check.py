@@ -17,7 +17,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 
 from airflow_provider_automl.drift.policies import worse_than_baseline
-from airflow_provider_automl.mail import drift_mail
+from airflow_provider_automl.mail import drift_mail, failure_mail
 from airflow_provider_automl.operators.drift import AutoMLDriftBranchOperator, require_smtp
 from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator
 from airflow_provider_automl.operators.predict import AutoMLPredictOperator
@@ -34,12 +34,15 @@ with DAG(
     max_active_runs=1,
     tags=["automl"],
     doc_md=__doc__,
-    user_defined_macros={"drift_mail": drift_mail},
-    on_failure_callback=SmtpNotifier(
-        to="{{ params.mail_to }}",
-        subject="{{ dag.dag_id }} failed",
-        html_content="<p>Run {{ run_id }} of {{ dag.dag_id }} failed: see the logs of its failed tasks.</p>",
-    ),
+    user_defined_macros={"drift_mail": drift_mail, "failure_mail": failure_mail},
+    default_args={
+        "on_failure_callback": SmtpNotifier(
+            to="{{ params.mail_to }}",
+            subject="{{ dag.dag_id }} failed: {{ ti.task_id }}, {{ params.input_database }}."
+            "{{ params.test_data_table }}",
+            html_content="{{ failure_mail(ti, exception) }}",
+        )
+    },
     params={
         "input_database": Param(
             "ml_datasets", type="string", pattern=NAME_PATTERN, description="Schema of the fresh data"
@@ -154,7 +157,10 @@ with DAG(
         schema="{{ params.output_database }}",
     )
     alert = EmailOperator(
-        task_id="alert_if_drift_detected", subject="Drift detected", html_content="{{ drift_mail(ti) }}", **mail
+        task_id="alert_if_drift_detected",
+        subject="Drift detected",
+        html_content="{{ drift_mail(ti, schema=params.output_database) }}",
+        **mail,
     )
     retrain = TriggerDagRunOperator(
         task_id="retrain",

@@ -14,7 +14,7 @@ from airflow.providers.smtp.operators.smtp import EmailOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 
 from airflow_provider_automl.drift.policies import below
-from airflow_provider_automl.mail import drift_mail
+from airflow_provider_automl.mail import drift_mail, failure_mail
 from airflow_provider_automl.operators.drift import AutoMLDriftBranchOperator, require_smtp
 from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator
 from airflow_provider_automl.operators.experiments import AutoMLTrackExperimentOperator
@@ -32,12 +32,15 @@ with DAG(
     max_active_runs=1,
     tags=["automl"],
     doc_md=__doc__,
-    user_defined_macros={"drift_mail": drift_mail},
-    on_failure_callback=SmtpNotifier(
-        to="{{ params.mail_to }}",
-        subject="{{ dag.dag_id }} failed",
-        html_content="<p>Run {{ run_id }} of {{ dag.dag_id }} failed: see the logs of its failed tasks.</p>",
-    ),
+    user_defined_macros={"drift_mail": drift_mail, "failure_mail": failure_mail},
+    default_args={
+        "on_failure_callback": SmtpNotifier(
+            to="{{ params.mail_to }}",
+            subject="{{ dag.dag_id }} failed: {{ ti.task_id }}, {{ params.input_database }}."
+            "{{ params.train_data_table }}",
+            html_content="{{ failure_mail(ti, exception) }}",
+        )
+    },
     params={
         "input_database": Param(
             "ml_datasets", type="string", pattern=NAME_PATTERN, description="Schema of the tables to train and test on"
@@ -134,7 +137,7 @@ with DAG(
         to="{{ params.mail_to }}",
         bcc="{{ params.mail_bcc or '' }}",
         subject="Drift detected",
-        html_content="{{ drift_mail(ti) }}",
+        html_content="{{ drift_mail(ti, schema=params.output_database) }}",
         retries=2,
         retry_delay=datetime.timedelta(seconds=30),
     )

@@ -1,4 +1,4 @@
-"""The mail about drift, as HTML for Airflow's own EmailOperator.
+"""The mails about drift and about failures, as HTML for Airflow's own EmailOperator and SmtpNotifier.
 
 Inline styles only, no picture, nothing that is fetched: it reads alike in any mail program, on a light ground and on a
 dark one, for it sets no colours of its own. Every value is escaped.
@@ -6,8 +6,10 @@ dark one, for it sets no colours of its own. Every value is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,10 @@ from airflow_provider_automl.compat import run_url
 if TYPE_CHECKING:
     import jinja2
 
+    from airflow_provider_automl.hooks.automl import AutoMLHook
+
+log = logging.getLogger(__name__)
+
 #: What a policy's decision may tell beside its sentence, and how the mail calls it.
 _DECISION = (
     ("threshold", "Threshold"),
@@ -23,6 +29,8 @@ _DECISION = (
     ("p_value", "p-value"),
 )
 _HELD = ("drifted", "statistic", "detail", *(key for key, _ in _DECISION))
+_REASON = 2000  # characters of a failure's reason
+_BEFORE = 5  # earlier evaluations that the mail tells
 
 
 def drift_html(
@@ -31,6 +39,8 @@ def drift_html(
     *,
     run_id: str = "",
     links: Mapping[str, str | None] | None = None,
+    before: Sequence[float | None] = (),
+    started: Sequence[str] = (),
 ) -> str:
     """The mail: what was found, in words; the numbers with their intervals, in a table; links.
 
@@ -38,6 +48,8 @@ def drift_html(
     :param decision: ``detail`` (the finding in one sentence), and of ``threshold``, ``compared_with`` and ``p_value``
         what there is.
     :param links: texts and URLs; those without a URL, or with another than http and https, are left out.
+    :param before: the AUC of earlier evaluations of the same version on the same table, oldest first.
+    :param started: the tasks that the finding starts, this mail's left out.
     """
     told = ("threshold",) if decision.get("compared_with") else ()  # what it is compared with names its threshold
     rows = [
@@ -47,10 +59,12 @@ def drift_html(
         ("Predictions", evaluation.get("table")),
         ("AUC", _number(evaluation.get("auroc"))),
         ("95 % interval", _interval(evaluation.get("auroc_low"), evaluation.get("auroc_high"))),
+        ("AUC before", ", ".join(f"{value:.4f}" for value in before if value is not None)),
         ("Rows", _number(evaluation.get("rows_evaluated"))),
         ("Positives", _number(evaluation.get("positives"))),
         ("Rows left out", _number(evaluation.get("rows_skipped") or None)),
-        *((name, _number(decision.get(key))) for key, name in _DECISION if key not in told),
+        *((name, _decided(key, decision.get(key))) for key, name in _DECISION if key not in told),
+        ("Started", ", ".join(started)),
     ]
     shown = {text: url for text, url in (links or {}).items() if url and str(url).startswith(("http://", "https://"))}
     return _template().render(
@@ -64,7 +78,7 @@ def drift_html(
 
 def drift_mail(
     ti: Any, *, evaluation: str = "evaluation", drift: str = "drift", predict: str | None = "predict",
-    automl_conn_id: str = "automl_default",
+    automl_conn_id: str = "automl_default", schema: str | None = None,
 ) -> str:  # fmt: skip
     """The mail of a task's run, for a template: ``html_content="{{ drift_mail(ti) }}"``.
 
@@ -75,18 +89,68 @@ def drift_mail(
     :param drift: the task that decided.
     :param predict: the task that predicted, for the link to its notebook; None: there is none.
     :param automl_conn_id: the connection whose model store has the model's own report.
+    :param schema: where ``automl_eval_results`` is, for the AUC before: the connection's own schema by default. A mail
+        is sent without it where it cannot be read.
     """
     from airflow_provider_automl.hooks.automl import AutoMLHook
 
     evaluated = ti.xcom_pull(task_ids=evaluation) or {}
     decided = {key: ti.xcom_pull(task_ids=drift, key=key) for key in _HELD}
+    hook = AutoMLHook(automl_conn_id)
     links: dict[str, str | None] = {"The run in Airflow": run_url(ti.dag_id, ti.run_id)}
     if predict is not None:
         links["Notebook on these predictions"] = ti.xcom_pull(task_ids=predict, key="notebook_url")
     if evaluated.get("model_name") and evaluated.get("model_version"):
         model = {key: evaluated[key] for key in ("model_name", "model_version")}
-        links["The model's own report"] = AutoMLHook(automl_conn_id).report_url(model, "report/train.html", None)
-    return drift_html(evaluated, decided, run_id=ti.run_id, links=links)
+        links["The model's own report"] = hook.report_url(model, "report/train.html", None)
+    followed = ti.xcom_pull(task_ids=drift) or []
+    started = [task for task in ([followed] if isinstance(followed, str) else followed) if task != ti.task_id]
+    before = _before(hook, schema, evaluated, ti.run_id)
+    return drift_html(evaluated, decided, run_id=ti.run_id, links=links, before=before, started=started)
+
+
+def failure_mail(ti: Any, exception: object = None) -> str:
+    """What a mail says of a task that failed, as HTML: which, why, and where its log is.
+
+    For a task's ``on_failure_callback``, whose templates have both::
+
+        SmtpNotifier(to=..., subject="{{ dag.dag_id }} failed: {{ ti.task_id }}",
+                     html_content="{{ failure_mail(ti, exception) }}")
+
+    Give it to the DAG by ``user_defined_macros={"failure_mail": failure_mail}``.
+
+    :param ti: the task instance, as templates have it.
+    :param exception: why it failed; None: the task was killed, and nobody knows but its log.
+    """
+    reason = str(exception or "").strip() or "It ended without a word: it was killed, or its machine was."
+    run = run_url(ti.dag_id, ti.run_id)
+    lines = (
+        f"<p>The task <b>{escape(ti.task_id)}</b> of <b>{escape(ti.dag_id)}</b> failed: {escape(reason[:_REASON])}</p>",
+        f'<p><a href="{escape(ti.log_url)}">Its log</a> &nbsp; <a href="{escape(run)}">The run in Airflow</a></p>',
+        f"<p>Run {escape(ti.run_id)}</p>",
+    )
+    return "\n".join(lines)
+
+
+def _before(hook: AutoMLHook, schema: str | None, evaluated: Mapping[str, Any], run_id: str) -> list[float | None]:
+    """The AUC of the last evaluations of other runs, of the same version on the same table, oldest first."""
+    from airflow_provider_automl.tracking.tables import EVAL_RESULTS
+
+    same = {key: evaluated.get(key) for key in ("model_name", "model_version", "test_table")}
+    if None in same.values():
+        return []
+    try:
+        rows = hook.tracking(schema).read(EVAL_RESULTS, **same)
+    except Exception as error:  # whatever it is, the finding must be told
+        log.warning("Earlier evaluations are not in the mail: %s", error)
+        return []
+    rows = sorted((row for row in rows if row["run_id"] != run_id), key=lambda row: str(row["session_time"]))
+    return [row["auroc"] for row in rows[-_BEFORE:]]
+
+
+def _decided(key: str, value: Any) -> str | None:
+    """As the finding's own sentence says it: no p-value is 0."""
+    return "below 0.0001" if key == "p_value" and value is not None and value < 0.0001 else _number(value)
 
 
 def _number(value: Any) -> str | None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
@@ -59,8 +62,10 @@ def links(airflow: AirflowServer, run_id: str, task_id: str) -> dict[str, str | 
 def test_reports_are_shown_to_those_who_may_see_the_dag(
     airflow: AirflowServer, experiment: str, task_id: str, says: bytes
 ) -> None:
-    url = links(airflow, experiment, task_id)["Notebook"]
-    assert url
+    path = links(airflow, experiment, task_id)["Notebook"]
+    assert path
+    assert path.startswith("/automl/reports/")  # by whatever name, http or https, this Airflow is reached
+    url = airflow.url + path
     assert url == airflow.xcom("automl_experiment", experiment, task_id, "notebook_url")
     status, headers, page = airflow.open(url, "admin")
     assert status == 200
@@ -70,17 +75,60 @@ def test_reports_are_shown_to_those_who_may_see_the_dag(
     assert policy.startswith("sandbox allow-scripts; default-src 'none';")  # of no origin: without Airflow's cookies
     assert "allow-same-origin" not in policy
     assert airflow.open(url, None)[0] == 401
-    assert airflow.open(url, "guest")[0] == 403
+    hidden, missing = (airflow.open(page, "guest") for page in (url, url.replace("/report/", "/no-report/")))
+    assert hidden[0] == missing[0] == 404
+    assert hidden[2] == airflow.open(re.sub(r"/\d{8}T", "/20000101T", url), "guest")[2]  # nobody learns what there is
     status, headers, notebook = airflow.open(url.replace(".html", ".ipynb"), "admin")
     assert status == 200
     assert headers["content-disposition"].startswith("attachment")
     assert b'"execution_count"' in notebook
-    assert airflow.open(url.replace(".html", ".ipynb"), "guest")[0] == 403
+    assert airflow.open(url.replace(".html", ".ipynb"), "guest")[0] == 404
+
+
+def test_browsers_are_sent_to_the_login_and_see_pages(airflow: AirflowServer, experiment: str) -> None:
+    path = links(airflow, experiment, "train")["Notebook"]
+    assert path
+    status, headers, _ = airflow.open(airflow.url + path, None, browser=True)
+    assert (status, headers["location"]) == (302, f"/api/v2/auth/login?next={quote(path, safe='')}")
+    status, headers, _ = airflow.open(airflow.url + headers["location"], None, browser=True)
+    assert status == 307
+    assert parse_qs(urlsplit(headers["location"]).query)["next"] == [path]  # which Airflow's login goes on to
+    for user in ("admin", "guest"):
+        missing = f"{airflow.url}{path.rpartition('/')[0]}/no.html"
+        status, headers, page = airflow.open(missing, user, browser=True)
+        assert (status, headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert b"<h1" in page
+        assert b"There is no such report, or you may not see it." in page
+        assert airflow.open(missing, user)[2] == b'{"detail":"There is no such report, or you may not see it."}'
+
+
+def test_a_registry_that_is_silent_harms_nothing_else(airflow: AirflowServer, experiment: str) -> None:
+    """Sixty people ask for reports that are in a database which takes connections and says nothing."""
+    good = airflow.url + str(links(airflow, experiment, "train")["Notebook"])
+    url = f"{airflow.url}/automl/reports/automl_silent/m/20260101T000000-x-0/report/train.html"
+    with ThreadPoolExecutor(60) as pool:
+        asked = [pool.submit(airflow.open, url, "admin", browser=True) for _ in range(60)]
+        time.sleep(3)
+        waits = []
+        while not all(each.done() for each in asked):
+            begun = time.monotonic()
+            airflow.get("/api/v2/dags")
+            waits.append(time.monotonic() - begun)
+            time.sleep(0.5)
+        found = {each.result()[0] for each in asked}
+        pages = {each.result()[2] for each in asked}
+    assert found == {503}
+    assert all(b"does not answer now" in page for page in pages)
+    assert len(waits) > 10
+    assert max(waits) < 5  # of Airflow's own route; 47 s were seen
+    deadline = time.monotonic() + 60
+    while airflow.open(good, "admin")[0] == 503:  # until those that hang have given up
+        assert time.monotonic() < deadline
+    assert airflow.open(good, "admin")[0] == 200
 
 
 def test_nothing_but_reports_is_served(airflow: AirflowServer, experiment: str) -> None:
-    url = links(airflow, experiment, "train")["Notebook"]
-    assert url
+    url = airflow.url + str(links(airflow, experiment, "train")["Notebook"])
     version = url.removesuffix("/report/train.html")
     model = version.rpartition("/")[0]
     for path in (
@@ -144,7 +192,11 @@ def test_a_failed_drift_check_is_mailed(airflow: AirflowServer, mailbox: Mailbox
     while time.monotonic() < deadline and not mailbox.about(run_id):
         time.sleep(0.5)
     (mail,) = mailbox.about(run_id)
-    assert mail["Subject"] == "automl_drift_check failed"
+    assert mail["Subject"] == "automl_drift_check failed: first_champion, ml_datasets.gluon_test"
+    text = body(mail)
+    assert "first_champion</b> of <b>automl_drift_check</b> failed: No model &#x27;never trained&#x27; in" in text
+    log = f"{airflow.url}/dags/automl_drift_check/runs/{quote(run_id)}/tasks/first_champion"
+    assert f'<a href="{log}' in text
     assert set(mail[RECIPIENTS].split(", ")) == {"ops@example.com", "team@example.com"}
 
 
