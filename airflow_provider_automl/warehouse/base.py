@@ -217,6 +217,21 @@ class Warehouse:
             )
         return target
 
+    def refuse_columns(self, columns: Mapping[str, str], table: str) -> None:
+        """Refuse columns that no table here can have: for what is to become of work that has not begun.
+
+        :param columns: names and neutral types.
+        :raises InputError: names what cannot be.
+        """
+
+    def refuse_rows(self, directory: Path, names: Sequence[str], added: Mapping[str, str], table: str) -> None:
+        """Refuse unloaded rows that no table here can hold, beside columns that work will add to them.
+
+        :param names: which of the files' columns the table will have.
+        :param added: names and neutral types of the others.
+        :raises InputError: says which row.
+        """
+
     @property
     def by_files(self) -> bool:
         """Whether rows go as files by ``staging``."""
@@ -248,8 +263,11 @@ class Warehouse:
         """
         from sqlglot import exp
 
-        directory.mkdir(parents=True, exist_ok=True)
-        with self._reading(source, directory=directory) as cursor:
+        from airflow_provider_automl.warehouse.exchange import told
+
+        with told(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+        with self._reading(source, directory=directory) as cursor, told(directory), _in_memory():
             bound = self._source(source)
             columns = self._columns(cursor, bound)
             if number_by:
@@ -299,7 +317,7 @@ class Warehouse:
         if mode == "error":
             with self._session() as cursor:
                 self._refuse_existing(cursor, target)
-        with self._writing(f"The table {table} cannot be written"):
+        with self._writing(f"The table {table} cannot be written"), _in_memory():
             return self._load(files, target, mode=mode, key=key, delete_where=dict(delete_where or {}))
 
     def record(self, table: str, row: Mapping[str, object], *, key: str = "record_id") -> str:
@@ -647,6 +665,21 @@ def _few_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+@contextmanager
+def _in_memory() -> Iterator[None]:
+    """Say that this worker's memory does not hold what is read or written at once.
+
+    :raises BusyError: it does not.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise BusyError(
+            f"This worker's memory does not hold some rows at once ({first_line(error)}): give it more, or leave "
+            "columns of large values out."
+        ) from error
 
 
 def parquet_batches(files: Sequence[Path], batch_rows: int = 8192) -> Iterator[pa.RecordBatch]:

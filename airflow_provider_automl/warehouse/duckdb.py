@@ -39,6 +39,13 @@ _LOCKED = "Could not set lock"
 _OTHER_MODE = "different configuration"
 _CLOSING = "Unique file handle conflict"
 
+# What it says where a disk, or the share of it that one may use, is full; within JSON where another thread wrote.
+_DISK_FULL = re.compile(
+    r"""[\\"]+(?P<path>[^"\\]+)[\\"]+: (?P<why>No space left on device|Disk quota exceeded|File too large)"""
+)
+# Out of memory, for what it would spill to disk has no room there.
+_NO_SPILL = re.compile("failed to offload|max_temp_directory_size|No space left on device")
+
 # What DuckDB may keep in memory where the connection does not say: it would otherwise fill 80 % of the machine with the
 # tables that it has read. Beyond that it spills to disk. Unloading and loading only pass rows through: they need some
 # buffers a thread, and are no slower for it.
@@ -59,6 +66,9 @@ _THREAD = "another thread of this process"
 # Types that Parquet has no place for, or that come back as something else; a nested one that has such a part too.
 _AS_TEXT = re.compile(r"\b(UUID|INTERVAL|BIT|BIGNUM|TIMETZ|JSON|VARIANT|GEOMETRY|UNION)\b")
 
+# An array's size in a type; what stands in quotes there is none.
+_ARRAY = re.compile(r"""(?P<name>"(?:[^"]|"")*"|'(?:[^']|'')*')|\[\d+\]""")
+
 
 class DuckDBWarehouse(Warehouse):
     """A DuckDB file. Loads and unloads by DuckDB's own Parquet reader and writer.
@@ -66,8 +76,9 @@ class DuckDBWarehouse(Warehouse):
     **Publishing.** A load is one transaction: the old table or the new one, whatever fails or is killed. The new table
     is a new one: indexes and constraints of the old one are not kept; views on it go by its name and stay.
 
-    **Types.** LIST, STRUCT and MAP stay nested, HUGEINT and UHUGEINT become DOUBLE. What Parquet lacks is read as text,
-    as DuckDB writes it: UUID, INTERVAL, BIT, BIGNUM, TIMETZ, JSON, VARIANT, UNION, and whatever has one of them inside.
+    **Types.** LIST, STRUCT and MAP stay nested, an ARRAY becomes a LIST, HUGEINT and UHUGEINT become DOUBLE. What
+    Parquet lacks is read as text, as DuckDB writes it: UUID, INTERVAL, BIT, BIGNUM, TIMETZ, JSON, VARIANT, UNION, and
+    whatever has one of them inside.
 
     **Boundaries.** A session reaches the database's own file and, while rows are unloaded or loaded, the one directory
     that they go through: no other file, no network, no other database. Settings are locked then, for all sessions of
@@ -94,7 +105,7 @@ class DuckDBWarehouse(Warehouse):
         import duckdb
 
         turn = self._turn() if write else nullcontext()
-        with turn, closing(self._connect(read_only=not write, directory=directory)) as connection:
+        with turn, self._told(), closing(self._connect(read_only=not write, directory=directory)) as connection:
             self._connections.add(connection)
             try:
                 if write:
@@ -106,6 +117,35 @@ class DuckDBWarehouse(Warehouse):
                 raise BusyError(f"DuckDB gave the work up: {first_line(error)}") from error
             finally:
                 self._connections.discard(connection)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say what DuckDB has no room for.
+
+        :raises BusyError: a disk is full: where rows go, the database's, or that of what memory does not hold.
+        :raises InputError: it needs more memory than it may use.
+        """
+        import duckdb
+
+        name = f"DuckDB (connection {self.hook.get_conn_id()})"
+        try:
+            yield
+        except duckdb.Error as error:
+            reason = str(error)
+            if isinstance(error, duckdb.OutOfMemoryException) and not _NO_SPILL.search(reason):
+                raise InputError(
+                    f"{name} needs more memory than it may use ({first_line(error)}): leave columns of large values "
+                    'out, or raise "memory_limit" in the extra of the connection.'
+                ) from error
+            if match := _DISK_FULL.search(reason):
+                where = f"The disk is full where {name} writes {match['path']}"
+                raise BusyError(f"{where}: {match['why']}; free some and try again.") from error
+            if isinstance(error, duckdb.OutOfMemoryException):
+                raise BusyError(
+                    f"{name} has no room on disk for what its memory does not hold ({first_line(error)}): free some, "
+                    'or name another "temp_directory" in the extra of the connection.'
+                ) from error
+            raise
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -283,8 +323,10 @@ class DuckDBWarehouse(Warehouse):
 
         assert isinstance(query, exp.Select)
         for column in list(query.expressions):
-            if _AS_TEXT.search(columns[column.name]):
-                column.replace(exp.alias_(exp.cast(column.copy(), "VARCHAR"), column.name, quoted=True))
+            kind = "VARCHAR" if _AS_TEXT.search(columns[column.name]) else _as_lists(columns[column.name])
+            if kind != columns[column.name]:
+                cast = exp.cast(column.copy(), kind, dialect=self.dialect)
+                column.replace(exp.alias_(cast, column.name, quoted=True))
         rows = max(1, min(batch_rows, _ROW_GROUP_VALUES // len(columns)))
         copy = sql.render("unload", self.dialect, query=query.subquery(copy=False), path=str(path), batch_rows=rows)
         (count,) = cursor.execute(copy).fetchone()
@@ -312,6 +354,16 @@ class DuckDBWarehouse(Warehouse):
             return int(count)
 
         return self._write(work, directory=files[0].parent)
+
+
+def _as_lists(kind: str) -> str:
+    """Return a type with lists for arrays of a fixed size: DuckDB writes files of those that Arrow cannot read, where
+    one is NULL.
+
+    >>> _as_lists('STRUCT("a[2]" INT[3][2])')
+    'STRUCT("a[2]" INT[][])'
+    """
+    return _ARRAY.sub(lambda found: found["name"] or "[]", kind)
 
 
 def _megabytes(text: str) -> float:

@@ -258,8 +258,8 @@ class PostgresWarehouse(Warehouse):
         _refuse_long(columns)
         if taken := [name for name in columns if name in _SYSTEM_COLUMNS]:
             raise InputError(
-                f"Postgres has columns of its own named {', '.join(map(repr, taken))} in every table, so {table} cannot "
-                "have such: name them otherwise in a query."
+                f"Postgres has columns of its own named {', '.join(map(repr, taken))} in every table, so {table} "
+                "cannot have such: name them otherwise in a query."
             )
         if len(columns) > _MOST_COLUMNS:
             raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
+import resource
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_automl.errors import BusyError, InputError
@@ -101,6 +103,74 @@ class TestDuckDB(Conformance, Concurrency, Measures):
         with pytest.raises(InputError, match=r"s\.t cannot be written"):
             put(warehouse, "s.t", pa.table({"id": ["one"]}), tmp_path, mode="append", delete_where={"id": 1})
         assert warehouse.rows("s.t", order_by=["id"]) == numbers(3).to_pylist()
+
+    def test_arrays_become_lists(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        """Of an ARRAY with a NULL, DuckDB's own Parquet file is one that Arrow cannot read."""
+        values = {
+            "ARRAY_VALUE(1, 2)": [1, 2],
+            "ARRAY_VALUE(ARRAY_VALUE(1), ARRAY_VALUE(2))": [[1], [2]],
+            "[ARRAY_VALUE(1, 2)]": [[1, 2]],
+            "{'a[3]': ARRAY_VALUE([1], NULL)}": {"a[3]": [[1], None]},
+            "MAP {'a': ARRAY_VALUE('b')}": [("a", ["b"])],
+            "ARRAY_VALUE(DATE '10000-01-01')": None,
+        }
+        columns = ", ".join(f"CASE WHEN i % 3 > 0 THEN {text} END AS c{n}" for n, text in enumerate(values))
+        query = Query(f"SELECT i, {columns} FROM RANGE(200) AS r(i)")
+        warehouse.unload(query, tmp_path / "out")
+        with pq.ParquetFile(tmp_path / "out" / "part-00000.parquet") as file:
+            for batch in file.iter_batches(batch_size=50):
+                for n, value in enumerate(values.values()):
+                    if value is not None:
+                        assert batch[f"c{n}"].to_pylist() == [value if i % 3 else None for i in batch["i"].to_pylist()]
+        assert warehouse.load(tmp_path / "out", "s.t") == 200
+        same = " AND ".join(f"a.c{n} IS NOT DISTINCT FROM b.c{n}" for n in range(len(values)))
+        both = f"SELECT 1 AS one FROM ({query.text('duckdb')}) AS a JOIN s.t AS b USING (i) WHERE {same}"
+        assert warehouse.count(Query(both)) == 200
+
+    def test_a_disk_without_room(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        """As on a full disk: the kernel refuses more than a megabyte a file."""
+        rows = Query("SELECT i, RANDOM() AS a FROM RANGE(1_000_000) AS r(i)")
+        warehouse.unload(rows, tmp_path / "all")
+        put(warehouse, "s.t", numbers(3), tmp_path)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        full = r"The disk is full where DuckDB \(connection \w+\) writes {}[^ ]*: File too large; free some"
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
+            with pytest.raises(BusyError, match=full.format(f"{tmp_path}/out/")):
+                warehouse.unload(rows, tmp_path / "out")
+            with pytest.raises(BusyError, match=full.format(f"{tmp_path}/warehouse.duckdb")):
+                warehouse.load(tmp_path / "all", "s.t")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert warehouse.count("s.t") == 3
+        assert warehouse.load(tmp_path / "all", "s.t") == 1_000_000
+
+    def test_a_disk_without_room_for_what_memory_does_not_hold(
+        self, connect: Connect, connection: dict[str, Any], tmp_path: Path
+    ) -> None:
+        warehouse = open_warehouse(connect(**connection, extra={"memory_limit": "100MB"}))
+        groups = Query("SELECT MD5(CAST(i AS VARCHAR)) AS a, COUNT(*) AS n FROM RANGE(3_000_000) AS r(i) GROUP BY ALL")
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2**18, before[1]))
+            with pytest.raises(BusyError, match=r"The disk is full where .*\.tmp|no room on disk for what its memory"):
+                warehouse.count(groups)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert warehouse.count(groups) == 3_000_000
+
+    def test_a_cell_of_300_megabytes(self, connect: Connect, connection: dict[str, Any], tmp_path: Path) -> None:
+        """It takes more memory than a stream of rows is given, unless the connection gives more."""
+        large = Query("SELECT REPEAT('x', 300_000_000) AS a")
+        message = 'needs more memory than it may use .*: leave columns of large values out, or raise "memory_limit" in'
+        with pytest.raises(InputError, match=message):
+            open_warehouse(connect(**connection)).unload(large, tmp_path / "out")
+        roomy = open_warehouse(connect(**connection, extra={"memory_limit": "4GB"}))
+        assert roomy.unload(large, tmp_path / "out") == 1
+        with pytest.raises(InputError, match=message):
+            open_warehouse(connect(**connection, extra={"memory_limit": "200MB"})).load(tmp_path / "out", "s.t")
+        assert roomy.load(tmp_path / "out", "s.t") == 1
+        assert roomy.count(Query("SELECT a FROM s.t WHERE LENGTH(a) = 300_000_000")) == 1
 
     def test_a_statement_is_cancelled(self, warehouse: Warehouse, tmp_path: Path) -> None:
         """By another thread, and by a signal's handler, as Airflow does it."""
