@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: pandas' nanosecond timestamps end here; sentinels such as 9999-12-31 are clipped, not refused.
 _EARLIEST, _LATEST = "1677-09-22", "2262-04-11"
+#: Dates and times of no end, as DuckDB has them in Parquet: the greatest numbers of days and of a timestamp's units.
+_INFINITE = {2**31 - 1: "infinity", 1 - 2**31: "-infinity", 2**63 - 1: "infinity", 1 - 2**63: "-infinity"}
 
 
 def kind(arrow_type: pa.DataType) -> str:
@@ -54,7 +56,8 @@ def canonical(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     if types.is_time64(column.type) or types.is_duration(column.type):
         return column.cast(pa.int64()).cast(pa.float64())
     if kind(column.type) == "time":
-        unit = "s" if types.is_date32(column.type) else "us"
+        # In the column's own unit until it is clipped: another one may not reach as far.
+        unit = "s" if types.is_date32(column.type) else getattr(column.type, "unit", "ms")
         naive = column.cast(pa.timestamp(unit, getattr(column.type, "tz", None)), safe=False).cast(pa.timestamp(unit))
         earliest, latest = (pa.scalar(text).cast(pa.timestamp(unit)) for text in (_EARLIEST, _LATEST))
         clipped = pc.min_element_wise(pc.max_element_wise(naive, earliest, skip_nulls=False), latest, skip_nulls=False)
@@ -68,6 +71,52 @@ def to_pandas(columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> pd.DataFrame
 
     table = pa.table({name: canonical(column) for name, column in columns.items()})
     return table.to_pandas(split_blocks=True, self_destruct=True, date_as_object=False)
+
+
+def texts(column: pa.Array | pa.ChunkedArray) -> list[str | None]:
+    """A column's values as text, whatever their type: Python has no value for a date beyond its years."""
+    try:
+        return [None if value is None else str(value) for value in column.to_pylist()]
+    except (OverflowError, ValueError):
+        return [_text(value) for value in column]
+
+
+def _text(value: pa.Scalar) -> str | None:
+    import numpy as np
+    import pyarrow.types as types
+
+    if not value.is_valid:
+        return None
+    kept: Any = value
+    if types.is_nested(value.type):
+        if types.is_struct(value.type):
+            return "{" + ", ".join(f"{name!r}: {_text(part)}" for name, part in kept.items()) + "}"
+        return "[" + ", ".join(str(text) for text in texts(kept.values)) + "]"
+    try:
+        return str(value.as_py())
+    except (OverflowError, ValueError):
+        if kept.value in _INFINITE:
+            return _INFINITE[kept.value]
+        unit: Any = "D" if types.is_date32(value.type) else getattr(value.type, "unit", "ms")
+        return str(np.datetime64(kept.value, unit)).replace("T", " ")
+
+
+def to_show(table: pa.Table) -> tuple[pd.DataFrame, dict[str, str]]:
+    """A table of any types for people to see, and its columns' types in words: numbers and texts as pandas has them,
+    all else as text."""
+    import pandas as pd
+    import pyarrow.types as types
+
+    columns: dict[str, pd.Series] = {}
+    named: dict[str, str] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if kind(column.type) in ("number", "text") and not types.is_time(column.type):
+            columns[name] = column.to_pandas()
+            named[name] = str(columns[name].dtype)
+        else:
+            columns[name] = pd.Series(texts(column), dtype=object)
+            named[name] = str(column.type)
+    return pd.DataFrame(columns), named
 
 
 def scalar(value: Any) -> Any:

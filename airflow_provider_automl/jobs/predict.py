@@ -14,7 +14,7 @@ from airflow_provider_automl.jobs import parquet, rowids
 from airflow_provider_automl.jobs.checks import nearest
 from airflow_provider_automl.jobs.errors import JobInputError
 from airflow_provider_automl.jobs.files import RESULT, write_json
-from airflow_provider_automl.jobs.frames import kind, to_pandas
+from airflow_provider_automl.jobs.frames import kind, to_pandas, to_show
 from airflow_provider_automl.jobs.model_files import PREDICTOR, check_versions, read_manifest
 from airflow_provider_automl.jobs.parquet import Parts
 from airflow_provider_automl.jobs.probabilities import correct, to_json
@@ -112,10 +112,11 @@ def _fill(inputs: Inputs, job: dict[str, Any], manifest: dict[str, Any], sample:
     import pyarrow as pa
 
     if sample.parts:
-        frame = pa.concat_tables(sample.parts).to_pandas()
-        predicted = [name for name in frame.columns if name.startswith(_SAMPLED)]
-        inputs.frame("predictions", frame[predicted].set_axis(sample.columns, axis=1))
-        inputs.profile(frame.drop(columns=predicted), hide=job["hide_table_contents"])
+        table = pa.concat_tables(sample.parts)
+        predicted = [name for name in table.column_names if name.startswith(_SAMPLED)]
+        inputs.frame("predictions", table.select(predicted).to_pandas().set_axis(sample.columns, axis=1))
+        frame, types = to_show(table.drop_columns(predicted))
+        inputs.profile(frame, hide=job["hide_table_contents"], types=types)
         if not sample.is_all:
             inputs.sampled |= {"predictions": len(frame), "profile": len(frame)}
     return {

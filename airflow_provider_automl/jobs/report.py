@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _NEEDED, _NEEDED_BY_OURS = ("papermill", "nbconvert", "ipykernel"), ("altair", "vl_convert")
 _PACKAGES = {"vl_convert": "vl-convert-python"}
 _KERNEL_SECONDS = 120
-_SHOWN_ROWS = 5
+_SHOWN_ROWS, _SHOWN_CHARACTERS = 5, 500
 #: So many rows tell as much as all of them do: of a profile's distinct values, and of curves.
 PROFILE_ROWS, CURVE_ROWS = 200_000, 100_000
 #: Of a job's description, what is no option of the user's.
@@ -92,14 +92,18 @@ class Inputs:
         if table is not None:
             parquet.write(table, self.directory / f"{name}.parquet")
 
-    def profile(self, frame: pd.DataFrame, *, hide: bool) -> None:
+    def profile(self, frame: pd.DataFrame, *, hide: bool, types: Mapping[str, str] | None = None) -> None:
         """A row a column: its type, missing values, distinct values, and the spread of numbers; and the first rows.
 
         :param hide: leave these out, and the extremes, which are values of single rows.
+        :param types: the columns' types in words, where they are not the frame's.
         """
         if not hide:
-            self.frame("rows", frame.head(_SHOWN_ROWS).astype(str).reset_index(drop=True))
+            rows = frame.head(_SHOWN_ROWS).astype(str).reset_index(drop=True)
+            self.frame("rows", rows.map(lambda text: text[:_SHOWN_CHARACTERS]))
         profile = frame.dtypes.astype(str).to_frame("type")
+        if types is not None:
+            profile["type"] = [types[name] for name in frame.columns]
         profile["missing"] = frame.isna().mean()
         some = frame
         if len(frame) > PROFILE_ROWS:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl.jobs.errors import JobInputError
-from airflow_provider_automl.jobs.frames import kind
+from airflow_provider_automl.jobs.frames import kind, texts
 from airflow_provider_automl.jobs.parquet import Parts
 
 if TYPE_CHECKING:
@@ -63,14 +63,17 @@ def _bits(values: pa.Array) -> np.ndarray:
     import pandas as pd
     import pyarrow as pa
 
+    if kind(values.type) == "time":
+        width = pa.int32() if pa.types.is_date32(values.type) else pa.int64()
+        values = values.cast(width)
     if pa.types.is_integer(values.type):
         bits: np.ndarray = values.drop_null().to_numpy(zero_copy_only=False).astype(np.uint64, casting="unsafe")
         return bits
     if kind(values.type) == "other":
-        texts = np.array([str(value) for value in values.drop_null().to_pylist()], dtype=object)
+        written = np.array(texts(values.drop_null()), dtype=object)
     else:
-        texts = values.drop_null().cast(pa.string()).to_numpy(zero_copy_only=False)
-    hashes: np.ndarray = pd.util.hash_array(texts, categorize=False)
+        written = values.drop_null().cast(pa.string()).to_numpy(zero_copy_only=False)
+    hashes: np.ndarray = pd.util.hash_array(written, categorize=False)
     return hashes
 
 
@@ -101,9 +104,9 @@ def _really_repeated(parts: Parts, column: str, suspects: np.ndarray) -> tuple[A
 
     seen: set[Any] = set()
     for values in _batches(parts, column):
-        for value in values.filter(np.isin(_bits(values), suspects)).to_pylist():
-            key = value if value.__hash__ is not None else str(value)
-            if key in seen:
+        found = values.filter(np.isin(_bits(values), suspects))
+        for value in found.to_pylist() if kind(values.type) in ("number", "text") else texts(found):
+            if value in seen:
                 return (value,)
-            seen.add(key)
+            seen.add(value)
     return None

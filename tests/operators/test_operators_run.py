@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_automl.models.store import local_path
 from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator
 from airflow_provider_automl.operators.experiments import AutoMLTrackExperimentOperator
 from airflow_provider_automl.operators.predict import AutoMLPredictOperator
 from airflow_provider_automl.operators.tables import AutoMLCensusTablesOperator, AutoMLCreateTablesOperator
 from airflow_provider_automl.operators.train import TRAINING_KEYS, AutoMLTrainOperator
+from airflow_provider_automl.warehouse import Query
 from airflow_provider_automl.warehouse.base import Warehouse
 from airflow_provider_automl.warehouse.formulas import METRICS
 from tests.operators.conftest import QUICK, Load, rows, run
@@ -231,3 +233,58 @@ def test_the_census_is_loaded_once(warehouse: Warehouse) -> None:
     assert run(AutoMLCensusTablesOperator, **arguments)["created"] == []
     assert run(AutoMLCensusTablesOperator, **{**arguments, "test_table": "census.other"})["created"] == ["census.other"]
     assert [warehouse.count(f"census.{name}") for name in ("train", "test", "other")] == [300, 200, 200]
+
+
+#: Values that Python's or pandas' types end before, and types that Parquet or pandas has no place of its own for.
+ODD = {
+    "forever": "DATE 'infinity'",
+    "never": "DATE '-infinity'",
+    "late": "DATE '10000-01-01'",
+    "early": "DATE '0044-03-15 (BC)'",
+    "moment": "TIMESTAMP 'infinity'",
+    "before": "TIMESTAMP '0044-03-15 (BC) 10:00:00'",
+    "zoned": "TIMESTAMPTZ '-infinity'",
+    "seconds": "TIMESTAMP_S 'infinity'",
+    "milliseconds": "TIMESTAMP_MS 'infinity'",
+    "nanoseconds": "TIMESTAMP_NS 'infinity'",
+    "midnight": "TIME '24:00:00'",
+    "array": "ARRAY_VALUE(1, 2)",
+    "nested": "ARRAY_VALUE(ARRAY_VALUE(DATE 'infinity'), ARRAY_VALUE(DATE '2026-01-01'))",
+    "list": "[TIMESTAMP 'infinity', NULL]",
+    "struct": "{'a': DATE '10000-01-01', 'b': [1]}",
+    "map": "MAP {'a': DATE '-infinity'}",
+    "enum": "CAST('a' AS ENUM ('a', 'b'))",
+    "uuid": "CAST('6f1e7a52-6c5d-4d0a-9f6e-0c8f6f0f2a11' AS UUID)",
+    "hugeint": "CAST(5 AS HUGEINT)",
+    "bit": "CAST('101' AS BIT)",
+    "interval": "INTERVAL '1 month'",
+    "blob": "CAST('\\xFF\\x00' AS BLOB)",
+    "nothing": "NULL",
+}
+
+
+def test_dates_without_end_and_types_of_duckdb(warehouse: Warehouse, load: Load) -> None:
+    """Training, prediction and their reports; and the values arrive as they were, those that Parquet lacks as text."""
+    load("ml.plain", rows())
+    odd = ", ".join(f"CASE WHEN id % 3 > 0 THEN {text} END AS {name}" for name, text in ODD.items())
+    query = f"SELECT id, x, y, {odd} FROM ml.plain"
+    trained = run(
+        AutoMLTrainOperator, sql=query, target_column="y", model_name="odd", hyperparameters=QUICK, time_limit=60,
+        ignore_columns=["id"], report=True,
+    )  # fmt: skip
+    assert (trained["notebook_error"], trained["state"]) == (None, "complete")
+    prediction = run(AutoMLPredictOperator, model=trained, sql=query, output_table="out.odd", report=True)
+    assert (prediction["notebook_error"], prediction["rows"]) == (None, 200)
+    same = " AND ".join(
+        f"a.{name} IS NOT DISTINCT FROM b.{name}"
+        if name in ("forever", "never", "array", "nested", "list", "struct", "map", "blob")
+        else f"CAST(a.{name} AS VARCHAR) IS NOT DISTINCT FROM CAST(b.{name} AS VARCHAR)"
+        for name in ODD
+        if name != "hugeint"  # a DOUBLE
+    )
+    assert warehouse.count(Query(f"SELECT 1 AS a FROM ({query}) AS a JOIN out.odd AS b USING (id) WHERE {same}")) == 200
+    where = local_path(trained["model_uri"])
+    assert where is not None
+    (page,) = where.glob("predictions/*/predict.html")
+    for shown in ("-infinity", "10000-01-01", "-043-03-15 10:00:00", "[1, 2]", "date32[day]"):
+        assert shown in page.read_text()

@@ -6,11 +6,12 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_automl.jobs import rowids
+from airflow_provider_automl.jobs import frames, rowids
 from airflow_provider_automl.jobs.errors import JobInputError
 from airflow_provider_automl.jobs.files import strict, write_json
 from airflow_provider_automl.jobs.model_files import autogluon_version, check_versions
@@ -101,3 +102,32 @@ def test_equal_hashes_are_not_taken_for_equal_ids(tmp_path, monkeypatch):
     (tmp_path / "in").mkdir()
     pq.write_table(pa.table({"id": ["a", "b", "c"]}), tmp_path / "in" / "0.parquet")
     rowids.check(Parts(tmp_path / "in"), "id", tmp_path)
+
+
+def test_times_beyond_what_pandas_reaches_are_clipped_in_whatever_unit():
+    """A feature must not wrap around: the last millisecond there is, is no date in 1969."""
+    latest, earliest = pd.Timestamp("2262-04-11"), pd.Timestamp("1677-09-22")
+    for bits, types in (
+        (31, [pa.date32()]),
+        (63, [pa.timestamp(unit, zone) for unit in ("s", "ms", "us", "ns") for zone in (None, "UTC")]),
+    ):
+        numbers = pa.array([2**bits - 1, None, 1 - 2**bits, 0], pa.int32() if bits == 31 else pa.int64())
+        for kind in types:
+            found = frames.to_pandas({"a": numbers.cast(kind)})["a"]
+            assert found.tolist() == [latest, pd.NaT, earliest, pd.Timestamp("1970-01-01")], kind
+
+
+def test_values_of_any_type_as_text():
+    days = pa.array([2**31 - 1, 1 - 2**31, 2932897, -735160, 0, None], pa.int32()).cast(pa.date32())
+    written = ["infinity", "-infinity", "10000-01-01", "-043-03-15", "1970-01-01", None]
+    assert frames.texts(days) == written
+    assert frames.texts(pa.chunked_array([days, days])) == written * 2
+    assert frames.texts(pa.array([days[4:].to_pylist()])) == ["[datetime.date(1970, 1, 1), None]"]
+    lists = pa.ListArray.from_arrays([0, 2, 2, 6], days)
+    assert frames.texts(lists) == ["[infinity, -infinity]", "[]", "[10000-01-01, -043-03-15, 1970-01-01, None]"]
+    structs = pa.StructArray.from_arrays([days, pa.array([b"\xff"] * 6)], ["a", "b"])
+    assert frames.texts(structs)[0] == "{'a': infinity, 'b': b'\\xff'}"
+    maps = pa.MapArray.from_arrays([0, 1], ["k"], days[:1])
+    assert frames.texts(maps) == ["[{'key': k, 'value': infinity}]"]
+    for kind in (pa.timestamp("us"), pa.timestamp("ms", "UTC")):
+        assert frames.texts(pa.array([2**63 - 1, 0]).cast(kind))[0] == "infinity"

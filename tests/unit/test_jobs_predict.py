@@ -181,10 +181,20 @@ def test_columns_that_the_prediction_adds(trained, tmp_path, name):
         ([float("nan"), *np.arange(9.0)], "NULL in 1 of 10 rows"),
         ([0.0, -0.0, *np.arange(1.0, 9.0)], "has 0.0 in more than one row"),
         ([Decimal("1.0"), Decimal("1.0"), *map(Decimal, range(2, 10))], "in more than one row"),
+        (pa.array([2**31 - 1, *range(8), 2**31 - 1], pa.int32()).cast(pa.date32()), "has 'infinity' in more than one"),
+        (pa.array([2**62, *range(8), 2**62]).cast(pa.timestamp("us", "UTC")), "has '148108-07-06 14:00:27.387904' in"),
+        (pa.array([[date(2026, 1, 1 + i % 9)] for i in range(10)]), "has '[datetime.date(2026, 1, 1)]' in more than"),
     ],
 )
 def test_row_ids_that_do_not_tell_rows_apart(trained, tmp_path, ids, message):
     assert message in refused(trained, good() | {"id": ids}, tmp_path, rowid_column="id")
+
+
+def test_row_ids_that_python_has_no_value_for(trained, tmp_path):
+    ids = pa.array([2**31 - 1 - i for i in range(10)], pa.int32()).cast(pa.date32())
+    directory, result = trained
+    output = predictions(directory, good() | {"id": ids}, result, tmp_path, rowid_column="id")
+    assert output["id"].combine_chunks().equals(ids)
 
 
 def test_a_row_id_that_is_not_there(trained, tmp_path):
