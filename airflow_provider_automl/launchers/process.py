@@ -80,9 +80,13 @@ class ProcessLauncher:
         """
         packages = describe_interpreter(self.python)["packages"]
         if missing := [name for name in _NEEDED if packages[name] is None]:
-            install = "pip install 'airflow-provider-automl[automl]'"
-            if not self._own:
-                install = f"{self.python} -m pip install {_AUTOGLUON}"
+            install = f"{self.python} -m pip install {_AUTOGLUON}"
+            if self._own:
+                install = (
+                    "name an interpreter that has them as 'default' in interpreters of the automl connection, such as "
+                    '{"default": "/opt/automl/bin/python"} (docs/existing-deployment.md); or have them beside Airflow: '
+                    "pip install 'airflow-provider-automl[automl]'"
+                )
             raise InputError(f"{self.python} has no {', '.join(missing)}: {install}")
 
     def run(self, job: dict[str, Any], directory: Path) -> dict[str, Any]:

@@ -55,6 +55,19 @@ def test_an_interpreter_without_autogluon_says_everything_that_is_missing_and_th
     )
 
 
+def test_airflows_own_interpreter_without_autogluon_says_first_how_to_name_another(tmp_path, monkeypatch):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
+    python = f"{tmp_path}/env/bin/python"
+    monkeypatch.setattr(sys, "executable", python)
+    with pytest.raises(InputError) as error:
+        ProcessLauncher().preflight()
+    assert str(error.value) == (
+        f"{python} has no autogluon.tabular, pandas, pyarrow: name an interpreter that has them as 'default' in "
+        'interpreters of the automl connection, such as {"default": "/opt/automl/bin/python"} '
+        "(docs/existing-deployment.md); or have them beside Airflow: pip install 'airflow-provider-automl[automl]'"
+    )
+
+
 def test_the_archive_is_the_same_each_time_and_runs_alone(tmp_path):
     for name in ("a.pyz", "b.pyz"):
         build_archive(tmp_path / name)
