@@ -150,10 +150,15 @@ class AutoMLPredictOperator(AutoMLOperator):
             require_columns(
                 {**columns, ROW_ID: ""} if order else columns, [self.rowid_column], what="row id column", source=what
             )
+        names = [*([ROW_ID] if order else []), *columns] if self.rowid_column is None else [self.rowid_column]
+        added = self._added(row)
+        kept = {name: columns.get(name, "BIGINT") for name in names}
+        warehouse.refuse_columns({**kept, **added}, self.output_table)
         with self.work_directory(run) as work, self.hook.models.opened(row, work) as model:
             own_notebook = notebook_source(self.notebook, self.dag, work / "notebook.ipynb")
             unloaded = warehouse.unload(source, work / "input", number_by=order or ())
             self.log.info("Unloaded %d rows of %s", unloaded, what)
+            warehouse.refuse_rows(work / "input", names, added, self.output_table)
             job = {
                 "kind": "predict",
                 "input": str(work / "input"),
@@ -202,8 +207,8 @@ class AutoMLPredictOperator(AutoMLOperator):
             return kept
         key = f"{run.key}-{run.generation}"
         about = work / "run.json"  # whose report it is: its DAG tells who may read it
-        about.write_text(json.dumps({"dag_id": run.dag_id, "run_id": run.run_id, "task_id": run.task_id}))
         try:
+            about.write_text(json.dumps({"dag_id": run.dag_id, "run_id": run.run_id, "task_id": run.task_id}))
             self.hook.models.add_report(row, key, [about, *made.values()])
         except (OSError, AutoMLError, ValueError) as error:
             kept["notebook_error"] = f"The report could not be kept beside the model: {error}"
@@ -212,6 +217,15 @@ class AutoMLPredictOperator(AutoMLOperator):
         paths = {name: f"predictions/{key}/{path.name}" for name, path in made.items()}
         kept["notebook_url"] = self.hook.report_url(row, paths.get("notebook_html"), paths.get("notebook"))
         return kept
+
+    def _added(self, row: dict[str, Any]) -> dict[str, str]:
+        """The columns that the prediction adds, with their neutral types: of a label, as far as it has a known size."""
+        about = self.hook.models.manifest(row)
+        predicted = f"predicted_{about['target_column']}"
+        if about["problem_type"] == "regression":
+            return {predicted: "DOUBLE"}
+        label = {"int64": "BIGINT", "int32": "INTEGER", "double": "DOUBLE"}.get(about["label_type"], "VARCHAR")
+        return {predicted: label, "predicted_proba": "DOUBLE", "predicted_probabilities": "VARCHAR"}
 
     def _named(self) -> dict[str, Any]:
         """Which model the arguments name."""

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.hooks.automl import AutoMLHook
+from airflow_provider_automl.launchers.process import ProcessLauncher
 from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator
 from airflow_provider_automl.operators.predict import AutoMLPredictOperator
 from airflow_provider_automl.operators.tables import AutoMLCensusTablesOperator
 from airflow_provider_automl.operators.train import AutoMLTrainOperator
 from airflow_provider_automl.warehouse.base import Warehouse
 from tests.operators.conftest import QUICK, Load, rows, run
+from tests.warehouse.conformance import put
+from tests.warehouse.conftest import postgres_connection
+
+__all__ = ["postgres_connection"]  # a fixture
 
 pytestmark = pytest.mark.fit
 
@@ -172,6 +179,41 @@ def test_a_refused_prediction_leaves_the_output_table(load: Load, warehouse: War
     load("out.kept", {"x": [1, 2]})
     refused(AutoMLPredictOperator, "'color'", **{**PREDICT, "output_table": "out.kept", "ignore_columns": ["color"]})
     assert warehouse.rows("out.kept") == [{"x": 1}, {"x": 2}]
+
+
+def test_what_postgres_cannot_keep_is_refused_before_the_prediction(
+    postgres_connection: dict[str, Any],
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_PG", json.dumps(postgres_connection))
+    warehouse = AutoMLHook(warehouse_conn_id="pg").warehouse
+    put(warehouse, "ml.train", pa.table(rows()), tmp_path)
+    trained = run(
+        AutoMLTrainOperator, input_table="ml.train", target_column="y", model_name="pg", hyperparameters=QUICK,
+        time_limit=60, ignore_columns=["id"], warehouse_conn_id="pg",
+    )  # fmt: skip
+    wide = "SELECT *, {} FROM ml.train"
+    queries = {
+        "out.p cannot have such: name them otherwise": wide.format("1 AS ctid"),
+        r"out\.p would have 1,608 columns": wide.format(", ".join(f"1 AS c{i}" for i in range(1600))),
+        r"Row [\d,]+ would take [\d,]+ bytes or more in out\.p": wide.format(
+            ", ".join(f"CAST(id AS FLOAT) AS c{i}" for i in range(1015))
+        ),
+    }
+
+    def begun(*_: Any) -> None:
+        raise AssertionError("the prediction begins")
+
+    arguments = {"model": trained, "output_table": "out.p", "warehouse_conn_id": "pg"}
+    with monkeypatch.context() as patch:
+        patch.setattr(ProcessLauncher, "run", begun)
+        for message, query in queries.items():
+            refused(AutoMLPredictOperator, message, sql=query, **arguments)
+    assert not warehouse.exists("out.p")
+    for query in queries.values():
+        assert run(AutoMLPredictOperator, sql=query, rowid_column="id", **arguments)["rows"] == 200
 
 
 def test_empty_input_gives_an_empty_output(warehouse: Warehouse, model: dict[str, Any]) -> None:
