@@ -3,6 +3,10 @@
 Each case makes an environment as a team has it, notes what is installed, installs the wheel, and shows that nothing
 that was there has moved, that ``pip check`` is content, that Airflow knows the connection form, and that the whole
 DAG is green, with AutoGluon in an environment of its own. Takes minutes and downloads; not part of ``make test``.
+
+The cases that end in ``-pip-s3`` and ``-pip-all`` install an extra by pip into an environment with nothing but Airflow,
+and have pip resolve it again, from its cache, within a minute: a resolver that finds no way back to the few versions of
+botocore that aiobotocore takes walks for hours.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import argparse
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -74,6 +79,13 @@ CASES = (
     Case("lowest-direct-versions", ("apache-airflow==2.11.0",), as_of="2025-06-15", lowest=True,
          may_move=frozenset({"apache-airflow-providers-common-compat", "apache-airflow-providers-common-sql"})),
 )  # fmt: skip
+
+# By pip, into a new environment with this Airflow: name, Airflow's version, the extra.
+BY_PIP = tuple(
+    (f"airflow-{airflow}-pip-{extra}", airflow, extra) for airflow in ("3.3.2", "2.11.2") for extra in ("s3", "all")
+)
+RESOLVED, INSTALLED = 60, 900  # seconds: a second resolution, from pip's cache; the first one with its installation
+NAMES = (*(case.name for case in CASES), *(name for name, *_ in BY_PIP))
 
 
 def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
@@ -158,6 +170,42 @@ def try_case(case: Case, wheel: Path, autogluon: Path, time_limit: str) -> None:
     print(f"    pip check is content; {time.monotonic() - started:.0f} s in all", flush=True)
 
 
+def by_pip(python: Path, limit: int, *arguments: str) -> tuple[float, float]:
+    """Run ``pip install``; returns its seconds by the clock and of the processor, or ends everything with it."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *arguments]
+    log = python.parent.parent / f"pip{'-dry-run' * ('--dry-run' in arguments)}.log"
+    with log.open("w") as output:
+        try:
+            code: int | str = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, timeout=limit).returncode
+        except subprocess.TimeoutExpired:
+            code = f"no end within {limit} s"
+    if code:
+        sys.exit(f"{' '.join(command)}: {code}\n{log.read_text()[-6000:]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.monotonic() - started, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def try_pip(name: str, airflow: str, extra: str, wheel: Path) -> None:
+    """Install an extra by pip, twice from the same start: once whole, then as a dry run that has all in its cache."""
+    wanted = f"airflow-provider-automl[{extra}] @ {wheel.as_uri()}"
+    python = environment(name)
+    install(python, "pip", f"apache-airflow=={airflow}")
+    before = freeze(python)
+    seconds, busy = by_pip(python, INSTALLED, wanted)
+    after = freeze(python)
+    run(python, "-m", "pip", "check")
+    moved = [(old, version, after.get(old)) for old, version in before.items() if after.get(old) != version]
+    print(f"{name}: by pip {before['pip']} in {seconds:.0f} s ({busy:.0f} s of processor); pip check is content;")
+    print(f"    {len(before)} packages were there, {len(after) - len(before)} were added, {len(moved)} moved")
+    for package, old, new in moved:
+        print(f"    {package} {old} -> {new}")
+    python = environment(name)
+    install(python, "pip", f"apache-airflow=={airflow}")
+    seconds, busy = by_pip(python, RESOLVED, "--dry-run", wanted)
+    print(f"    resolved again in {seconds:.0f} s ({busy:.0f} s of processor), of {RESOLVED}", flush=True)
+
+
 def test_dag(python: Path, dag_id: str, conf: dict[str, Any], env: dict[str, str]) -> None:
     """Run a DAG once, whole, by that deployment's Airflow."""
     log = run(python.parent / "airflow", "dags", "test", dag_id, "-c", json.dumps(conf), env=env)
@@ -189,17 +237,25 @@ print(f"AUC {r['auroc']:.4f} [{r['auroc_low']:.4f}, {r['auroc_high']:.4f}], Auto
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", help=f"of {', '.join(case.name for case in CASES)}; default: all")
+    parser.add_argument("cases", nargs="*", help=f"of {', '.join(NAMES)}; default: all")
     parser.add_argument("--time-limit", default="20", help="seconds of training in each")
     arguments = parser.parse_args()
+    if unknown := set(arguments.cases) - set(NAMES):
+        parser.error(f"no such case: {', '.join(sorted(unknown))}")
     WORK.mkdir(parents=True, exist_ok=True)
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", WORK / "dist", REPO)
     wheel = max((WORK / "dist").glob("*.whl"), key=lambda path: path.stat().st_mtime)
+    chosen = arguments.cases or NAMES
+    for name, airflow, extra in BY_PIP:
+        if name in chosen:
+            try_pip(name, airflow, extra, wheel)
+    cases = [case for case in CASES if case.name in chosen]
+    if not cases:
+        return
     autogluon = environment("autogluon")
     install(autogluon, "autogluon.tabular[lightgbm,catboost,xgboost]>=1.6,<1.7", "papermill", "nbconvert", "ipykernel")
-    for case in CASES:
-        if not arguments.cases or case.name in arguments.cases:
-            try_case(case, wheel, autogluon, arguments.time_limit)
+    for case in cases:
+        try_case(case, wheel, autogluon, arguments.time_limit)
 
 
 if __name__ == "__main__":
