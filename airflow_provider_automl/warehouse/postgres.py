@@ -77,6 +77,9 @@ _NO_LOGIN = re.compile(
     r"|not permitted to log in|does not support SSL|certificate"
 )
 
+# How the client says that this process has no memory left: itself, and psycopg 3 where that ended a copy as it began.
+_NO_MEMORY = re.compile("out of memory|COPY cannot be mixed with other operations")
+
 # Bytes of rows in text that are turned into Arrow at once.
 _BLOCK_BYTES = 8 * 2**20
 
@@ -189,6 +192,11 @@ class PostgresWarehouse(Warehouse):
                 raise
             name = f"Postgres (connection {self.hook.get_conn_id()})"
             state = _sqlstate(error)
+            if state is None and _lacks_memory(error):
+                raise BusyError(
+                    f"This worker's memory does not hold a row of {name}: give it more, or leave columns of large "
+                    "values out."
+                ) from error
             kinds = {kind.__name__ for kind in type(error).__mro__[:-1]}
             if state is None and (
                 kinds & {"OperationalError", "InterfaceError"} or type(error).__name__ == "DatabaseError"
@@ -450,6 +458,15 @@ def _refuse_characters(text: str) -> None:
             f"Postgres keeps no character U+{ord(found[0]):04X} in texts and names: leave it out of "
             f"{text[max(0, found.start() - 30) : found.end() + 30]!r}."
         )
+
+
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Whether this process had no memory left, which the client's own cleaning up may hide."""
+    while error is not None:
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+            return True
+        error = error.__context__
+    return False
 
 
 def _header(columns: int, nulls: bool = True) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import tempfile
@@ -345,6 +346,24 @@ class TestPostgres(Conformance, Concurrency, Drivers, Measures):
             warehouse.refuse_rows(files, data.column_names[:10], {}, "s.t")
         with pytest.raises(InputError, match="Row 1 would take"):
             warehouse.refuse_rows(tmp_path / "doubles", [f"c{i}" for i in range(1017)], {"p": "DOUBLE"}, "s.t")
+
+    def test_a_value_that_the_server_cannot_hold(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        quoted = Query("SELECT QUOTE_LITERAL(REPEAT('x', 600000000)) AS a")  # an internal error of the server's
+        with pytest.raises(InputError, match="invalid memory alloc request size .* less than 1 GB a value: leave"):
+            warehouse.unload(quoted, tmp_path / "out")
+
+    def test_a_value_that_this_worker_cannot_hold(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        large = Query("SELECT REPEAT('x', 100000000) AS a")
+        assert warehouse.unload(large, tmp_path / "out") == 1
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        try:
+            resource.setrlimit(resource.RLIMIT_AS, (used + 60 * 2**20, before[1]))
+            with pytest.raises(BusyError, match=r"This worker's memory does not hold .*: give it more, or leave"):
+                warehouse.unload(large, tmp_path / "none")
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, before)
+        assert warehouse.load(tmp_path / "out", "s.t") == 1
 
     # -------------------------------------------------------------------------------------------- publishing
 
