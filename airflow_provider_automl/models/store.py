@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from airflow_provider_automl.errors import AutoMLError, BusyError, InputError
 from airflow_provider_automl.models.cache import ModelCache, check_files
 from airflow_provider_automl.tracking.store import record_id
 from airflow_provider_automl.tracking.tables import MODEL_ALIASES, MODELS
+from airflow_provider_automl.warehouse.appends import append_if, has_transactions
 
 if TYPE_CHECKING:
     from airflow_provider_automl.tracking.store import TrackingTables
@@ -41,7 +43,9 @@ log = logging.getLogger(__name__)
 _MAX_NAME = 200
 #: For so long a deleted version can be had back.
 GRACE = timedelta(days=7)
-# Ends the record_id of the change that takes another one back.
+# So often an alias is tried to be moved beside others who do, where there are no transactions.
+_TRIES = 10
+# Ended the record_id of a change that took another one back.
 _PUT_BACK = "-put-back"
 #: Where a version has what a prediction loads.
 _MODEL = "model"
@@ -367,7 +371,8 @@ class ModelStore:
 
     def aliases(self) -> dict[str, dict[str, Any]]:
         """Each alias and the newest row of its history."""
-        return {row["alias"]: row for row in _in_order(self.tracking.read(MODEL_ALIASES))}
+        rows = [row for row in self.tracking.read(MODEL_ALIASES) if row["alias"] is not None]  # NULL: it was taken back
+        return {row["alias"]: row for row in _in_order(rows)}
 
     def _aliases_of(self, row: dict[str, Any]) -> list[str]:
         return [name for name, held in self.aliases().items() if _same(held, row)]
@@ -393,16 +398,9 @@ class ModelStore:
         :returns: the new row of the history.
         :raises InputError: no such version, or it was deleted at the same moment.
         """
-        check_alias(alias)
-        held = self.find(model_name=row["model_name"], model_version=row["model_version"])
+        held = self._to_be_held(alias, row)
         new = self._append_alias(alias, held, assigned_by, reason, change_id)
-        if not any(_same(version, held) for version in self.versions(held["model_name"])):
-            before = [change for change in self.alias_history(alias) if not _same(change, held)]
-            if before:
-                self._append_alias(alias, before[-1], assigned_by, "the version was deleted at the same moment")
-            raise InputError(
-                f"Model {held['model_name']!r} version {held['model_version']!r} was deleted at the same moment."
-            )
+        self._refuse_deleted(alias, held, assigned_by)
         return new
 
     def move_alias(
@@ -417,34 +415,64 @@ class ModelStore:
     ) -> dict[str, Any]:
         """As :meth:`set_alias`, if the alias has not changed meanwhile: what others did is never overwritten unseen.
 
-        There is no lock, as not every engine has one. Of several who do this at one moment, at most one is told that it
-        succeeded; the others put the alias back. If nobody was, the history tells who of them holds it.
+        Of several who saw the same last row, on Postgres and DuckDB the first one succeeds, in a transaction; the
+        others are told who holds the alias, and have changed nothing. Trino, Hive and Spark have no transaction over
+        two statements: there, who finds a rival beside itself takes its own row back (it is in no history then), waits
+        by its rank among them, and tries again while the alias is as it was. So at most one is told that it succeeded,
+        and as a rule one is. For the moment until a row is taken back the alias may point at a rival's version, and it
+        stays there if that rival is killed in between: the history tells.
 
         :param since: the last row of the history when the decision was made; None: there was no such alias.
         :raises BusyError: it has changed. Decide again.
+        :raises InputError: no such version, or it was deleted at the same moment.
         """
-        changed = self._since(alias, since)
-        if not changed:
-            change_id = change_id or uuid.uuid4().hex
-            new = self.set_alias(alias, row, assigned_by=assigned_by, reason=reason, change_id=change_id)
-            changed = self._since(alias, since)
-            if len(changed) == 1:
-                return new
-            holder = changed[0] if changed[-1]["record_id"] == change_id else changed[-1]
-            reason = "put back: it was changed at the same moment"
-            self._append_alias(alias, holder, assigned_by, reason, f"{change_id}{_PUT_BACK}")
-            changed = [change for change in changed if change["record_id"] != change_id]
-        other = changed[-1]
-        raise BusyError(
-            f"The alias {alias!r} was meanwhile pointed at {other['model_name']!r} version {other['model_version']!r} "
-            f"by {other['assigned_by'] or 'somebody'}: compare with that one."
-        )
+        held = self._to_be_held(alias, row)
+        change_id = change_id or uuid.uuid4().hex
+        if has_transactions(self.tracking.warehouse):
+            new = self._append_alias(alias, held, assigned_by, reason, change_id, since=(since,))
+        else:
+            new = self._contend(alias, held, since, assigned_by, reason, change_id)
+        self._refuse_deleted(alias, held, assigned_by)
+        return new
 
-    def _since(self, alias: str, last: dict[str, Any] | None) -> list[dict[str, Any]]:
-        """The changes of an alias after that one."""
-        history = self.alias_history(check_alias(alias))
-        known = [index for index, change in enumerate(history) if last and change["record_id"] == last["record_id"]]
-        return history[known[-1] + 1 if known else 0 :]
+    def _contend(
+        self,
+        alias: str,
+        row: dict[str, Any],
+        since: dict[str, Any] | None,
+        assigned_by: str | None,
+        reason: str | None,
+        change_id: str,
+    ) -> dict[str, Any]:
+        """Add a row if the alias has not changed, without transactions: see :meth:`move_alias`."""
+        for _ in range(_TRIES):
+            _refuse_changed(alias, self.alias_history(alias), since)
+            began = time.monotonic()
+            new = self._append_alias(alias, row, assigned_by, reason, change_id)
+            changed = _since(self.alias_history(alias), since)
+            if [change["record_id"] for change in changed] == [change_id]:
+                return new
+            # The alias is NULL: this row of that record_id supersedes the other, and no history has it.
+            self.tracking.record(MODEL_ALIASES, {**new, "alias": None}, record_id=change_id)
+            ids = [change["record_id"] for change in changed]
+            rank = ids.index(change_id) if change_id in ids else len(ids)
+            time.sleep((time.monotonic() - began) * rank)
+        raise BusyError(f"Others keep changing the alias {alias!r} at the same moment: nothing was changed; try again.")
+
+    def _to_be_held(self, alias: str, row: dict[str, Any]) -> dict[str, Any]:
+        check_alias(alias)
+        return self.find(model_name=row["model_name"], model_version=row["model_version"])
+
+    def _refuse_deleted(self, alias: str, held: dict[str, Any], assigned_by: str | None) -> None:
+        """Have an alias point at the version before, if the one that it was pointed at is gone meanwhile."""
+        if any(_same(version, held) for version in self.versions(held["model_name"])):
+            return
+        before = [change for change in self.alias_history(alias) if not _same(change, held)]
+        if before:
+            self._append_alias(alias, before[-1], assigned_by, "the version was deleted at the same moment")
+        raise InputError(
+            f"Model {held['model_name']!r} version {held['model_version']!r} was deleted at the same moment."
+        )
 
     def rollback_alias(self, alias: str, *, assigned_by: str | None, reason: str | None = None) -> dict[str, Any]:
         """Point an alias at the version that held it before the present one; that is a change like any other.
@@ -464,17 +492,40 @@ class ModelStore:
         assigned_by: str | None,
         reason: str | None,
         change_id: str | None = None,
+        *,
+        since: tuple[dict[str, Any] | None] | None = None,
     ) -> dict[str, Any]:
-        history = self.alias_history(alias)
-        new = {
-            "alias": alias,
-            "alias_seq": 1 + max((change["alias_seq"] for change in history), default=0),
-            "model_name": row["model_name"],
-            "model_version": row["model_version"],
-            "assigned_at": datetime.now(UTC),
-            "assigned_by": assigned_by,
-            "reason": reason,
-        }
+        """Add a row to an alias's history.
+
+        :param since: the row that must be the last one, or None if there must be none: where there are transactions.
+        :raises BusyError: it is not.
+        """
+
+        def after(history: list[dict[str, Any]]) -> dict[str, Any]:
+            if since is not None:
+                _refuse_changed(alias, _in_order(history), *since)
+            return {
+                "alias": alias,
+                "alias_seq": 1 + max((change["alias_seq"] for change in history), default=0),
+                "model_name": row["model_name"],
+                "model_version": row["model_version"],
+                "assigned_at": datetime.now(UTC),
+                "assigned_by": assigned_by,
+                "reason": reason,
+            }
+
+        if has_transactions(self.tracking.warehouse):
+            self.tracking.create([MODEL_ALIASES])
+            made: list[dict[str, Any]] = []
+
+            def follow(history: list[dict[str, Any]]) -> dict[str, Any]:
+                new = after(history)
+                made[:] = [{**new, "record_id": change_id or uuid.uuid4().hex, "recorded_at": datetime.now(UTC)}]
+                return made[0]
+
+            append_if(self.tracking.warehouse, self.tracking.name(MODEL_ALIASES), {"alias": alias}, follow)
+            return made[0]
+        new = after(self.alias_history(alias))
         self.tracking.record(MODEL_ALIASES, new, record_id=change_id)
         return new
 
@@ -610,15 +661,30 @@ def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 def change_of(history: list[dict[str, Any]], change_ids: Collection[str]) -> int | None:
     """Where in a history the change is that :meth:`ModelStore.move_alias` made under one of these; None: none, or it
-    failed.
+    failed (an older version of this package left a change that failed, and one more that puts the alias back).
     """
-    failed = {change["record_id"].removesuffix(_PUT_BACK) for change in history if _is_put_back(change)}
+    failed = {str(change["record_id"]).removesuffix(_PUT_BACK) for change in history if _is_put_back(change)}
     made = set(change_ids) - failed
     return next((index for index, change in enumerate(history) if change["record_id"] in made), None)
 
 
 def _is_put_back(change: dict[str, Any]) -> bool:
     return str(change["record_id"]).endswith(_PUT_BACK)
+
+
+def _since(history: list[dict[str, Any]], last: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The changes of an alias after that one."""
+    known = [index for index, change in enumerate(history) if last and change["record_id"] == last["record_id"]]
+    return history[known[-1] + 1 if known else 0 :]
+
+
+def _refuse_changed(alias: str, history: list[dict[str, Any]], since: dict[str, Any] | None) -> None:
+    if changed := _since(history, since):
+        other = changed[-1]
+        raise BusyError(
+            f"The alias {alias!r} was meanwhile pointed at {other['model_name']!r} version {other['model_version']!r} "
+            f"by {other['assigned_by'] or 'somebody'}: compare with that one. Nothing was changed."
+        )
 
 
 def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_automl.errors import BusyError
 from airflow_provider_automl.hooks.automl import AutoMLHook
-from airflow_provider_automl.models.store import ModelStore
+from airflow_provider_automl.models.store import ModelStore, change_of
 from airflow_provider_automl.operators.promote import AutoMLPromoteOperator
 from airflow_provider_automl.warehouse.paired import compare_auc, compare_means
 from tests.faults.models import made
@@ -222,33 +222,49 @@ def test_a_change_between_comparison_and_promotion_is_not_overwritten(
     assert store.alias_history(ALIAS)[-1]["assigned_by"] == "carol"
 
 
-def test_a_change_at_the_moment_of_promotion_is_put_back(
+def test_a_change_at_the_moment_of_promotion_is_not_overwritten(
     store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weak: dict[str, Any], strong: dict[str, Any]
 ) -> None:
     """Bob comes after the last look and before the change itself; the next try compares with his."""
     other = version(store, tmp_path, "other", 1.5)
-    set_alias = ModelStore.set_alias
+    append = ModelStore._append_alias
 
-    def after_bob(self: ModelStore, alias: str, row: dict[str, Any], **more: Any) -> dict[str, Any]:
-        set_alias(self, alias, store.find(model_name="other"), assigned_by="bob")
-        return set_alias(self, alias, row, **more)
+    def after_bob(self: ModelStore, *arguments: Any, **more: Any) -> dict[str, Any]:
+        monkeypatch.setattr(ModelStore, "_append_alias", append)
+        store.set_alias(ALIAS, store.find(model_name="other"), assigned_by="bob")
+        return append(self, *arguments, **more)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(ModelStore, "set_alias", after_bob)
-        with pytest.raises(BusyError, match="was meanwhile pointed at 'other' version 'v-0' by bob: compare with that"):
-            promote(strong, weak, run_id="same")
-    assert [row["model_name"] for row in store.alias_history(ALIAS)] == ["weak", "other", "strong", "other"]
+    monkeypatch.setattr(ModelStore, "_append_alias", after_bob)
+    said = "was meanwhile pointed at 'other' version 'v-0' by bob: compare with that one. Nothing was changed."
+    with pytest.raises(BusyError, match=said):
+        promote(strong, weak, run_id="same")
+    assert [row["model_name"] for row in store.alias_history(ALIAS)] == ["weak", "other"]
     got = promote(strong, other, run_id="same", try_number=2)
     assert (got["promoted"], got["champion_name"], holder(store)) == (True, "other", "strong")
     assert promote(strong, other, run_id="same", try_number=3)["promoted"]
-    assert len(store.alias_history(ALIAS)) == 5
+    assert len(store.alias_history(ALIAS)) == 3
 
 
-def test_of_two_at_one_moment_at_most_one_is_told_that_it_moved_the_alias(store: ModelStore, tmp_path: Path) -> None:
-    names = ("one", "two")
+def test_a_change_that_an_older_version_of_this_package_took_back_is_none(
+    store: ModelStore, weak: dict[str, Any], strong: dict[str, Any]
+) -> None:
+    champion, challenger = (store.find(model_name=name) for name in ("weak", "strong"))
+    store.set_alias(ALIAS, challenger, assigned_by=None, change_id="c")
+    store.set_alias(ALIAS, champion, assigned_by=None, change_id="c-put-back")
+    history = store.alias_history(ALIAS)
+    assert (change_of(history, ["c"]), change_of(history[:-1], ["c"])) == (None, len(history) - 2)
+
+
+@pytest.mark.parametrize("transactions", [True, False])
+def test_of_several_at_one_moment_one_is_told_that_it_moved_the_alias(
+    store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transactions: bool
+) -> None:
+    """Without transactions, as on Trino, Hive and Spark, at most one is, and nothing of the others is left."""
+    monkeypatch.setattr("airflow_provider_automl.models.store.has_transactions", lambda warehouse: transactions)
+    names = ("one", "two", "three", "four")
     for name in names:
         register(store, tmp_path, name)
-    for _ in range(3):
+    for turn in range(3):
         history = store.alias_history(ALIAS)
         barrier = threading.Barrier(len(names))
 
@@ -264,8 +280,10 @@ def test_of_two_at_one_moment_at_most_one_is_told_that_it_moved_the_alias(store:
 
         with ThreadPoolExecutor(len(names)) as pool:
             moved = [name for name in pool.map(move, names) if name]
-        assert len(moved) <= 1
-        assert holder(store) in (moved or names)
+        assert len(moved) == 1 if transactions else len(moved) <= 1
+        assert [row["assigned_by"] for row in store.alias_history(ALIAS)[len(history) :]] == moved
+        if transactions:
+            assert (holder(store), len(store.alias_history(ALIAS))) == (moved[0], turn + 1)
 
 
 Untouched = tuple[ModelStore, dict[str, Any], dict[str, Any]]
