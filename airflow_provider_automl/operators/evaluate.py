@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_flag, parse_names
+from airflow_provider_automl.errors import AutoMLError, InputError
+from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_flag, parse_names, parse_ratio
 from airflow_provider_automl.tracking.tables import EVAL_RESULTS
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 #: Why rows were not evaluated, each with its count.
-_SKIPPED = ("null_labels", "nan_labels", "null_scores", "nan_scores", "null_weights")
+_SKIPPED = ("null_labels", "nan_labels", "null_scores", "nan_scores", "null_weights", "unknown_labels")
 
 #: What is told of all rows by itself, not under ``metrics``.
 _TOLD = (
@@ -39,6 +39,10 @@ class AutoMLEvaluateOperator(AutoMLOperator):
     :param test_table: the table that was predicted.
     :param target_column: the column of true labels; rows where it is NULL are skipped, and counted.
     :param positive_class: of a binary target, the label that counts as positive; default: the prediction's.
+    :param negative_classes: of a binary target, labels that count as negative although the model never saw them: a
+        list, its JSON, or one.
+    :param max_unknown_labels: the largest share of labels that are none of the model's classes, nor negative ones.
+        Those rows are skipped, and counted; more of them are refused.
     :param score_column: of a binary target, the score of the positive class. Another column than the default makes the
         problem a binary one.
     :param problem_type: ``binary``, ``multiclass`` or ``regression``; default: the prediction's, else ``binary``.
@@ -60,8 +64,8 @@ class AutoMLEvaluateOperator(AutoMLOperator):
     template_fields: Sequence[str] = (
         *AutoMLOperator.template_fields,
         "prediction", "table", "model_name", "model_version", "test_table", "target_column", "positive_class",
-        "score_column", "problem_type", "prediction_column", "metrics", "by", "weight_column", "threshold", "beta",
-        "hivemall",
+        "negative_classes", "max_unknown_labels", "score_column", "problem_type", "prediction_column", "metrics", "by",
+        "weight_column", "threshold", "beta", "hivemall",
     )  # fmt: skip
     template_fields_renderers = {"prediction": "json"}
 
@@ -75,6 +79,8 @@ class AutoMLEvaluateOperator(AutoMLOperator):
         test_table: str | None = None,
         target_column: str | None = None,
         positive_class: str | float | bool | None = None,
+        negative_classes: Sequence[str | float | bool] | str | None = None,
+        max_unknown_labels: float | str = 0.05,
         score_column: str = DEFAULT_SCORE,
         problem_type: str | None = None,
         prediction_column: str | None = None,
@@ -94,6 +100,8 @@ class AutoMLEvaluateOperator(AutoMLOperator):
         self.test_table = test_table
         self.target_column = target_column
         self.positive_class = positive_class
+        self.negative_classes = negative_classes
+        self.max_unknown_labels = max_unknown_labels
         self.score_column = score_column
         self.problem_type = problem_type
         self.prediction_column = prediction_column
@@ -125,12 +133,15 @@ class AutoMLEvaluateOperator(AutoMLOperator):
                 self.skip_without(name)
             raise InputError(f"Task {self.task_id!r} knows no {', '.join(missing)}: give it, or prediction.")
         metrics = _metrics(self.metrics, problem)
+        columns = self._columns(problem, str(table), str(label), wanted.get("positive_class"))
         measured = evaluate(
             self.hook.warehouse,
             str(table),
             label=str(label),
             problem_type=problem,
-            **self._columns(problem, str(table), str(label), wanted.get("positive_class")),
+            **columns,
+            classes=self._classes(given, problem, str(table), str(label), columns),
+            max_unknown_labels=parse_ratio(self.max_unknown_labels, "max_unknown_labels"),
             # The AUC has columns of its own where it is recorded, and costs nothing more.
             metrics=metrics if metrics is None or problem != "binary" else ("auroc", *metrics),
             by=parse_names(self.by, "by") or (),
@@ -189,6 +200,58 @@ class AutoMLEvaluateOperator(AutoMLOperator):
             columns["probabilities"] = DEFAULT_PROBABILITIES
         return columns
 
+    def _classes(
+        self, prediction: Mapping[str, Any], problem: str, table: str, label: str, columns: Mapping[str, Any]
+    ) -> list[Any] | None:
+        """The labels that have a meaning; None: all of them have.
+
+        :raises InputError: of a binary problem it is not known what a third label means.
+        """
+        from airflow_provider_automl.warehouse.measures import classes_of, labels_of
+
+        negative = _listed(self.negative_classes)
+        if problem != "binary":
+            if negative:
+                raise InputError(f"negative_classes is {negative!r}, and the problem is {problem}: leave it out.")
+            if problem == "regression":
+                return None
+            known = self._model_classes(prediction)
+            if known is None and "probabilities" in columns:
+                known = classes_of(self.hook.warehouse, table, label=label, probabilities=columns["probabilities"])
+            return known
+        positive = columns["positive_class"]
+        if any(_same_class(name, positive) for name in negative):
+            raise InputError(f"negative_classes names {positive!r}, which is positive_class: leave it out.")
+        # A score of one's own may be of one class of several, whatever the model's.
+        known = self._model_classes(prediction) if self.score_column == DEFAULT_SCORE else None
+        if known is not None and any(_same_class(name, positive) for name in known):
+            return [*known, *negative]
+        if negative:
+            return [positive, *negative]
+        found = labels_of(self.hook.warehouse, table, label=label)
+        others = [(text, n) for text, n in found if not _same_class(text, positive)]
+        if len(others) > 1:
+            seen = ", ".join(f"{text!r} ({n:,} rows)" for text, n in others[:5]) + (" …" if len(others) > 5 else "")
+            raise InputError(
+                f"{label!r} of {table} has {len(others)}{' or more' if len(found) > 10 else ''} labels beside the "
+                f"positive class {positive!r}: {seen}. Name those that count as negative in negative_classes."
+            )
+        return None
+
+    def _model_classes(self, prediction: Mapping[str, Any]) -> list[Any] | None:
+        """The classes of the model that predicted; None where that is not known."""
+        name = self.model_name or prediction.get("model_name")
+        version = self.model_version or prediction.get("model_version")
+        if name is None or version is None:
+            return None
+        models = self.hook.models
+        try:
+            known = models.manifest(models.find(model_name=name, model_version=version)).get("classes")
+        except (AutoMLError, OSError) as error:
+            self.log.warning("The classes of model %r version %r are not known: %s", name, version, error)
+            return None
+        return list(known) if known else None
+
     def _say(self, told: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
         if told["auroc"] is not None:
             self.log.info(
@@ -201,7 +264,7 @@ class AutoMLEvaluateOperator(AutoMLOperator):
         if told["rows_skipped"]:
             self.log.warning(
                 "%d rows were skipped: labels that are NULL %d, NaN %d; scores that are NULL %d, NaN %d; weights that "
-                "are NULL %d",
+                "are NULL %d; labels that are no class of the model %d",
                 told["rows_skipped"],
                 *(metrics[key] for key in _SKIPPED),
             )
@@ -216,6 +279,13 @@ def _metrics(value: Sequence[str] | str | None, problem_type: str | None) -> tup
 
     names = parse_names(value, "metrics")
     return check_metrics(names, problem_type if problem_type in METRICS else None)
+
+
+def _listed(value: Any) -> list[Any]:
+    """Classes: a list of them, its JSON, or one."""
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    return [] if value is None else list(parse_names(str(value), "negative_classes") or ())
 
 
 def _number(value: float | str, name: str) -> float:

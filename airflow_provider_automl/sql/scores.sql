@@ -11,6 +11,7 @@ WITH automl_judged AS (
     CASE WHEN :label IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN automl_is_nan(:label_number) THEN 1 ELSE 0 END AS nan_label,
     CASE WHEN :label = :positive THEN 1 ELSE 0 END AS positive,
+    :unknown_label AS unknown_label,
     automl_double(:score) AS score,
     :weight AS weight,
     :groups
@@ -23,7 +24,8 @@ automl_coded AS (
     + CASE WHEN weight IS NULL THEN 4 ELSE 0 END
     + CASE WHEN weight >= 0 AND weight < :infinity OR weight IS NULL THEN 0 ELSE 8 END
     + CASE WHEN score IS NULL THEN 16 ELSE 0 END
-    + CASE WHEN automl_is_nan(score) THEN 32 ELSE 0 END AS code
+    + CASE WHEN automl_is_nan(score) THEN 32 ELSE 0 END
+    + unknown_label * 128 AS code
   FROM automl_judged
 ),
 automl_usable AS (

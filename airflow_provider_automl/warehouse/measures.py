@@ -200,8 +200,10 @@ _CLIP = 1e-15
 #: A label nearer to 0 counts as this in a relative error.
 _EPSILON = 2.220446049250313e-16
 #: Why a row is skipped, by its bit in a row's code.
-_SKIPPED = {1: "null_labels", 2: "nan_labels", 4: "null_weights", 16: "null_scores", 32: "nan_scores"}
-_BAD_WEIGHT, _HUGE = 8, 64
+_SKIPPED = {
+    1: "null_labels", 2: "nan_labels", 4: "null_weights", 16: "null_scores", 32: "nan_scores", 128: "unknown_labels",
+}  # fmt: skip
+_NO_LABEL, _BAD_WEIGHT, _HUGE, _UNKNOWN = 1 | 2, 8, 64, 128
 #: A label or a prediction beyond this is refused: its error's fourth power, summed, is no DOUBLE.
 _MOST_NUMBER = 1e75
 
@@ -222,6 +224,8 @@ def evaluate(
     threshold: float = 0.5,
     beta: float = 1.0,
     hivemall: bool = False,
+    classes: Sequence[object] | None = None,
+    max_unknown_labels: float = 1.0,
 ) -> dict[str, Any]:
     """Return the measures of predictions, counted by the warehouse: no row leaves it.
 
@@ -245,8 +249,12 @@ def evaluate(
     :param threshold: binary: a score that reaches it is a prediction of the positive class.
     :param beta: of ``fbeta``: how many times recall counts as precision does.
     :param hivemall: add what Apache Hivemall 0.5.2 calculates, as ``hivemall_…``.
+    :param classes: binary, multiclass: the labels that have a meaning, the positive class among them. Rows with another
+        label are skipped, and counted. None: every label has one, and all but the positive class are negative.
+    :param max_unknown_labels: the largest share of such rows, of those that have a label.
     :returns: ``problem_type``, ``rows_evaluated``, ``rows_skipped`` and of these ``null_labels``, ``nan_labels``,
-        ``null_weights``, ``null_scores``, ``nan_scores`` (of a regression and of predicted classes: predictions);
+        ``null_weights``, ``null_scores``, ``nan_scores`` (of a regression and of predicted classes: predictions),
+        ``unknown_labels``;
         binary: ``positives``, ``negatives`` (rows); for each measure ``<name>`` (float or None), ``<name>_low`` and
         ``<name>_high`` (its 95 % interval, or None), ``<name>_interval`` (the method's name, or None),
         ``<name>_reason`` (why a number or its interval is missing, or how a borderline case is counted, or None) and,
@@ -256,7 +264,7 @@ def evaluate(
     :raises InputError: what :func:`auc` raises; an unknown metric, or one of another problem type; weights that are
         negative or not finite; scores outside of [0, 1] where a metric that was named takes probabilities (a metric
         that was not named is then None, with the reason); labels or predictions that are infinite; more than
-        1,000 groups.
+        1,000 groups; a larger share of unknown labels.
     """
     if problem_type not in METRICS:
         raise InputError(f"problem_type is {problem_type!r}: measures are of {', '.join(METRICS)} problems.")
@@ -275,7 +283,7 @@ def evaluate(
             "positive. Leave it out, or give problem_type='binary' and a score column."
         )
     data = _Data.of(warehouse, table, label, by, weight)
-    options = _Options(wanted, threshold, beta, hivemall)
+    options = _Options(wanted, threshold, beta, hivemall, max_unknown_labels)
     if problem_type == "binary":
         if score is None or positive_class is None:
             raise InputError("A binary problem is measured by its score: name the score column and the positive class.")
@@ -284,12 +292,72 @@ def evaluate(
                 f"The prediction column {prediction!r} is not used in a binary problem, where the threshold decides "
                 f"({threshold:g}): leave it out, or give another problem_type."
             )
-        return _binary(data, options, data.numeric(score, "score"), positive_class)
+        return _binary(data, options, data.numeric(score, "score"), positive_class, classes)
     if prediction is None:
         raise InputError(f"A {problem_type} problem is measured by its predictions: name the prediction column.")
     if problem_type == "regression":
         return _regression(data, options, data.numeric(prediction, "prediction"))
-    return _multiclass(data, options, data.column(prediction, "prediction"), probabilities)
+    return _multiclass(data, options, data.column(prediction, "prediction"), probabilities, classes)
+
+
+def labels_of(warehouse: Warehouse, table: str | Query, *, label: str) -> list[tuple[str, int]]:
+    """Return the labels of a table's rows and how many have each, the commonest first, at most twelve; no NULL or NaN.
+
+    :raises InputError: there is no such table or column.
+    """
+    data = _Data.of(warehouse, table, label, (), None)
+    found = warehouse.run("labels", source=table, label=data.label, most=12)
+    rows = [row for row in found if row["label"] is not None and row["label"] == row["label"]]
+    return [(_class_text(row["label"]), int(str(row["n"]))) for row in rows]
+
+
+def classes_of(warehouse: Warehouse, table: str | Query, *, label: str, probabilities: str) -> list[str]:
+    """Return the classes that a column of all classes' probabilities names.
+
+    :raises InputError: there is no such table or column, or it holds no probabilities.
+    """
+    return _probabilities(_Data.of(warehouse, table, label, (), None), probabilities)[0]
+
+
+def _known(data: _Data, classes: Sequence[object]) -> list[tuple[exp.Expression, object]]:
+    """How a label is compared with each class that can be one of the column's values."""
+    found = []
+    for name in classes:
+        try:
+            value, _, known = _compared(data.label, data.columns[data.label], name)
+        except InputError:
+            continue
+        found.append((value, known))
+    return found
+
+
+def _is_unknown(known: Sequence[tuple[exp.Expression, object]] | None) -> exp.Expression:
+    """1 where a label is none of these classes (NULL is none), else 0."""
+    from sqlglot import exp
+
+    if known is None:
+        return exp.Literal.number(0)
+    case = exp.case()
+    for value, positive in known:
+        case = case.when(value.copy().eq(sql.literal(positive)), "0")
+    return case.else_("1") if known else exp.Literal.number(1)
+
+
+def _refuse_unknown(data: _Data, options: _Options, counts: Mapping[str, int], classes: Sequence[object]) -> None:
+    """:raises InputError: too many labels are none of these classes."""
+    unknown = counts["unknown_labels"]
+    labelled = counts["rows_evaluated"] + counts["rows_skipped"] - counts["null_labels"] - counts["nan_labels"]
+    if unknown <= options.max_unknown_labels * labelled:
+        return
+    known = {_class_text(value) for _, value in _known(data, classes)}
+    found = labels_of(data.warehouse, data.table, label=data.label)
+    others = [f"{text!r} ({n:,} rows)" for text, n in found if text not in known] or ["rare ones"]
+    raise InputError(
+        f"{unknown:,} of {labelled:,} labels in {data.label!r} of {data.what} are none of the classes "
+        f"{', '.join(repr(_class_text(name)) for name in classes[:_LISTED_CLASSES])}: {', '.join(others[:5])}. "
+        f"Correct them, raise max_unknown_labels (now {options.max_unknown_labels:g}) to leave them out, or, of two "
+        "classes, count them as negative by negative_classes."
+    )
 
 
 @dataclass(frozen=True)
@@ -298,6 +366,7 @@ class _Options:
     threshold: float
     beta: float
     hivemall: bool
+    max_unknown_labels: float
 
     def wants(self, names: Sequence[str]) -> list[str]:
         """Which of these were asked for by name."""
@@ -435,12 +504,18 @@ class _Data:
             )
 
 
-def _binary(data: _Data, options: _Options, score: str, positive_class: object) -> dict[str, Any]:
+def _binary(
+    data: _Data, options: _Options, score: str, positive_class: object, classes: Sequence[object] | None
+) -> dict[str, Any]:
     value, number, positive = _compared(data.label, data.columns[data.label], positive_class)
-    rows = _scores(data, options, score=_quoted(score), label=value, label_number=number, positive=positive)
+    unknown = _is_unknown(None if classes is None else _known(data, [positive_class, *classes]))
+    rows = _scores(
+        data, options, score=_quoted(score), label=value, label_number=number, positive=positive, unknown_label=unknown
+    )  # fmt: skip
     overall, groups = data.split(rows)
     cells, counts = _counted(overall, "cell", sign=-1)
     data.check_weights(counts.pop("bad_weights"))
+    _refuse_unknown(data, options, counts, classes or [])
     positives = int(sum(fraction(cell["n_p"]) for cell in cells))
     negatives = counts["rows_evaluated"] - positives
     if not positives or not negatives:
@@ -497,7 +572,7 @@ def _scores(data: _Data, options: _Options, *, classes: int = 0, **params: objec
         p, q = exp.cast(exp.column("p_weight"), "DOUBLE"), exp.cast(exp.column("q_weight"), "DOUBLE")
     return data.run(
         "scores", classes=classes, p=p, q=q, weights=weights, bins=BINS, least=_CLIP,
-        threshold=float(options.threshold), limit=(MOST_GROUPS + 2) * (BINS + 14) * max(1, classes),
+        threshold=float(options.threshold), limit=(MOST_GROUPS + 2) * (BINS + 28) * max(1, classes),
         **data.weights, **params,
     )  # fmt: skip
 
@@ -532,6 +607,8 @@ def _counted(
             counts["rows_evaluated"] += n
             continue
         counts["rows_skipped"] += n
+        if bits & _NO_LABEL:
+            bits &= ~_UNKNOWN
         for bit, name in (*_SKIPPED.items(), (_BAD_WEIGHT, "bad_weights")):
             counts[name] += n if bits & bit else 0
     return cells, counts
@@ -541,22 +618,28 @@ def _counted(
 
 
 def _multiclass(
-    data: _Data, options: _Options, prediction: str, probabilities: str | Mapping[str, str] | None
+    data: _Data,
+    options: _Options,
+    prediction: str,
+    probabilities: str | Mapping[str, str] | None,
+    classes: Sequence[object] | None,
 ) -> dict[str, Any]:
     if named := options.wants(OF_ALL_CLASSES) if probabilities is None else []:
         raise InputError(f"{' and '.join(named)} take the probabilities of all classes: name their column.")
     rows = data.run("confusion", label=data.label, prediction=prediction, limit=_MOST_PAIRS, **data.weights)
     overall, groups = data.split(rows)
-    pairs, counts = _pairs(overall)
+    known = None if classes is None else {_class_text(value) for _, value in _known(data, classes)}
+    pairs, counts = _pairs(overall, known)
     data.check_weights(counts.pop("bad_weights"))
+    _refuse_unknown(data, options, counts, classes or [])
     labels = {label for label, _ in pairs}
     _check_classes(data, prediction, overall, labels)
     ranked = None
     if probabilities is not None and (options.wanted is None or options.wants(OF_ALL_CLASSES)):
-        ranked = _ranked(data, options, probabilities, labels)
+        ranked = _ranked(data, options, probabilities, labels, classes if counts["unknown_labels"] else None)
 
     def group(rows: list[dict[str, object]], values: tuple[Any, ...] | None) -> dict[str, Any]:
-        pairs, counts = _pairs(rows)
+        pairs, counts = _pairs(rows, known)
         counts.pop("bad_weights")
         measures = multiclass(pairs, weighted=data.weight is not None)
         if ranked is None:
@@ -578,8 +661,13 @@ def _multiclass(
     }
 
 
-def _pairs(rows: list[dict[str, object]]) -> tuple[dict[tuple[str, str], Fraction], dict[str, int]]:
-    """Weights of (class, predicted class), and how many rows count and do not."""
+def _pairs(
+    rows: list[dict[str, object]], known: set[str] | None
+) -> tuple[dict[tuple[str, str], Fraction], dict[str, int]]:
+    """Weights of (class, predicted class), and how many rows count and do not.
+
+    :param known: the classes, as text; None: every label is one.
+    """
     counts = {"rows_evaluated": 0, "rows_skipped": 0, **dict.fromkeys(_SKIPPED.values(), 0), "bad_weights": 0}
     pairs: dict[tuple[str, str], Fraction] = {}
     for row in rows:
@@ -592,6 +680,8 @@ def _pairs(rows: list[dict[str, object]]) -> tuple[dict[tuple[str, str], Fractio
             "null_weights": code == 4,
             "bad_weights": code == _BAD_WEIGHT,
         }
+        no_label = why["null_labels"] or why["nan_labels"]
+        why["unknown_labels"] = known is not None and not no_label and _class_text(label) not in known
         if any(why.values()):
             counts["rows_skipped"] += n
             for name, holds in why.items():
@@ -623,9 +713,16 @@ _Ranked = dict[tuple[Any, ...] | None, dict[str, dict[str, Fraction]]]
 
 
 def _ranked(
-    data: _Data, options: _Options, probabilities: str | Mapping[str, str], labels: set[str]
+    data: _Data,
+    options: _Options,
+    probabilities: str | Mapping[str, str],
+    labels: set[str],
+    classes: Sequence[object] | None,
 ) -> _Ranked | str | None:
-    """By group, each class's sums of ``scores.sql``; or why there are none."""
+    """By group, each class's sums of ``scores.sql``; or why there are none.
+
+    :param classes: which labels count; None: all.
+    """
     from sqlglot import exp
 
     names, numbers = _probabilities(data, probabilities)
@@ -646,7 +743,8 @@ def _ranked(
         score = score.when(is_class.copy(), number)
     value, label_number, _ = compared[0]
     rows = _scores(
-        data, options, classes=len(names), score=score, label=value, label_number=label_number, positive=own
+        data, options, classes=len(names), score=score, label=value, label_number=label_number, positive=own,
+        unknown_label=_is_unknown(None if classes is None else _known(data, classes)),
     )  # fmt: skip
     overall, groups = data.split(rows)
     cells = [row for row in overall if fraction(row["cell"]) >= 0]

@@ -65,6 +65,7 @@ _PARAMETERS: dict[str, object] = {
     ":score": exp.column("score"),
     "label_number": exp.cast(exp.null(), "DOUBLE"),
     "positive": " >50K",
+    "unknown_label": exp.Literal.number(0),
     "score": "score",
     "most": 10,
     "max_rows": 5,

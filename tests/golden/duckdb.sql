@@ -370,6 +370,9 @@ SELECT
   NULL,
   CAST('2026-11-25 12:00:00' AS TIMESTAMP(6));
 
+-- labels
+SELECT "class" AS label, COUNT(*) AS n FROM "golden"."census" GROUP BY "class" ORDER BY COUNT(*) DESC, "class" LIMIT 10;
+
 -- load
 CREATE OR REPLACE TABLE "golden"."census" AS SELECT * FROM READ_PARQUET(['/data/it''s.parquet'], UNION_BY_NAME = TRUE);
 
@@ -802,6 +805,7 @@ WITH automl_judged AS (
       ISNAN(CAST(NULL AS DOUBLE))
     ) THEN 1 ELSE 0 END AS nan_label,
     CASE WHEN "class" = ' >50K' THEN 1 ELSE 0 END AS positive,
+    0 AS unknown_label,
     (
       CAST(score AS DOUBLE)
     ) AS score,
@@ -820,7 +824,7 @@ WITH automl_judged AS (
       ELSE 8
     END + CASE WHEN score IS NULL THEN 16 ELSE 0 END + CASE WHEN (
       ISNAN(score)
-    ) THEN 32 ELSE 0 END AS code
+    ) THEN 32 ELSE 0 END + unknown_label * 128 AS code
   FROM automl_judged
 ), automl_usable AS (
   SELECT

@@ -411,6 +411,18 @@ SELECT
   NULL,
   CAST('2026-11-25 12:00:00' AS TIMESTAMP(6));
 
+-- labels
+SELECT
+  "class" AS label,
+  COUNT(*) AS n
+FROM "golden"."census"
+GROUP BY
+  "class"
+ORDER BY
+  COUNT(*) DESC NULLS LAST,
+  "class"
+LIMIT 10;
+
 -- lock
 SELECT PG_ADVISORY_XACT_LOCK(HASHTEXT('census2'));
 
@@ -849,6 +861,7 @@ WITH automl_judged AS (
       ELSE 0
     END AS nan_label,
     CASE WHEN "class" = ' >50K' THEN 1 ELSE 0 END AS positive,
+    0 AS unknown_label,
     (
       CAST(score AS DOUBLE PRECISION)
     ) AS score,
@@ -867,7 +880,7 @@ WITH automl_judged AS (
       ELSE 8
     END + CASE WHEN score IS NULL THEN 16 ELSE 0 END + CASE WHEN (
       score = CAST('NaN' AS DOUBLE PRECISION)
-    ) THEN 32 ELSE 0 END AS code
+    ) THEN 32 ELSE 0 END + unknown_label * 128 AS code
   FROM automl_judged
 ), automl_usable AS (
   SELECT

@@ -413,6 +413,18 @@ FROM `golden`.`census`
 WHERE
   CASE WHEN `class` = 'it\'s' AND `hours-per-week` IS NULL THEN 0 ELSE 1 END = 1;
 
+-- labels
+SELECT
+  `class` AS label,
+  COUNT(*) AS n
+FROM `golden`.`census`
+GROUP BY
+  `class`
+ORDER BY
+  COUNT(*) DESC,
+  `class` NULLS LAST
+LIMIT 10;
+
 -- newest
 WITH t AS (
   SELECT
@@ -851,6 +863,7 @@ WITH automl_judged AS (
       ISNAN(CAST(NULL AS DOUBLE))
     ) THEN 1 ELSE 0 END AS nan_label,
     CASE WHEN `class` = ' >50K' THEN 1 ELSE 0 END AS positive,
+    0 AS unknown_label,
     (
       CAST(score AS DOUBLE)
     ) AS score,
@@ -869,7 +882,7 @@ WITH automl_judged AS (
       ELSE 8
     END + CASE WHEN score IS NULL THEN 16 ELSE 0 END + CASE WHEN (
       ISNAN(score)
-    ) THEN 32 ELSE 0 END AS code
+    ) THEN 32 ELSE 0 END + unknown_label * 128 AS code
   FROM automl_judged
 ), automl_usable AS (
   SELECT

@@ -438,6 +438,9 @@ SELECT
   CAST('2026-11-25 12:00:00' AS TIMESTAMP(6))
 FROM UNNEST(CAST(JSON_PARSE('[["1", "it''s"]]') AS ARRAY(ARRAY(VARCHAR)))) AS t(r);
 
+-- labels
+SELECT "class" AS label, COUNT(*) AS n FROM "golden"."census" GROUP BY "class" ORDER BY COUNT(*) DESC, "class" LIMIT 10;
+
 -- mark
 COMMENT ON TABLE "golden"."census" IS 'automl it''s';
 
@@ -938,6 +941,7 @@ WITH automl_judged AS (
       IS_NAN(CAST(NULL AS DOUBLE))
     ) THEN 1 ELSE 0 END AS nan_label,
     CASE WHEN "class" = ' >50K' THEN 1 ELSE 0 END AS positive,
+    0 AS unknown_label,
     (
       CAST(score AS DOUBLE)
     ) AS score,
@@ -956,7 +960,7 @@ WITH automl_judged AS (
       ELSE 8
     END + CASE WHEN score IS NULL THEN 16 ELSE 0 END + CASE WHEN (
       IS_NAN(score)
-    ) THEN 32 ELSE 0 END AS code
+    ) THEN 32 ELSE 0 END + unknown_label * 128 AS code
   FROM automl_judged
 ), automl_usable AS (
   SELECT

@@ -292,3 +292,74 @@ def test_hivemall_of_two_classes(warehouse: Warehouse) -> None:
     assert got["hivemall_logloss"] == got["log_loss"]
     assert got["hivemall_fmeasure"] == got["accuracy"] == 0.75
     assert got["hivemall_fmeasure_binary"] == pytest.approx(got["fbeta"])
+
+
+# ---------------------------------------------------------------------------------------------------- unknown labels
+
+
+def with_unknown(most: float = 0.5) -> tuple[Query, dict[str, Any], Query]:
+    """80 rows of two classes, 20 of one that the model never saw, and the 80 alone."""
+    known = "SELECT i % 8 AS g, CASE WHEN i % 2 = 0 THEN 'yes' ELSE 'no' END AS y, (i * 37 % 83) / 83.0 AS s"
+    alone = f"{known} FROM range(80) t(i)"
+    both = f"{alone} UNION ALL SELECT 99, 'unknown', 0.9 FROM range(20)"
+    options = {"problem_type": "binary", "label": "y", "score": "s", "positive_class": "yes"}
+    return Query(both), {**options, "classes": ["no", "yes"], "max_unknown_labels": most}, Query(alone)
+
+
+def test_labels_that_are_no_class_are_counted_and_left_out(warehouse: Warehouse) -> None:
+    source, options, alone = with_unknown()
+    result = measured(warehouse, source, options)
+    assert (result["unknown_labels"], result["rows_skipped"], result["rows_evaluated"]) == (20, 20, 80)
+    expected = measured(warehouse, alone, {**options, "classes": None})
+    assert expected["unknown_labels"] == 0
+    counted = ("unknown_labels", "rows_skipped")
+    assert {**result, **dict.fromkeys(counted)} == {**expected, **dict.fromkeys(counted)}
+    negative = measured(warehouse, source, {**options, "classes": ["no", "yes", "unknown"]})
+    assert (negative["negatives"], negative["unknown_labels"]) == (60, 0)
+    assert negative["auroc"] < result["auroc"] - 0.1
+    assert negative == measured(warehouse, source, {**options, "classes": None})
+
+
+def test_unknown_labels_are_told_from_missing_ones_and_by_group(warehouse: Warehouse) -> None:
+    source = rows(
+        "y, s, g", "'a', 0.9, 1", "'b', 0.1, 1", "'c', 0.5, 1", "'a', 0.2, 2", "'b', 0.4, 2", "NULL, 0.3, 2",
+        "'c', NULL, 2",
+    )  # fmt: skip
+    options = {"problem_type": "binary", "label": "y", "score": "s", "positive_class": "a", "classes": ["a", "b"]}
+    result = measured(warehouse, source, options, by=["g"])
+    assert (result["unknown_labels"], result["null_labels"], result["null_scores"]) == (2, 1, 1)
+    assert [(group["rows_evaluated"], group["unknown_labels"]) for group in result["groups"]] == [(2, 1), (2, 1)]
+    numbers = rows("y, s", "1.0, 0.9", "0.0, 0.1", "CAST('NaN' AS DOUBLE), 0.5", "7.0, 0.5")
+    result = measured(warehouse, numbers, {**BINARY, "classes": [0, 1]})
+    assert (result["nan_labels"], result["unknown_labels"], result["rows_evaluated"]) == (1, 1, 2)
+
+
+def test_too_many_unknown_labels_are_refused_with_their_names(warehouse: Warehouse) -> None:
+    source, options, _ = with_unknown(0.05)
+    message = refused(warehouse, source, options)
+    assert message.startswith(
+        "20 of 100 labels in 'y' of the query are none of the classes 'no', 'yes': 'unknown' (20 rows). Correct them, "
+        "raise max_unknown_labels (now 0.05)"
+    )
+    assert measured(warehouse, source, {**options, "max_unknown_labels": 0.2})["unknown_labels"] == 20
+
+
+def test_unknown_labels_of_several_classes(warehouse: Warehouse) -> None:
+    probabilities = [
+        '{"a": 0.6, "b": 0.3, "c": 0.1}',
+        '{"a": 0.2, "b": 0.7, "c": 0.1}',
+        '{"a": 0.1, "b": 0.2, "c": 0.7}',
+    ]
+    values = [f"'{y}', '{p}', '{q}'" for y, p, q in zip("abc", "abb", probabilities, strict=True)] * 4
+    unknown = f"'new', 'a', '{probabilities[0]}'"
+    options = {**CLASSES, "probabilities": "q", "classes": ["a", "b", "c"]}
+    alone = measured(warehouse, rows("y, p, q", *values), options)
+    result = measured(warehouse, rows("y, p, q", *values, unknown), options)
+    assert alone["macro_auroc"] is not None
+    counted = ("unknown_labels", "rows_skipped")
+    assert (result["unknown_labels"], result["rows_skipped"]) == (1, 1)
+    assert {**result, **dict.fromkeys(counted)} == {**alone, **dict.fromkeys(counted)}
+    message = refused(warehouse, rows("y, p, q", *values, unknown), options, max_unknown_labels=0.05)
+    assert message.startswith(
+        "1 of 13 labels in 'y' of the query are none of the classes 'a', 'b', 'c': 'new' (1 rows)."
+    )

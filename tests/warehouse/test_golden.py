@@ -61,6 +61,7 @@ def common(run: Run, *, deletes: bool = True, renames: bool = True) -> None:
     for name in ("select", "sample", "newest"):
         assert [row[:4] for row in run(name)] == [("a", "it's", 0.5, None)] * 4
     assert run("classes") == [("it's", 4, 4)]
+    assert run("labels") == [("it's", 4)]
     (row,) = run("auc")
     assert [int(value) for value in row[:7]] == [4, 0, 0, 0, 0, 0, 4]
     ((_, cell, n, *_),) = run("scores")
