@@ -51,6 +51,7 @@ faults: $(INSTALLED)  ## a hundred faults an engine at random moments, on real s
 
 deployments: $(INSTALLED)  ## install the wheel into existing deployments and run there (minutes, downloads)
 	@$(PY) -m tests.deployments
+	@$(PY) -m tests.deployments.pages
 
 install: $(INSTALLED)  ## .venv with everything, if pyproject.toml or constraints.txt changed
 

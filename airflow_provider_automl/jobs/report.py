@@ -39,7 +39,7 @@ PROFILE_ROWS, CURVE_ROWS = 200_000, 100_000
 #: Of a job's description, what is no option of the user's.
 _NOT_ASKED_FOR = frozenset(
     {"kind", "input", "output", "model_dir", "title", "report", "export_leaderboard", "export_feature_importance"}
-    | {"timeout"}
+    | {"about", "timeout"}
 )
 _PARAMETERS = "parameters"  # the tag of the cell behind which papermill puts what it was told
 
@@ -160,7 +160,9 @@ def report(
     try:
         inputs = Inputs(directory)
         inputs.facts(
+            kind=job["kind"],
             title=job["title"],
+            about=job.get("about") or {},
             options={name: value for name, value in job.items() if name not in _NOT_ASKED_FOR},
             result={name: value for name, value in result.items() if not name.startswith("notebook")},
             **fill(inputs),
@@ -201,7 +203,7 @@ def _execute(job: Mapping[str, Any], name: str, directory: Path) -> dict[str, An
     try:
         if target.exists():
             made["notebook"] = str(target)
-            made["notebook_html"] = str(_to_html(target, own=own))
+            made["notebook_html"] = str(_to_html(target, job["title"], own=own))
     except Exception as error:
         problems.append(_said(error))
     if problems:
@@ -281,7 +283,7 @@ def _said(error: Exception) -> str:
     return f"{name}: {' '.join(text.split())[-1000:]}"
 
 
-def _to_html(notebook: Path, *, own: bool) -> Path:
+def _to_html(notebook: Path, title: str, *, own: bool) -> Path:
     """One file for any browser, without a network; a notebook of ours without its code."""
     from nbconvert import HTMLExporter
     from pygments.formatters import HtmlFormatter
@@ -295,7 +297,7 @@ def _to_html(notebook: Path, *, own: bool) -> Path:
     )
     body, _ = exporter.from_filename(str(notebook))
     css = "" if own else HtmlFormatter().get_style_defs(".highlight")
-    page = _PAGE.format(policy=_NO_SCRIPT if own else "", title=escape(notebook.stem), css=css, body=body)
+    page = _PAGE.format(policy=_NO_SCRIPT if own else "", title=escape(title), css=css, body=body)
     path = notebook.with_suffix(".html")
     path.write_text(page, encoding="utf-8")
     return path

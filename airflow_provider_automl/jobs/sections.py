@@ -2,8 +2,9 @@
 
 A report's directory is what a job leaves for its notebook (the contract with users' own notebooks, too):
 
-- ``facts.json``: ``title``, ``options`` (what was asked for), ``result`` (what came of it), ``environment``,
-  ``held_out`` (which rows the curves come from, or null), ``ignored`` (columns and why), ``classes``;
+- ``facts.json``: ``kind``, ``title``, ``about`` (the table and the task), ``options`` (what was asked for), ``result``
+  (what came of it), ``environment``, ``held_out`` (which rows the curves come from, or null), ``ignored`` (columns and
+  why), ``classes``;
 - ``profile.parquet``: a row a column of the input; ``target.parquet``: the target's classes or histogram;
 - ``leaderboard.parquet``, ``importance.parquet``: of a training;
 - ``held_out.parquet``: ``label`` and ``score`` (binary), ``label`` and ``p0``, ``p1`` … (multiclass: indices into
@@ -55,8 +56,18 @@ class Report:
     # ------------------------------------------------------------------------------------------------ every report
 
     def heading(self) -> None:
-        """The title, and what is worth a warning."""
+        """The title, what the report is about, and what is worth a warning."""
         _html(f"<h1>{escape(self.facts['title'])}</h1>")
+        if about := self.facts.get("about"):
+            read = "Trained on" if self.facts["kind"] == "train" else "Predictions for"
+            links = (
+                "".join(f' · <a href="{escape(url)}">{escape(text)}</a>' for text, url in about["links"].items())
+                or f" · run {escape(about['run_id'])}"
+            )
+            _html(
+                f"<p>{read} <b>{escape(about['source'])}</b> by {escape(about['dag_id'])}.{escape(about['task_id'])}, "
+                f"{escape(about['session_time'])}{links}</p>"
+            )
         for text in self.result.get("warnings") or ():
             _html(f"<p class='warning'>⚠ {escape(text)}</p>")
 

@@ -726,7 +726,7 @@ def check_store(base: str) -> str:
     except (ImportError, ValueError) as error:
         raise InputError(
             f"The model store {base} cannot be reached, for its file system is not installed: {error} "
-            "(for s3://: pip install 'apache-airflow-providers-amazon[s3fs]')."
+            "(for s3://: pip install 'airflow-provider-automl[s3]')."
         ) from error
     except FileNotFoundError as error:
         raise InputError(f"The model store {base} does not exist: make it ({error}).") from error

@@ -20,6 +20,7 @@ from difflib import get_close_matches
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -30,6 +31,7 @@ from airflow.providers.common.compat.sdk import (
     get_current_context,
 )
 
+from airflow_provider_automl.compat import has_pages, run_url
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.hooks.automl import AutoMLHook
 from airflow_provider_automl.models.store import check_store
@@ -111,6 +113,23 @@ class Run:
         """Readable, for people only: DAG, run, task, map index if mapped, and try."""
         mapped = [] if self.map_index < 0 else [str(self.map_index)]
         return "/".join([self.dag_id, self.run_id, self.task_id, *mapped, str(self.try_number)])
+
+    def about(self, source: str | None, **links: str | None) -> dict[str, Any]:
+        """What a report says of the task that made it, beside its own results.
+
+        :param source: the table that was read; None: a query was.
+        :param links: texts and URLs, of pages of this Airflow; those without a URL are left out.
+        """
+        pages = {f"run {self.run_id}": run_url(self.dag_id, self.run_id), **links}
+        return {
+            "source": source or "a query",
+            "dag_id": self.dag_id,
+            "task_id": self.task_id,
+            "run_id": self.run_id,
+            "session_time": self.session_time.isoformat(sep=" ", timespec="seconds"),
+            # By their paths: a report is opened years later, by another name of the host.
+            "links": {text: urlsplit(url).path for text, url in pages.items() if url} if has_pages() else {},
+        }
 
     @property
     def key(self) -> str:

@@ -169,6 +169,10 @@ class AutoMLPredictOperator(AutoMLOperator):
                 "ignore_columns": ignored,
                 "batch_rows": batch_rows,
                 "title": f"{self.output_table}: predictions by {row['model_name']} {row['model_version']}",
+                "about": run.about(
+                    None if self.sql is not None else self.input_table,
+                    **{"the model's own report": self.hook.report_url(row, "report/train.html", None)},
+                ),
                 "report": report,
                 "notebook": own_notebook,
                 "report_time_limit": report_time_limit,

@@ -249,7 +249,7 @@ class AutoMLTrainOperator(AutoMLOperator):
         timeout = parse_seconds(self.timeout, "timeout")
         threshold = parse_whole(self.sampling_threshold, "sampling_threshold")
         share = new_share() if parse_flag(self.share_model, "share_model") else None
-        job = self._job(name, version)
+        job = self._job(name, version) | {"about": run.about(self.input_table if self.sql is None else None)}
         source = self.source(self.input_table, self.sql)
         what = self.input_table or "The query"
         self._launcher = self.hook.launcher(

@@ -283,7 +283,7 @@ def _told(uri: str) -> Iterator[None]:
     except ImportError as error:
         raise InputError(
             f"The staging place {uri} needs a file system that is not installed: {error}. For s3:// it comes with "
-            "pip install 'apache-airflow-providers-amazon[s3fs]'."
+            "pip install 'airflow-provider-automl[s3]'."
         ) from error
     except OSError as error:
         if error.errno in _FULL:

@@ -70,6 +70,15 @@ def test_reports_are_shown_to_those_who_may_see_the_dag(
     status, headers, page = airflow.open(url, "admin")
     assert status == 200
     assert says in page
+    read = (
+        b"Trained on <b>ml_datasets.gluon_train</b>"
+        if task_id == "train"
+        else b"Predictions for <b>ml_datasets.gluon_test</b>"
+    )
+    assert read + f" by automl_experiment.{task_id}, ".encode() in page
+    assert f'href="/dags/automl_experiment/runs/{quote(experiment)}"'.encode() in page
+    assert (b"the model&#x27;s own report</a>" in page) == (task_id == "predict")
+    assert re.search(rb"<title>(workflow[.]predicted\S+: predictions by )?gluon_model_\S+ \S+</title>", page)
     assert headers["content-type"] == "text/html; charset=utf-8"
     policy = headers["content-security-policy"]
     assert policy.startswith("sandbox allow-scripts; default-src 'none';")  # of no origin: without Airflow's cookies

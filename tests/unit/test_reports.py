@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import time
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class Page(HTMLParser):
         assert "script" not in self.elements
         assert not [name for name, _ in self.attributes if name.startswith("on")]
         outside = [value for name, value in self.attributes if name in ("src", "href", "xlink:href") and value]
-        assert [value for value in outside if not value.startswith(("#", "data:"))] == []
+        assert [value for value in outside if not value.startswith(("#", "data:", "/dags/"))] == []
         assert "@import" not in self.text
         assert "Traceback" not in self.text
 
@@ -150,11 +151,18 @@ def test_a_prediction(binary: tuple[Path, dict[str, Any]], tmp_path: Path) -> No
     table = {name: values for name, values in rows(200).items() if name != "y"}
     table |= {HOSTILE: np.arange(200) % 7, "flag": np.arange(200) % 2 == 0}
     described = predict_job(directory, table, result, tmp_path, report=True, title=f"into {HOSTILE}")
+    keys = ("source", "dag_id", "task_id", "run_id", "session_time")
+    described["about"] = {**{key: f"{key} {HOSTILE}" for key in keys}, "links": {f"run {HOSTILE}": "/dags/d/runs/r"}}
     reported = predict(described, tmp_path)
     assert reported["notebook_error"] is None
     page = Page(reported["notebook_html"])
     assert page.headings == ["Predictions", "Data", "Parameters and result", "Environment", "Log"]
     page.check_needs_nothing()
+    shown = escape(HOSTILE, quote=False)
+    told = f"Predictions for <b>source {shown}</b> by dag_id {shown}.task_id {shown}, session_time {shown}"
+    assert told.encode() in Path(reported["notebook_html"]).read_bytes().replace(b"&quot;", b'"')
+    assert ("href", "/dags/d/runs/r") in page.attributes
+    assert f"<title>into {escape(HOSTILE)}</title>" in Path(reported["notebook_html"]).read_text()
     assert "200 predictions" in page.text
     assert page.elements["svg"] == 2
 
