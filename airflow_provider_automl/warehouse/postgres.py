@@ -150,6 +150,8 @@ class PostgresWarehouse(Warehouse):
             self._connections.add(connection)
             try:
                 with closing(connection.cursor()) as cursor:
+                    # Who waited for a lock must see what its holder wrote, whatever the server's default.
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
                     settings = {
                         "lock_timeout": str(max(1, round(self.lock_timeout * 1000))),
                         "row_security": "off" if write else "on",

@@ -661,6 +661,25 @@ class TestFaults:
             own_server.start()
         assert warehouse.count("s.t") == 3
 
+    @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+    def test_a_server_that_isolates_more(
+        self, connect: Connect, connection: dict[str, Any], level: str, tmp_path: Path
+    ) -> None:
+        """Who waited for another session's lock sees what that has written."""
+        options = f"-c default_transaction_isolation={level.replace(' ', chr(92) + ' ')}"
+        warehouse = open_warehouse(connect(**connection, extra={"options": options}))
+        warehouse.create_table("s.isolated", {"id": "BIGINT", "x": "VARCHAR"})
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                with warehouse._session(write=True) as cursor:
+                    warehouse._lock(cursor, warehouse._qualified("s.isolated"))
+                    other = pool.submit(warehouse.record, "s.isolated", {"id": 1, "x": "a"}, key="id")
+                    until(lambda: running(connection, "SELECT PG_ADVISORY"))
+                    cursor.execute("INSERT INTO s.isolated VALUES (1, 'a')")
+                assert other.result(timeout=20) == "unchanged"
+        finally:
+            warehouse.drop_table("s.isolated")
+
     @pytest.mark.parametrize("extra", [{}, {"connect_timeout": 2}])
     def test_a_server_that_is_silent(
         self, connect: Connect, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]
