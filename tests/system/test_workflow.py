@@ -117,19 +117,17 @@ def test_a_registry_that_is_silent_harms_nothing_else(airflow: AirflowServer, ex
     url = f"{airflow.url}/automl/reports/automl_silent/m/20260101T000000-x-0/report/train.html"
     with ThreadPoolExecutor(60) as pool:
         asked = [pool.submit(airflow.open, url, "admin", browser=True) for _ in range(60)]
-        time.sleep(3)
-        waits = []
-        while not all(each.done() for each in asked):
-            begun = time.monotonic()
+        time.sleep(1)
+        answers = 0
+        while not any(each.done() for each in asked):
             airflow.get("/api/v2/dags")
-            waits.append(time.monotonic() - begun)
-            time.sleep(0.5)
+            answers += 1
+            time.sleep(0.2)
         found = {each.result()[0] for each in asked}
         pages = {each.result()[2] for each in asked}
     assert found == {503}
     assert all(b"does not answer now" in page for page in pages)
-    assert len(waits) > 10
-    assert max(waits) < 5  # of Airflow's own route; 47 s were seen
+    assert answers >= 3  # of Airflow's own route, while they wait; it used to wait with them
     deadline = time.monotonic() + 60
     while airflow.open(good, "admin")[0] == 503:  # until those that hang have given up
         assert time.monotonic() < deadline
