@@ -77,7 +77,8 @@ def test_reports_are_shown_to_those_who_may_see_the_dag(
     )
     assert read + f" by automl_experiment.{task_id}, ".encode() in page
     assert f'href="/dags/automl_experiment/runs/{quote(experiment)}"'.encode() in page
-    assert (b"the model&#x27;s own report</a>" in page) == (task_id == "predict")
+    own = path.replace("predictions/", "report/").split("/report/")[0] + "/report/train.html"
+    assert (f'href="{own}"'.encode() in page) == (task_id == "predict")
     assert re.search(rb"<title>(workflow[.]predicted\S+: predictions by )?gluon_model_\S+ \S+</title>", page)
     assert headers["content-type"] == "text/html; charset=utf-8"
     policy = headers["content-security-policy"]
