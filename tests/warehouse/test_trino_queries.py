@@ -137,7 +137,7 @@ def test_a_query_is_cancelled_by_a_signal(warehouse: Warehouse, connection: dict
         "    print(type(error).__name__, error)\n"
     )
     with child(connection, f"exec({code!r})") as process:
-        wait_for(lambda: running(warehouse, "%signal%"))
+        wait_for(lambda: running(warehouse, f"{OWN}'\n)"))  # not the statement that looks at it before
         process.send_signal(signal.SIGTERM)
         printed, _ = process.communicate(timeout=60)
     assert float(printed.split()[1]) < 2
