@@ -33,7 +33,6 @@ from airflow_provider_automl.errors import AutoMLError, BusyError, InputError
 from airflow_provider_automl.models.cache import ModelCache, check_files
 from airflow_provider_automl.tracking.store import record_id
 from airflow_provider_automl.tracking.tables import MODEL_ALIASES, MODELS
-from airflow_provider_automl.warehouse.appends import append_if, has_transactions
 
 if TYPE_CHECKING:
     from airflow_provider_automl.tracking.store import TrackingTables
@@ -428,7 +427,7 @@ class ModelStore:
         """
         held = self._to_be_held(alias, row)
         change_id = change_id or uuid.uuid4().hex
-        if has_transactions(self.tracking.warehouse):
+        if self.tracking.warehouse.capabilities.ddl_transactional:
             new = self._append_alias(alias, held, assigned_by, reason, change_id, since=(since,))
         else:
             new = self._contend(alias, held, since, assigned_by, reason, change_id)
@@ -514,7 +513,8 @@ class ModelStore:
                 "reason": reason,
             }
 
-        if has_transactions(self.tracking.warehouse):
+        warehouse = self.tracking.warehouse
+        if warehouse.capabilities.ddl_transactional:
             self.tracking.create([MODEL_ALIASES])
             made: list[dict[str, Any]] = []
 
@@ -523,7 +523,7 @@ class ModelStore:
                 made[:] = [{**new, "record_id": change_id or uuid.uuid4().hex, "recorded_at": datetime.now(UTC)}]
                 return made[0]
 
-            append_if(self.tracking.warehouse, self.tracking.name(MODEL_ALIASES), {"alias": alias}, follow)
+            warehouse.append_if(self.tracking.name(MODEL_ALIASES), {"alias": alias}, follow)
             return made[0]
         new = after(self.alias_history(alias))
         self.tracking.record(MODEL_ALIASES, new, record_id=change_id)

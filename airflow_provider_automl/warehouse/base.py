@@ -330,6 +330,7 @@ class Warehouse:
             ``replaced`` if another row had the same key.
         :raises InputError: the table does not exist or lacks a column.
         """
+        row = self._recordable(row)
         target = self._qualified(table)
         if row.get(key) is None:
             raise InputError(f"A row of {table} needs a value for {key}.")
@@ -350,6 +351,34 @@ class Warehouse:
 
         with self._explained(table):
             return self._write(work)
+
+    def append_if(
+        self, table: str, where: Mapping[str, object], follow: Callable[[list[dict[str, Any]]], Mapping[str, object]]
+    ) -> None:
+        """Add the row that ``follow`` makes of the rows there are, in one transaction that keeps other writers out: of
+        an engine whose capabilities have ``ddl_transactional``.
+
+        :param table: one that exists.
+        :param where: which rows are looked at, by columns and values.
+        :param follow: returns the row, or raises to add nothing; called again where another session's work crossed
+            this.
+        """
+        target = self._qualified(table)
+
+        def work(cursor: Any) -> None:
+            self._lock(cursor, target)
+            columns = self._columns(cursor, target)
+            condition = self._spelled(columns, where, table)
+            row = follow(self._fetch(cursor, "select", columns=list(columns), source=target, condition=condition))
+            wanted = self._spelled(columns, self._recordable(row), table)
+            self._run(cursor, "insert", table=target, columns=list(wanted), items=list(wanted.values()))
+
+        with self._explained(table):
+            self._write(work)
+
+    def _recordable(self, row: Mapping[str, object]) -> Mapping[str, object]:
+        """A row of our own tables, without what the engine keeps in no text."""
+        return row
 
     # ------------------------------------------------------------------------------------------------ an engine's own
 

@@ -256,10 +256,9 @@ class PostgresWarehouse(Warehouse):
         cursor.execute(text)
         return []
 
-    def record(self, table: str, row: Mapping[str, object], *, key: str = "record_id") -> str:
-        """As everywhere; characters that Postgres keeps in no text, such as a message may have, become U+FFFD."""
-        kept = {name: _NO_TEXT.sub("\ufffd", value) if isinstance(value, str) else value for name, value in row.items()}
-        return super().record(table, kept, key=key)
+    def _recordable(self, row: Mapping[str, object]) -> Mapping[str, object]:
+        """Characters that Postgres keeps in no text, such as a message may have, become U+FFFD."""
+        return {name: _NO_TEXT.sub("\ufffd", value) if isinstance(value, str) else value for name, value in row.items()}
 
     # ------------------------------------------------------------------------------------------------ names and types
 

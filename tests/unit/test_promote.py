@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 import uuid
@@ -20,6 +21,7 @@ from airflow_provider_automl.errors import BusyError
 from airflow_provider_automl.hooks.automl import AutoMLHook
 from airflow_provider_automl.models.store import ModelStore, change_of
 from airflow_provider_automl.operators.promote import AutoMLPromoteOperator
+from airflow_provider_automl.warehouse.duckdb import DuckDBWarehouse
 from airflow_provider_automl.warehouse.paired import compare_auc, compare_means
 from tests.faults.models import made
 from tests.operators.conftest import run
@@ -260,7 +262,8 @@ def test_of_several_at_one_moment_one_is_told_that_it_moved_the_alias(
     store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transactions: bool
 ) -> None:
     """Without transactions, as on Trino, Hive and Spark, at most one is, and nothing of the others is left."""
-    monkeypatch.setattr("airflow_provider_automl.models.store.has_transactions", lambda warehouse: transactions)
+    capabilities = dataclasses.replace(DuckDBWarehouse.capabilities, ddl_transactional=transactions)
+    monkeypatch.setattr(DuckDBWarehouse, "capabilities", capabilities)
     names = ("one", "two", "three", "four")
     for name in names:
         register(store, tmp_path, name)
