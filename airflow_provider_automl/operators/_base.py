@@ -56,14 +56,36 @@ _COLUMNS = 20
 _OWNER = ".owner"
 
 
+class _PrivateFiles:
+    """Who holds the process's umask closed, and what it was before the first of them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.holders = 0
+        self.before = 0
+
+
+_PRIVATE_FILES = _PrivateFiles()
+
+
 @contextmanager
 def private_files() -> Iterator[None]:
-    """Within, what files and directories this process and its children make are their user's alone."""
-    before = os.umask(0o077)
+    """Within, what files and directories this process and its children make are their user's alone.
+
+    A umask is the process's, so the last of several threads to leave is the one that puts it back.
+    """
+    held = _PRIVATE_FILES
+    with held.lock:
+        if held.holders == 0:
+            held.before = os.umask(0o077)
+        held.holders += 1
     try:
         yield
     finally:
-        os.umask(before)
+        with held.lock:
+            held.holders -= 1
+            if held.holders == 0:
+                os.umask(held.before)
 
 
 @cache

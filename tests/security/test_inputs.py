@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -187,11 +188,29 @@ def test_files_are_their_users_alone(tmp_path: Path) -> None:
     assert modes == [0o700, 0o600, 0o755]
 
 
+def test_files_stay_private_until_the_last_thread_is_done(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        first, second = private_files(), private_files()
+        with ThreadPoolExecutor(2) as pool:  # two tasks in one process, which begin and end in turn
+            pool.submit(first.__enter__).result()
+            pool.submit(second.__enter__).result()
+            pool.submit(first.__exit__, None, None, None).result()
+            (tmp_path / "of-the-second").write_text("x")
+            pool.submit(second.__exit__, None, None, None).result()
+        (tmp_path / "afterwards").write_text("x")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("of-the-second", "afterwards")]
+    assert modes == [0o600, 0o644]
+
+
 def test_a_link_in_shared_staging_is_not_followed(tmp_path: Path) -> None:
     root, victim = tmp_path / "staging", tmp_path / "victim"
     root.mkdir()
     root.chmod(0o1777)
-    victim.mkdir(mode=0o755)
+    victim.mkdir()
+    victim.chmod(0o755)
     (victim / "file").write_text("x")
     staging = Exchange(root.as_uri())
     with staging.directory("load") as shared:

@@ -213,6 +213,8 @@ def test_a_model_is_the_one_that_was_checked(shared: Path) -> None:
     digest = write_manifest(version, {})
     for path in (store, store / "m", store / "m" / "v", version):
         path.chmod(0o777)
+    for path in version.iterdir():
+        path.chmod(0o644)  # whatever the umask is
     over = shared / "over"
 
     def swap() -> int:
