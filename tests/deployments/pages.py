@@ -13,9 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,28 +83,10 @@ def served(python: Path, name: str, env: Mapping[str, str], users: dict[str, str
     home = WORK / f"{name}-home"
     shutil.rmtree(home, ignore_errors=True)
     (home / "dags").mkdir(parents=True)
-    server = AirflowServer(home, home / "dags", dict(env), users=users)
-    server.env["PATH"] = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
-    if users is not None:
-        passwords = json.dumps({user: user for user in users})
-        (home / "simple_auth_manager_passwords.json.generated").write_text(passwords)
-    run(python.parent / "airflow", "db", "migrate", env=server.env)
-    with (home / "airflow.log").open("wb") as log:
-        process = subprocess.Popen(
-            [python.parent / "airflow", "api-server"],
-            env=server.env, stdout=log, stderr=subprocess.STDOUT, cwd=home, start_new_session=True,
-        )  # fmt: skip
-    server._processes.append(process)
+    path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+    server = AirflowServer(home, home / "dags", {**env, "PATH": path}, users=users, components=("api-server",))
+    server.start()
     try:
-        deadline = time.monotonic() + 180
-        while True:
-            try:
-                with urllib.request.urlopen(f"{server.url}/api/v2/version", timeout=5):
-                    break
-            except OSError:
-                if time.monotonic() > deadline or process.poll() is not None:
-                    sys.exit(f"{name} does not answer:\n{(home / 'airflow.log').read_text()[-4000:]}")
-                time.sleep(0.5)
         yield server
     finally:
         server.stop()

@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ def _is_there(group: int) -> bool:
 class AirflowServer:
     """Scheduler, API server and DAG processor with the LocalExecutor, on loopback only.
 
+    :param env: what else is set; a ``PATH`` of its own has the ``airflow`` of another environment.
     :param users: names and roles of people who log in, with their names as passwords; None: everyone is admin.
+    :param components: the parts that are started.
     """
 
     def __init__(
@@ -77,8 +80,10 @@ class AirflowServer:
         *,
         port: int = 0,
         users: dict[str, str] | None = None,
+        components: Sequence[str] = COMPONENTS,
     ) -> None:
         self.home = home
+        self.components = components
         self.users = users
         self.port = free_port(port)
         self.url = f"http://127.0.0.1:{self.port}"
@@ -116,13 +121,14 @@ class AirflowServer:
         with (self.home / "airflow.log").open("wb") as log:
             common: dict[str, Any] = {"env": self.env, "stdout": log, "stderr": subprocess.STDOUT, "cwd": self.home}
             subprocess.run(["airflow", "db", "migrate"], **common)
-            for component in COMPONENTS:
+            for component in self.components:
                 self._processes.append(subprocess.Popen(["airflow", component], **common, start_new_session=True))
+        parts = ["metadatabase", *(each.replace("-", "_") for each in self.components if each != "api-server")]
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline and not self.ended():
             with contextlib.suppress(OSError, KeyError, ValueError):
-                health = self.get("/api/v2/monitor/health")
-                if all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor")):
+                health = json.loads(self.open(f"{self.url}/api/v2/monitor/health", None)[2])
+                if all(health[part]["status"] == "healthy" for part in parts):
                     return
             time.sleep(0.5)
         self.stop()
