@@ -59,7 +59,7 @@ class AutoMLTrainOperator(AutoMLOperator):
     cleared task trains a new one. A training leaves an executed notebook beside the model, unless ``report=False``.
 
     When it fails, its dict stays behind in XCom with ``state`` ``failed`` and the ``error``, so that
-    ``AutoMLTrackExperimentOperator`` can record it.
+    ``AutoMLTrackExperimentOperator`` can record it; its keys are no XComs of their own then.
 
     :param input_table: the table to train on, such as ``ml_datasets.gluon_train``; or
     :param sql: a SELECT in the warehouse's own dialect.
@@ -204,7 +204,7 @@ class AutoMLTrainOperator(AutoMLOperator):
                 self.link_queries(context)
                 experiment["user_email"] = self.user_email or self.hook.settings.user_email
                 # So that a training killed without a word is still told of. The rest is told at its end.
-                context["ti"].xcom_push(key="return_value", value=experiment)
+                self._push(context, experiment)
                 return self._train(context, experiment)
             except BaseException as error:
                 experiment |= {"state": ExperimentState.FAILED.value, "error": str(error) or type(error).__name__}
@@ -212,8 +212,8 @@ class AutoMLTrainOperator(AutoMLOperator):
                 raise
 
     def _push(self, context: Context, experiment: Mapping[str, Any]) -> None:
-        for key, value in {"return_value": dict(experiment), **experiment}.items():
-            context["ti"].xcom_push(key=key, value=value)
+        """Leave the dict in XCom, as a whole: each push is a request, and a task that is killed has seconds for them."""
+        context["ti"].xcom_push(key="return_value", value=dict(experiment))
 
     def _train(self, context: Context, experiment: dict[str, Any]) -> dict[str, Any]:
         run = Run.of(context)

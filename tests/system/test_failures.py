@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_automl.operators._base import Run
+from airflow_provider_automl.operators.train import TRAINING_KEYS
 from tests.system.conftest import automl_processes, reached, rows
 from tests.system.mail import RECIPIENTS, Mailbox
 from tests.system.server import AirflowServer
@@ -91,6 +93,26 @@ def test_bad_input_is_recorded_and_not_retried(airflow: AirflowServer, started: 
     assert "'clas' (did you mean 'class'?)" in row["error"]
     assert airflow.xcom("bad_input", run_id, "train")["state"] == "failed"
     assert "bad_input" not in {row["model_name"] for row in rows(airflow.env, "automl_test.automl_models")}
+
+
+def pushes(airflow: AirflowServer, dag_id: str, run_id: str) -> list[str]:
+    """The keys that a training's task has pushed to XCom, a request each, by the API server's log."""
+    path = re.escape(f"method=POST path=/execution/xcoms/{dag_id}/{run_id}/train/")
+    return re.findall(rf"{path}(\S+) ", airflow.log())
+
+
+def test_a_training_tells_xcom_no_more_than_it_must(airflow: AirflowServer, started: dict[str, str]) -> None:
+    """Its dict before it begins, for one that is killed without a word, and at its end; an XCom for each key where it
+    succeeds. (The links are pushed by Airflow, whatever there is behind them.)
+    """
+    links = ["_link_NotebookLink", "_link_QueryLink"]
+    run_id, state, _ = ended(airflow, started, "undisturbed")
+    assert state == "success"
+    assert pushes(airflow, "undisturbed", run_id) == ["return_value", *TRAINING_KEYS, "return_value", *links]
+    run_id, state, _ = ended(airflow, started, "bad_input")
+    assert state == "failed"
+    assert pushes(airflow, "bad_input", run_id) == ["return_value", "return_value", *links]
+    assert len(TRAINING_KEYS) == 33
 
 
 def test_memory_limit_is_recorded(airflow: AirflowServer, started: dict[str, str]) -> None:

@@ -190,12 +190,15 @@ def test_a_failed_training_leaves_its_dict(dag: DAG, name: str, monkeypatch: pyt
     given = "{{ none }}" if name == "None" else name
     task = AutoMLTrainOperator(task_id="t", dag=dag, input_table="a.b", target_column="y", model_name=given)
     run = context(task)
+    pushes: list[tuple[str, Any]] = []
+    run["ti"].xcom_push = lambda key, value: pushes.append((key, value))
     task.render_template_fields(run)  # type: ignore[arg-type]
     with pytest.raises(AirflowFailException, match="model_name"):
         task.execute(run)  # type: ignore[arg-type]
-    left = run["ti"].pushed["return_value"]
+    assert [key for key, _ in pushes] == ["return_value"] * (1 if name == "None" else 2)
+    left = pushes[-1][1]
     assert tuple(left) == TRAINING_KEYS
-    assert left["state"] == run["ti"].pushed["state"] == "failed"
+    assert [value["state"] for _, value in pushes] == ["running", "failed"][-len(pushes) :]
     assert "model_name" in left["error"]
     assert not (tmp_path / "automl").exists()
 
