@@ -212,7 +212,7 @@ class AutoMLTrainOperator(AutoMLOperator):
                 raise
 
     def _push(self, context: Context, experiment: Mapping[str, Any]) -> None:
-        """Leave the dict in XCom, as a whole: each push is a request, and a task that is killed has seconds for them."""
+        """Leave the dict in XCom as a whole: each push is a request, and a task that is killed has seconds for them."""
         context["ti"].xcom_push(key="return_value", value=dict(experiment))
 
     def _train(self, context: Context, experiment: dict[str, Any]) -> dict[str, Any]:
