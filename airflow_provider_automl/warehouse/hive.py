@@ -71,6 +71,9 @@ _ESCAPES = str.maketrans(
 # What a server says of a place where it may not write.
 _UNWRITABLE = re.compile(r"denied|AccessControl|No FileSystem|mkdirs|(Unable|Failed) to create|annot create", re.I)
 
+# What SQL-standard authorization says of a place that the user does not own.
+_UNOWNED = re.compile(r"Permission denied: Principal .* on Object \[type=(LOCAL|DFS)_URI")
+
 # What a server says that stops under a statement.
 _STOPPING = re.compile(r"shut ?down|cancel|stopped SparkContext", re.I)
 
@@ -378,6 +381,7 @@ class HiveWarehouse(Warehouse):
             except Error as error:  # the server's own words; one that went away says none
                 if _STOPPING.search(first_line(error)):
                     raise
+                self._refuse_unowned(shared.uri, error)
                 raise InputError(f"{self._unseen(shared.uri)}: {first_line(error)}") from error
             if not seen:
                 raise InputError(f"{self._unseen(shared.uri)}: it finds no file there.")
@@ -605,6 +609,7 @@ class HiveWarehouse(Warehouse):
             yield
         except Error as error:  # the server's own words; one that went away says none
             said = first_line(error)
+            self._refuse_unowned(uri, error)
             if (
                 not _is_users_fault(error)
                 and not _STOPPING.search(said)
@@ -615,6 +620,14 @@ class HiveWarehouse(Warehouse):
                     f"staging to a place that both reach: {said}"
                 ) from error
             raise
+
+    def _refuse_unowned(self, uri: str, error: Exception) -> None:
+        """Tell a staging place that only its owner may use, whatever the server may."""
+        if _UNOWNED.search(said := first_line(error)):
+            raise InputError(
+                f"{self.engine} lets only the owner of {uri}, the user that this worker runs as, use it: log in as "
+                f"that user, or have staging be a directory without file://: {said}"
+            ) from error
 
     def _write_files(self, cursor: Cursor, query: str, uri: str) -> exp.Table:
         """Have the engine write a query's rows to a place, and return a table over them."""

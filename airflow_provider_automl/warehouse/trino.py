@@ -13,7 +13,7 @@ import uuid
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -74,6 +74,9 @@ _GIVEN_UP = frozenset(
 
 # How a Hive catalog says that it renames no tables: its metastore is in an object store, or AWS Glue.
 _NO_RENAMES = re.compile(r"not (yet )?support")
+
+# How a catalog says that a user may not set a session property of it.
+_NO_PROPERTY = re.compile(r"Cannot set catalog session property (?:(.+)\.)?\w+$")
 
 # The queries that read or write a user's rows: what a person wants to watch.
 _OF_ROWS = frozenset(
@@ -453,8 +456,28 @@ class TrinoWarehouse(Warehouse):
     @contextmanager
     def _explained(self, *sources: str | Query) -> Iterator[None]:
         tables = " and ".join(source for source in sources if isinstance(source, str))
-        with self._writing(f"Trino refuses to work with {tables or 'the query'}"), super()._explained(*sources):
-            yield
+        what = f"Trino refuses to work with {tables or 'the query'}"
+        with self._writing(what), super()._explained(*sources):
+            try:
+                yield
+            except Exception as error:
+                # Not to be asked whether the table exists, which is refused as well.
+                if _name(error) != "PERMISSION_DENIED" or len(sources) != 1 or not tables:
+                    raise
+                raise InputError(f"{what}: {first_line(error)}") from error
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        try:
+            with super()._writing(what):
+                yield
+        except InputError as error:
+            if "timestamp precision" not in str(error):
+                raise
+            raise InputError(
+                f"{error}. Have the catalog's configuration say hive.timestamp-precision=MICROSECONDS: it lets this "
+                "user set no session property."
+            ) from error.__cause__
 
     def _admit(self, cursor: Any, text: str) -> None:
         """By EXPLAIN, which takes one statement, and says what is wrong with it by itself."""
@@ -463,35 +486,67 @@ class TrinoWarehouse(Warehouse):
     def _is_conflict(self, error: Exception) -> bool:
         return isinstance(error, _Crossed) or _name(error) in _CONFLICTS
 
-    @cached_property
-    def _connectors(self) -> dict[str, str]:
-        """The catalogs that this user sees, with the name of the connector of each."""
+    @contextmanager
+    def _opening(self) -> Iterator[Any]:
+        """Yield a cursor of a session without our properties: by it is asked what they are."""
         with self._told():
             connection = self._connect()
             cursor = self._cursor(connection)
             try:
-                found = self._fetch(cursor, "catalogs")
-            except Exception as error:
-                if _name(error) is None:
-                    raise
-                log.info("Trino does not tell of its catalogs: %s", first_line(error))
-                return {}
+                yield cursor
             finally:
                 self._cursors.pop(cursor, None)
                 with suppress(Exception):
                     connection.close()
-        return {str(row["catalog_name"]): str(row["connector_name"]) for row in found}
 
     @cached_property
+    def _connectors(self) -> dict[str, str]:
+        """The catalogs that this user sees, with the name of the connector of each."""
+        with self._refused(), self._opening() as cursor:
+            found = self._fetch(cursor, "catalogs")
+        return {str(row["catalog_name"]): str(row["connector_name"]) for row in found}
+
+    @property
     def _properties(self) -> dict[str, str]:
         """Session properties: Hive tables keep milliseconds unless told otherwise.
 
         Statistics of columns are not written: of a time's, Hive 4's metastore makes what Trino does not read, and then
         refuses every further INSERT.
         """
-        hive = [catalog for catalog, connector in self._connectors.items() if connector == "hive"]
+        return self._opened[0]
+
+    @cached_property
+    def _home(self) -> dict[str, str]:
+        return self._opened[1]
+
+    @cached_property
+    def _opened(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The session properties, and what a name without schema belongs to: one query tells both.
+
+        A catalog where none but its administrators may set them (``hive.security=sql-standard``) would refuse every
+        query otherwise, those of other catalogs too: none of its own is set, and its configuration must say them.
+        """
+        hive = {catalog for catalog, connector in self._connectors.items() if connector == "hive"}
         wanted = {"timestamp_precision": "MICROSECONDS", "collect_column_statistics_on_write": "false"}
-        return {f"{catalog}.{name}": value for catalog in hive for name, value in wanted.items()}
+        with self._refused(), self._opening() as cursor:
+            session = cursor.connection._client_session
+            own = session.properties
+            while True:
+                properties = {f"{catalog}.{name}": value for catalog in sorted(hive) for name, value in wanted.items()}
+                session.properties = properties | own
+                try:
+                    (row,) = self._fetch(cursor, "current_schema")
+                except Exception as error:
+                    refused = _NO_PROPERTY.search(first_line(error))
+                    if refused is None or not hive:
+                        raise
+                    log.info("Trino lets this user set no session property: %s", first_line(error))
+                    hive -= {refused[1]} if refused[1] in hive else hive
+                else:
+                    return properties, {key: str(value) for key, value in row.items()}
+
+    def _refused(self) -> AbstractContextManager[None]:
+        return self._writing(f"Trino refuses the user of the connection {self.hook.get_conn_id()}")
 
     def _connector(self, table: exp.Table) -> str:
         return self._connectors.get(table.catalog.lower(), "")
