@@ -71,6 +71,28 @@ class Hive(Server):
         return _java(self.data, *ports)
 
 
+class Granting(Hive):
+    """Its metastore within HiveServer2, with SQL-standard authorization; ``admin`` may take the role of that name."""
+
+    #: More of its configuration, each as ``name=value``.
+    properties: tuple[str, ...] = ()
+
+    def launch(self) -> None:
+        """One process."""
+        port, plugin = self.facts["port"], "org.apache.hadoop.hive.ql.security"
+        self.run(
+            "hiveserver2",
+            [*self._java(), "-Xmx1g", "-Dhive.metastore.uris= ", "-Dhive.users.in.admin.role=admin",
+             "-Dhive.security.authorization.enabled=true",
+             f"-Dhive.security.authorization.manager={plugin}.authorization.plugin.sqlstd.SQLStdHiveAuthorizerFactory",
+             f"-Dhive.security.authenticator.manager={plugin}.SessionStateUserAuthenticator",
+             *(f"-D{each}" for each in self.properties),
+             "org.apache.hive.service.server.HiveServer2"],
+            lambda: listens(port),
+            env=_environment(_home()),
+        )  # fmt: skip
+
+
 class Metastore(Hive):
     """Hive's metastore alone, for Trino."""
 

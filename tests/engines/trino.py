@@ -24,7 +24,9 @@ class Trino(Server):
     the same metastore; with S3 lake; with Postgres postgresql, and iceberg_jdbc, whose tables Postgres lists (see
     :func:`for_iceberg`). ``staging`` is a directory of local files.
 
-    Anybody is let in. The user ``reader`` may only read; ``outsider`` may not even do that.
+    Anybody is let in. The user ``reader`` may only read; ``outsider`` may not even do that. ``ruled`` may what is put
+    before the rules in the file ``rules``, which is read anew all the time. Only ``grantee``, and ``admin``, who may
+    take the role of that name, see the catalog ``granted``, where privileges are granted by statements.
     """
 
     name = "trino"
@@ -49,11 +51,13 @@ class Trino(Server):
                 shutil.copy(file, catalogs)
         staging = self.data / "staging"
         staging.mkdir()
+        shutil.copy(_CONFIG / "rules.json", self.data)
         (self.data / "tmp").mkdir()
         return {
             "port": port,
             "catalogs": sorted(file.stem for file in catalogs.iterdir()),
             "staging": staging.as_uri(),
+            "rules": str(self.data / "rules.json"),
             "log": str(self.log("trino")),
         }
 
