@@ -23,8 +23,8 @@ _WHOLE = ("trino", "hive", "spark")
 SECONDS: dict[str, int] = {
     "metastore: census": 500,
     "hive": 450,
+    "airflow on DuckDB": 440,
     "spark": 350,
-    "airflow on DuckDB": 350,
     "faults on trino": 250,
     "trino files": 200,
     "faults on hive": 180,

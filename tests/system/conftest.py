@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -45,6 +46,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Itera
             # A DAG that is unpaused would be run for its last 07:00 too.
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
             "PYTHONPATH": str(REPO),
+            "AUTOML_CANARY": f"canary-{uuid4().hex}",  # a secret of the environment: test_forms.py
         },
         # The guest has no role, and so no access to any DAG.
         users={"admin": "admin", "guest": ""},
