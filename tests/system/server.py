@@ -21,6 +21,21 @@ from typing import Any
 
 REPO = Path(__file__).resolve().parents[2]
 COMPONENTS = ("scheduler", "dag-processor", "api-server")
+# What each task would import again: the scheduler's executor forks them.
+_PRELOADED = (
+    "airflow.sdk.execution_time.task_runner", "airflow.providers.standard.operators.empty",
+    "airflow.providers.standard.operators.trigger_dagrun", "airflow.providers.smtp.operators.smtp",
+    "airflow.providers.smtp.notifications.smtp", "airflow_provider_automl.hooks.automl",
+    "airflow_provider_automl.drift.policies", "airflow_provider_automl.mail", "airflow_provider_automl.operators.drift",
+    "airflow_provider_automl.operators.evaluate", "airflow_provider_automl.operators.experiments",
+    "airflow_provider_automl.operators.predict", "airflow_provider_automl.operators.promote",
+    "airflow_provider_automl.operators.tables", "airflow_provider_automl.operators.train",
+    "airflow_provider_automl.warehouse.duckdb", "airflow_provider_automl.warehouse.measures",
+    "airflow_provider_automl.warehouse.spark", "airflow_provider_automl.warehouse.trino",
+    "airflow.providers.duckdb.hooks.duckdb", "airflow.providers.trino.hooks.trino",
+    "airflow.providers.apache.hive.hooks.hive", "duckdb", "sqlglot", "pyarrow.parquet", "trino.dbapi", "pyhive.hive",
+)  # fmt: skip
+_SCHEDULER = f"import sys, {', '.join(_PRELOADED)}; from airflow.__main__ import main; sys.argv[0] = 'airflow'; main()"
 FINISHED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
 
@@ -122,7 +137,8 @@ class AirflowServer:
             common: dict[str, Any] = {"env": self.env, "stdout": log, "stderr": subprocess.STDOUT, "cwd": self.home}
             subprocess.run(["airflow", "db", "migrate"], **common)
             for component in self.components:
-                self._processes.append(subprocess.Popen(["airflow", component], **common, start_new_session=True))
+                program = ["python", "-c", _SCHEDULER] if component == "scheduler" else ["airflow"]
+                self._processes.append(subprocess.Popen([*program, component], **common, start_new_session=True))
         parts = ["metadatabase", *(each.replace("-", "_") for each in self.components if each != "api-server")]
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline and not self.ended():
