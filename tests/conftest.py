@@ -24,8 +24,14 @@ if _IS_WORKER or "AIRFLOW_HOME" not in os.environ:  # before Airflow is imported
     atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 # The servers' Java: compiled once and fast, for what runs for minutes (an eighth of their processor time less); with
-# room for all that it compiles, which is 48 MB by default then: Spark spent a fifth of its time on making room.
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m")
+# room for all that it compiles, which is 48 MB by default then: Spark spent a fifth of its time on making room; without
+# a check of the bytecode that it loads (of Trino's start 29 s of processor time instead of 34, of Hive's 14 instead of
+# 15, of Spark's 16 instead of 18).
+os.environ.setdefault(
+    "JDK_JAVA_OPTIONS",
+    "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m -XX:+UnlockDiagnosticVMOptions "
+    "-XX:-BytecodeVerificationRemote",
+)
 
 _ENGINE = "engine"  # a test's property, reported with its outcome
 
