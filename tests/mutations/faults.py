@@ -49,7 +49,7 @@ def _cases(file: str, *names: str) -> tuple[str, ...]:
 _MEASURES = _cases("tests/unit/test_measures.py", "ties", "skipped")
 _EVALUATE = _cases("tests/unit/test_evaluate.py", "by_hand", "limits")
 _PAIRED = _cases("tests/unit/test_paired.py", "definition", "cut")
-_DUCKDB = _cases("tests/warehouse/test_duckdb.py", "any_name and quote", "error_and_append", "failed_append")
+_DUCKDB = _cases("tests/warehouse/test_duckdb.py", "any_name", "error_and_append", "failed_append")
 _POSTGRES = _cases(
     "tests/warehouse/test_postgres.py",
     "TestPostgres and what_cannot_be_compared",

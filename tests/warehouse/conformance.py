@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Decimal
@@ -105,6 +105,11 @@ class Conformance:
 
     #: Types for which the engine has a wider one only.
     wider: ClassVar[dict[str, str]] = {}
+    #: Names that the engine takes for columns, schemas and tables, and the one with which everything is tried.
+    taken: ClassVar[Sequence[str]] = NAMES
+    tried: ClassVar[str] = NAMES[-1]
+    #: Rows of each table of another name, one after the other.
+    replaced: ClassVar[Sequence[int]] = (3, 2)
 
     # -------------------------------------------------------------------------------------------- types and names
 
@@ -127,26 +132,44 @@ class Conformance:
         assert back.schema.field("double").type == pa.float64()
         assert take(warehouse, Query("SELECT 1 AS a, 'x' AS b WHERE 1 = 0"), tmp_path).column_names == ["a", "b"]
 
-    @pytest.mark.parametrize("name", NAMES)
-    def test_any_name(self, warehouse: Warehouse, tmp_path: Path, name: str) -> None:
-        data = pa.table({name: [1, 2, None], "other": ["a", "b", "c"]})
-        table = f"{quoted(name)}.{quoted(name)}"
+    def test_any_name_of_a_column(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        """All of them at once, of a table whose own name, and whose schema's, is the hardest."""
+        names, table = [*self.taken], f"{quoted(self.tried)}.{quoted(self.tried)}"
+        rows = [[1] * len(names), [2] * len(names), [None] * len(names)]
+        rows += [[3 if one == other else 2 for other in names] for one in names]  # each condition counts
+        data = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+        data = data.append_column("other", pa.array(["a", "b", "c", *names]))
         assert not warehouse.exists(table)
-        assert put(warehouse, table, data, tmp_path) == 3
-        assert put(warehouse, table, data, tmp_path, key=name) == 3
+        assert put(warehouse, table, data, tmp_path) == len(rows)
+        assert put(warehouse, table, data, tmp_path, key=self.tried) == len(rows)
         assert warehouse.exists(table)
-        assert list(warehouse.columns(table)) == [name, "other"]
-        assert put(warehouse, table, data, tmp_path, mode="append", delete_where={name: 1}) == 3
-        assert sorted(row["other"] for row in warehouse.rows(table, where={name: 2}, order_by=[name])) == ["b", "b"]
-        assert take(warehouse, table, tmp_path).column_names == [name, "other"]
+        assert list(warehouse.columns(table)) == [*names, "other"]
+        ones, twos = dict.fromkeys(names, 1), dict.fromkeys(names, 2)
+        assert put(warehouse, table, data, tmp_path, mode="append", delete_where=ones) == len(rows)
+        assert warehouse.count(table) == 2 * len(rows) - 1
+        assert [row["other"] for row in warehouse.rows(table, where=twos, order_by=names)] == ["b", "b"]
+        assert take(warehouse, table, tmp_path).column_names == [*names, "other"]
         assert take(warehouse, table, tmp_path, max_rows=2).num_rows == 2
-        warehouse.create_table(table, {name: "BIGINT", name + "2": "VARCHAR"})
-        assert warehouse.record(table, {"other": "key", name + "2": name}, key="other") == "inserted"
-        assert warehouse.rows(table, where={name + "2": name})[0]["other"] == "key"
+        more = {name + "2": name for name in names}
+        warehouse.create_table(table, dict.fromkeys(names, "BIGINT") | dict.fromkeys(more, "VARCHAR"))
+        assert warehouse.record(table, {"other": "key", **more}, key="other") == "inserted"
+        assert [row["other"] for row in warehouse.rows(table, where=more)] == ["key"]
         assert warehouse.same_table(table, table)
         warehouse.drop_table(table)
         warehouse.drop_table(table)
         assert not warehouse.exists(table)
+
+    def test_any_name_of_a_table(self, warehouse: Warehouse, tmp_path: Path) -> None:
+        """And of its schema: it is made, replaced, read and dropped; all else is tried with the hardest name."""
+        for name in self.taken:
+            if name != self.tried:
+                table = f"{quoted(name)}.{quoted(name)}"
+                for rows in self.replaced:
+                    assert put(warehouse, table, numbers(rows), tmp_path, key=name) == rows
+                assert take(warehouse, table, tmp_path).num_rows == self.replaced[-1]
+                assert warehouse.exists(table)
+                warehouse.drop_table(table)
+                assert not warehouse.exists(table)
 
     def test_names_as_people_write_them(self, warehouse: Warehouse, tmp_path: Path) -> None:
         put(warehouse, "some-schema.my-table", numbers(3), tmp_path)

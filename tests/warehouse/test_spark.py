@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -28,7 +28,7 @@ from tests.warehouse.test_hive import ByCursor, Slow, Staged, Together, WithoutT
 class OnSpark(WithoutTransactions, Together):
     """Spark, either way."""
 
-    taken: ClassVar[set[str]] = {"plain", "select"}
+    taken: ClassVar[Sequence[str]] = ("plain", "select")
     tried = "select"
 
     @pytest.fixture
