@@ -1,5 +1,5 @@
-"""Policies: pure functions from an evaluation, and those before it, to a decision. No I/O, nothing of this package but
-its own statistics is imported.
+"""Policies: pure functions from an evaluation, and those before it, to a decision. No I/O; of this package, statistics
+and the list of measures are imported.
 
 A policy is a frozen dataclass whose fields may be Jinja templates; the drift operator renders them before it asks.
 It prints as what it says: ``below(0.93)``.
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, cast
 
+from airflow_provider_automl import metrics
 from airflow_provider_automl.drift.statistics import Estimate, below_value, drop, standard_error
 
 #: What a policy may need: the evaluations of the version that was evaluated, or those of the champion.
@@ -21,12 +22,6 @@ OWN: Final = "own"
 CHAMPION: Final = "champion"
 #: So many first evaluations of a version are its baseline.
 FIRST: Final = 5
-
-#: Measures that an evaluation may carry a standard error of, and whether a higher one is better.
-_HIGHER_IS_BETTER: Final = {
-    "auroc": True, "accuracy": True, "precision": True, "recall": True,
-    "log_loss": False, "brier": False, "mse": False, "mae": False,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,10 +90,11 @@ def ask(policy: Any, evaluation: Mapping[str, Any], history: History | None = No
 
 @dataclass(frozen=True)
 class Below:
-    """Drift when a measure is below a fixed threshold: the documented check.
+    """Drift when a measure is worse than a fixed threshold: the documented check.
 
+    Of a measure that is better when higher, worse is below; of an error or a loss, such as ``rmse``, it is above.
     It knows no noise: a healthy model whose true AUC is near the threshold fires now and then.
-    A missing measure counts as drift.
+    A missing measure cannot be judged: ``drifted`` is None.
 
     :param threshold: a number, or a template that renders to one.
     :param metric: the measure's name in the evaluation.
@@ -106,6 +102,12 @@ class Below:
 
     threshold: float | str
     metric: str = "auroc"
+
+    def __post_init__(self) -> None:
+        if not _is_template(self.threshold):
+            _threshold(self.threshold)
+        if not _is_template(self.metric):
+            _require_direction(self.metric)
 
     def __str__(self) -> str:
         return f"below({self.threshold})" if self.metric == "auroc" else f"below({self.threshold}, {self.metric!r})"
@@ -115,39 +117,80 @@ class Below:
 
         :raises ValueError: the threshold is not a finite number, or the evaluation has no such measure.
         """
-        threshold = _threshold(self.threshold)
-        measured = _Measured.of(evaluation, self.metric)
-        against = f"the threshold {threshold:g}"
-        if measured.value is None:
-            return Decision(True, None, threshold, measured.why_missing, compared_with=against)
-        low, high = measured.low, measured.high
-        relation = "below" if measured.value < threshold else "not below"
-        noise = (
-            " The threshold lies inside the interval, so this may be noise."
-            if low is not None and high is not None and low <= threshold <= high
-            else ""
-        )
-        detail = f"{measured.text} is {relation} {against}.{noise}"
-        return Decision(measured.value < threshold, measured.value, threshold, detail, compared_with=against)
+        _require_direction(self.metric)
+        return _held_against(evaluation, self.metric, _threshold(self.threshold), low=_is_better_higher(self.metric))
 
 
 def below(threshold: float | str, metric: str = "auroc") -> Below:
-    """Drift when ``metric`` is below ``threshold``; see :class:`Below`."""
+    """Drift when ``metric`` is worse than ``threshold``: below it, of an error or a loss above; see :class:`Below`."""
     return Below(threshold, metric)
 
 
 @dataclass(frozen=True)
-class SignificantlyBelow:
-    """Drift when a measure is below a fixed threshold by more than chance explains: a one-sided z-test.
+class Above:
+    """Drift when a measure is above a fixed limit, whichever way it is better: a plain upper limit.
 
+    A missing measure cannot be judged: ``drifted`` is None.
+
+    :param limit: a number, or a template that renders to one.
+    :param metric: the measure's name in the evaluation.
+    """
+
+    limit: float | str
+    metric: str
+
+    def __post_init__(self) -> None:
+        if not _is_template(self.limit):
+            _threshold(self.limit)
+
+    def __str__(self) -> str:
+        return f"above({self.limit}, {self.metric!r})"
+
+    def check(self, evaluation: Mapping[str, Any]) -> Decision:
+        """Compare the measure with the limit.
+
+        :raises ValueError: the limit is not a finite number, or the evaluation has no such measure.
+        """
+        return _held_against(evaluation, self.metric, _threshold(self.limit), low=False)
+
+
+def above(limit: float | str, metric: str) -> Above:
+    """Drift when ``metric`` is above ``limit``; see :class:`Above`."""
+    return Above(limit, metric)
+
+
+def _held_against(evaluation: Mapping[str, Any], metric: str, threshold: float, *, low: bool) -> Decision:
+    """Whether a measure is beyond a threshold.
+
+    :param low: whether below it is beyond, else above.
+    """
+    measured = _Measured.of(evaluation, metric)
+    against = f"the threshold {threshold:g}"
+    if measured.value is None:
+        return Decision(None, None, threshold, measured.why_missing, compared_with=against)
+    drifted = measured.value < threshold if low else measured.value > threshold
+    beyond = "below" if low else "above"
+    noise = (
+        " The threshold lies inside the interval, so this may be noise."
+        if measured.low is not None and measured.high is not None and measured.low <= threshold <= measured.high
+        else ""
+    )
+    detail = f"{measured.text} is {beyond if drifted else f'not {beyond}'} {against}.{noise}"
+    return Decision(drifted, measured.value, threshold, detail, compared_with=against)
+
+
+@dataclass(frozen=True)
+class SignificantlyBelow:
+    """Drift when a measure is worse than a fixed threshold by more than chance explains: a one-sided z-test.
+
+    Of a measure that is better when higher, worse is below; of an error or a loss, such as ``rmse``, it is above.
     Of a model whose true AUC is the threshold, ``alpha`` of the evaluations raise a false alarm; of a better one fewer.
     The standard error is DeLong's, see :mod:`~airflow_provider_automl.drift.statistics`.
-    A missing measure counts as drift. Too few rows for a standard error do not: then nothing can be judged, and
-    ``drifted`` is None.
+    A missing measure, or too few rows for a standard error, cannot be judged: ``drifted`` is None.
 
     :param threshold: a number, or a template that renders to one.
     :param alpha: the share of false alarms that is accepted, above 0 and below 1; or a template.
-    :param metric: the measure's name in the evaluation: one that is better when higher and has a standard error.
+    :param metric: the measure's name in the evaluation: one that has a standard error.
     :raises ValueError: on construction, what can be known to be wrong by then.
     """
 
@@ -160,11 +203,8 @@ class SignificantlyBelow:
             _threshold(self.threshold)
         if not _is_template(self.alpha):
             _alpha(self.alpha)
-        if not _is_template(self.metric) and not _higher_is_better(self.metric):
-            raise ValueError(
-                f"{self.metric!r} is better when it is lower, so being below a threshold is no drift: use "
-                f"worse_than_baseline(metric={self.metric!r})."
-            )
+        if not _is_template(self.metric):
+            _require_judged(self.metric)
 
     def __str__(self) -> str:
         return f"significantly_below({self.threshold}{_said(self, 'alpha', 'metric')})"
@@ -175,25 +215,30 @@ class SignificantlyBelow:
         :raises ValueError: a parameter is wrong, or the evaluation has no such measure or no standard error of it.
         """
         threshold, alpha = _threshold(self.threshold), _alpha(self.alpha)
+        _require_judged(self.metric)
+        sign = 1 if _is_better_higher(self.metric) else -1
         measured = _Measured.of(evaluation, self.metric)
         against = f"the threshold {threshold:g}"
         if measured.value is None:
-            return Decision(True, None, threshold, measured.why_missing, compared_with=against)
+            return Decision(None, None, threshold, measured.why_missing, compared_with=against)
         estimate = measured.estimate
         if estimate is None:
             return Decision(None, measured.value, threshold, measured.why_no_error, compared_with=against)
-        p_value = below_value(estimate, threshold)
+        p_value = below_value(Estimate(sign * estimate.value, estimate.error), sign * threshold)
         drifted = p_value <= alpha
+        place = f"{'below' if sign > 0 else 'above'} {against}"
         detail = (
-            f"{measured.text} is {_relation(drifted, measured.value < threshold, f'below {against}')}: were the truth "
-            f"{threshold:g}, so low a value would come by chance with probability {_probability(p_value)} "
-            f"(alpha {alpha:g}).{_BOUND if measured.is_bound else ''}"
+            f"{measured.text} is {_relation(drifted, sign * measured.value < sign * threshold, place)}: were the truth "
+            f"{threshold:g}, so {'low' if sign > 0 else 'high'} a value would come by chance with probability "
+            f"{_probability(p_value)} (alpha {alpha:g}).{_BOUND if measured.is_bound else ''}"
         )
         return Decision(drifted, measured.value, threshold, detail, p_value, against)
 
 
 def significantly_below(threshold: float | str, alpha: float | str = 0.05, metric: str = "auroc") -> SignificantlyBelow:
-    """Drift when ``metric`` is below ``threshold`` by more than chance explains; see :class:`SignificantlyBelow`."""
+    """Drift when ``metric`` is worse than ``threshold`` by more than chance explains; see
+    :class:`SignificantlyBelow`.
+    """
     return SignificantlyBelow(threshold, alpha, metric)
 
 
@@ -205,7 +250,7 @@ class WorseThanBaseline:
     evaluations differ by beyond it: :func:`~airflow_provider_automl.drift.statistics.drop` says how. The evaluation's
     own run is never part of its baseline, and evaluations that repeat another one (same table, same result) count once.
 
-    A missing measure counts as drift. A missing baseline does not: ``drifted`` is None, "no baseline yet".
+    A missing measure cannot be judged, nor can one without a baseline: ``drifted`` is None.
 
     Where the evaluation carries a paired comparison with the model of a named baseline on the same rows (``paired``, a
     mapping with ``difference``, current less baseline, ``se`` and ``baseline``), that is tested instead: it is far more
@@ -235,7 +280,7 @@ class WorseThanBaseline:
         if not _is_template(self.min_effect):
             _min_effect(self.min_effect)
         if not _is_template(self.metric):
-            _higher_is_better(self.metric)
+            _require_judged(self.metric)
 
     def __str__(self) -> str:
         return f"worse_than_baseline({_said(self, 'baseline', 'alpha', 'min_effect', 'metric').removeprefix(', ')})"
@@ -251,11 +296,12 @@ class WorseThanBaseline:
         :raises ValueError: a parameter is wrong, or the evaluation has no such measure or no standard error of it.
         """
         alpha, margin = _alpha(self.alpha), _min_effect(self.min_effect)
-        higher = _higher_is_better(self.metric)
+        _require_judged(self.metric)
+        higher = _is_better_higher(self.metric)
         sign = 1 if higher else -1
         measured = _Measured.of(evaluation, self.metric)
         if measured.value is None:
-            return Decision(True, None, None, measured.why_missing)
+            return Decision(None, None, None, measured.why_missing)
         history = history or History()
         if (model := self._model(evaluation, history)) is None:
             return _no_baseline(measured, "no version holds the champion's alias")
@@ -401,7 +447,8 @@ def all_of(*policies: Policy) -> AllOf:
 class Consecutive:
     """Drift when a policy finds it at this evaluation and at the n - 1 evaluations of the same version before it.
 
-    Those before are judged anew, each by what was recorded before it; one that could not be judged breaks the row.
+    Those before are judged anew, each by what was recorded before it; one that cannot be judged neither counts nor
+    breaks the row.
     """
 
     n: int | str
@@ -442,7 +489,9 @@ class Consecutive:
                 before = ask(self.policy, earlier[index], replace(history, evaluations=earlier[:index]))
             except ValueError:  # that row has no such measure
                 break
-            if before.drifted is not True:
+            if before.drifted is None:
+                continue
+            if not before.drifted:
                 break
             held += 1
         drifted = held == wanted
@@ -481,6 +530,12 @@ class _Measured:
         :param lenient: a measure that is not there, or no number, is missing; otherwise it is an error.
         :raises ValueError: there is no such measure, or it is no number.
         """
+        problem, known = evaluation.get("problem_type"), metrics.ALL.get(metric)
+        if not lenient and known is not None and problem in metrics.PROBLEMS and problem not in known.problems:
+            raise ValueError(
+                f"{metric!r} is a measure of {' and '.join(known.problems)} problems, and this evaluation is of a "
+                f"{problem} one: name one of {', '.join(metrics.fitting(problem))}."
+            )
         measures = {**_metrics(evaluation), **evaluation}
         value = measures.get(metric)
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
@@ -488,8 +543,8 @@ class _Measured:
                 raise ValueError(f"{metric!r} of the evaluation is {value!r}, not a number: name a measure.")
             value = None
         if metric not in measures and not lenient:
-            known = ", ".join(sorted(name for name, value in measures.items() if isinstance(value, float)))
-            raise ValueError(f"The evaluation has no measure {metric!r}: it has {known or 'none'}.")
+            there = ", ".join(sorted(name for name, value in measures.items() if isinstance(value, float)))
+            raise ValueError(f"The evaluation has no measure {metric!r}: it has {there or 'none'}.")
         return cls(
             label="AUC" if metric == "auroc" else metric,
             value=value if value is not None and math.isfinite(value) else None,
@@ -524,7 +579,7 @@ class _Measured:
     def why_missing(self) -> str:
         """That there is no value, and why."""
         why = self.reason or "the evaluation gave no value"
-        return f"{self.label} is missing, which counts as drift: {why}"
+        return f"{self.label} is missing, so nothing can be judged: {why}."
 
     @property
     def why_no_error(self) -> str:
@@ -690,13 +745,29 @@ def _window(value: object) -> int | None:
     return int(number)
 
 
-def _higher_is_better(metric: str) -> bool:
-    if metric not in _HIGHER_IS_BETTER:
+def _is_better_higher(metric: str) -> bool:
+    """Whether a higher value is better; of a measure of somebody's own it is taken to be."""
+    known = metrics.ALL.get(metric)
+    return known is None or known.higher_is_better is not False
+
+
+def _require_direction(metric: str) -> None:
+    """:raises ValueError: neither way is better."""
+    known = metrics.ALL.get(metric)
+    if known is not None and known.higher_is_better is None:
         raise ValueError(
-            f"The significance of {metric!r} cannot be judged, for no evaluation has a standard error of it: use "
-            f"{', '.join(_HIGHER_IS_BETTER)}, or below(threshold, {metric!r})."
+            f"{metric!r} is best near 0, so neither below nor above is worse: use above(limit, {metric!r})."
         )
-    return _HIGHER_IS_BETTER[metric]
+
+
+def _require_judged(metric: str) -> None:
+    """:raises ValueError: no evaluation has a standard error of that measure."""
+    known = metrics.judged()
+    if metric not in known:
+        raise ValueError(
+            f"The significance of {metric!r} cannot be judged, for no evaluation has a standard error of it"
+            f"{metrics.nearest(metric, known)}: use {', '.join(known)}, or below(threshold, {metric!r})."
+        )
 
 
 # ------------------------------------------------------------------------------------------------------------- words

@@ -12,19 +12,15 @@ from fractions import Fraction
 from typing import Any, Final
 
 from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.metrics import BINARY, PROBLEMS, fitting
 
 #: The 97.5 % quantile of the normal distribution.
 Z_95 = 1.959963984540054
 
 #: The measures of each problem type, in the order in which they are told.
 METRICS: Final[dict[str, tuple[str, ...]]] = {
-    "binary": (
-        "auroc", "average_precision", "log_loss", "brier", "accuracy", "precision", "recall", "f1", "fbeta",
-        "confusion_matrix", "expected_calibration_error", "ks",
-    ),
-    "multiclass": ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "log_loss", "macro_auroc"),
-    "regression": ("rmse", "mse", "mae", "mape", "r2", "median_absolute_error", "bias"),
-}  # fmt: skip
+    kind: (*fitting(kind), *(("confusion_matrix",) if kind == BINARY else ())) for kind in PROBLEMS
+}
 
 #: What ``confusion_matrix`` is told as.
 CONFUSION: Final = ("true_positives", "false_positives", "false_negatives", "true_negatives")
@@ -137,7 +133,7 @@ def wilson(hits: Fraction, n: Fraction, *, weighted: bool = False, empty: str = 
     """Return the proportion ``hits / n`` with Wilson's score interval [1]_.
 
     ``(p + z²/2n ± z * sqrt(p (1 - p) / n + z²/4n²)) / (1 + z²/n)``: inside [0, 1] and good at its ends, where the
-    textbook's ``p ± z * sqrt(p (1 - p) / n)`` fails.
+    textbook's ``p ± z * sqrt(p (1 - p) / n)`` fails. Its half width, by z, is the standard error: never 0.
 
     :param empty: why there is nothing to divide by, which counts as 0 as in scikit-learn.
 
@@ -155,7 +151,7 @@ def wilson(hits: Fraction, n: Fraction, *, weighted: bool = False, empty: str = 
     # The ends are 0 and 1 exactly where no row, or every row, is a hit; rounding may not say otherwise.
     low = 0.0 if not hits else max(0.0, min(share, centre - half))
     high = 1.0 if hits == n else min(1.0, max(share, centre + half))
-    return Measure(share, low, high, WILSON)
+    return Measure(share, low, high, WILSON, half / Z_95)
 
 
 def mean(
@@ -253,8 +249,8 @@ def binary(cells: Sequence[Mapping[str, object]], *, beta: float, weighted: bool
         "recall": wilson(
             tp, p, weighted=weighted, empty="there is no positive row: counted as 0, as in scikit-learn"
         ),
-        "f1": Measure(f_measure(tp, fp, fn, 1.0), reason=NO_INTERVAL),
-        "fbeta": Measure(f_measure(tp, fp, fn, beta), reason=NO_INTERVAL),
+        "f1": f_with_error(tp, fp, fn, 1.0, weighted=weighted),
+        "fbeta": f_with_error(tp, fp, fn, beta, weighted=weighted),
         **{
             name: Measure(float(count))
             for name, count in zip(CONFUSION, (tp, fp, fn, tn), strict=True)
@@ -269,6 +265,26 @@ def f_measure(tp: Fraction, fp: Fraction, fn: Fraction, beta: float) -> float:
     square = Fraction(beta) ** 2
     divisor = (1 + square) * tp + square * fn + fp
     return float((1 + square) * tp / divisor) if divisor else 0.0
+
+
+def f_with_error(tp: Fraction, fp: Fraction, fn: Fraction, beta: float, *, weighted: bool) -> Measure:
+    """Return the F-measure with its standard error by the delta method, of counts that are multinomial.
+
+    ``F = (1 + b²) tp / D`` with ``D = (1 + b²) tp + b² fn + fp`` has the derivatives ``(1 + b²) (b² fn + fp) / D²`` by
+    tp, ``-(1 + b²) b² tp / D²`` by fn and ``-(1 + b²) tp / D²`` by fp, whose sum weighted by the counts is 0; so the
+    variance is the sum of their squares weighted by the counts. Half a row is added to each count there, so that a
+    sample without a mistake is not without an error.
+    """
+    value = f_measure(tp, fp, fn, beta)
+    if weighted:
+        return Measure(value, reason=_WEIGHTED)
+    square = beta**2
+    hits, false, missed = float(tp) + 0.5, float(fp) + 0.5, float(fn) + 0.5
+    divisor = (1 + square) * hits + square * missed + false
+    by_hits = (1 + square) * (square * missed + false) / divisor**2
+    by_missed, by_false = -(1 + square) * square * hits / divisor**2, -(1 + square) * hits / divisor**2
+    variance = hits * by_hits**2 + missed * by_missed**2 + false * by_false**2
+    return Measure(value, se=math.sqrt(variance), reason=NO_INTERVAL)
 
 
 def calibration(cells: Sequence[Mapping[str, object]]) -> list[dict[str, float | int]]:
@@ -325,14 +341,56 @@ def multiclass(pairs: Mapping[tuple[str, str], Fraction], *, weighted: bool) -> 
     }
     recalls = [right[label] / weight for label, weight in actual.items() if weight]
     balanced = sum(recalls, Fraction(0)) / len(recalls)
+    # A mean of independent shares.
+    errors = [wilson(right[label], weight).se or 0.0 for label, weight in actual.items() if weight]
+    balanced_error = math.sqrt(sum(error**2 for error in errors)) / len(errors)
     macro = sum(scores.values()) / len(scores)
     by_support = sum(scores[label] * float(weight) for label, weight in actual.items()) / float(whole)
     return {
         "accuracy": wilson(sum(right.values(), Fraction(0)), whole, weighted=weighted),
-        "balanced_accuracy": Measure(float(balanced), reason=NO_INTERVAL),
-        "macro_f1": Measure(macro, reason=NO_INTERVAL),
-        "weighted_f1": Measure(by_support, reason=NO_INTERVAL),
+        "balanced_accuracy": _judged(float(balanced), balanced_error, weighted),
+        "macro_f1": _judged(macro, _f1_error(pairs, {label: 1 / len(scores) for label in scores}), weighted),
+        "weighted_f1": _judged(by_support, _f1_error(pairs, None), weighted),
     }
+
+
+def _judged(value: float, error: float, weighted: bool) -> Measure:
+    return Measure(value, reason=_WEIGHTED) if weighted else Measure(value, se=error or None, reason=NO_INTERVAL)
+
+
+def _f1_error(pairs: Mapping[tuple[str, str], Fraction], shares: Mapping[str, float] | None) -> float:
+    """The standard error of a mean of the classes' F1, by the delta method on the multinomial table of rows.
+
+    Of class k, ``F = 2 t / (r + c)`` of its right rows, its rows and its predictions; its derivative is
+    ``2 / (r + c)`` by t, ``-2 t / (r + c)²`` by r and by c. A cell (i, j) is in row sum i and column sum j.
+
+    :param shares: each class's share of the mean; None: its share of the rows, whose own derivative is in it as well.
+    """
+    n = float(sum(pairs.values(), Fraction(0)))
+    rows: dict[str, float] = {}
+    columns: dict[str, float] = {}
+    for (label, prediction), count in pairs.items():
+        rows[label] = rows.get(label, 0.0) + float(count)
+        columns[prediction] = columns.get(prediction, 0.0) + float(count)
+    hits = {label: float(pairs.get((label, label), 0)) for label in {*rows, *columns}}
+    both = {label: rows.get(label, 0.0) + columns.get(label, 0.0) for label in hits}
+    f1 = {label: 2 * hits[label] / both[label] if both[label] else 0.0 for label in hits}
+    share = {label: rows.get(label, 0.0) / n for label in hits} if shares is None else shares
+    total = sum(share[label] * f1[label] for label in hits)
+
+    def by_sum(label: str) -> float:
+        return -share[label] * 2 * hits[label] / both[label] ** 2 if both[label] else 0.0
+
+    variance = mean_gradient = 0.0
+    for (label, prediction), count in pairs.items():
+        gradient = by_sum(label) + by_sum(prediction)
+        if label == prediction:
+            gradient += share[label] * 2 / both[label]
+        if shares is None:
+            gradient += (f1[label] - total) / n
+        variance += float(count) * gradient**2
+        mean_gradient += float(count) * gradient
+    return math.sqrt(max(0.0, variance - mean_gradient**2 / n))
 
 
 def of_probabilities(sums: Mapping[str, Sums], *, weighted: bool) -> dict[str, Measure]:
@@ -368,7 +426,9 @@ def regression(sums: Sums, *, weighted: bool) -> dict[str, Measure]:
         return dict.fromkeys(METRICS["regression"], Measure(None, reason=_NO_ROWS))
     mse = mean(sums["square_sum"], n, sums["square_squares"], weighted=weighted, least=0.0)
     value, low, high = (None if end is None else math.sqrt(end) for end in (mse.value, mse.low, mse.high))
-    rmse = Measure(value, low, high, mse.interval and f"root of the MSE's, {mse.interval}", reason=mse.reason)
+    # The root's derivative is 1 / 2 root.
+    error = mse.se / (2 * value) if mse.se is not None and value else None
+    rmse = Measure(value, low, high, mse.interval and f"root of the MSE's, {mse.interval}", error, reason=mse.reason)
     return {
         "rmse": rmse,
         "mse": mse,

@@ -518,9 +518,15 @@ def _binary(
     _refuse_unknown(data, options, counts, classes or [])
     positives = int(sum(fraction(cell["n_p"]) for cell in cells))
     negatives = counts["rows_evaluated"] - positives
+    why = None
     if not positives or not negatives:
-        raise InputError(_why_not(data, score, positive_class, positives, negatives))
-    for name, key in (("positive", "p"), ("negative", "q")):
+        why = _why_not(data, score, positive_class, positives, negatives)
+        unscored = not counts["rows_evaluated"] and counts["rows_skipped"] > _without_label(counts)
+        # Of labels that nobody knows, a positive class that is none of several is mistyped.
+        mistyped = classes is None and negatives and len(labels_of(data.warehouse, data.table, label=data.label)) > 1
+        if unscored or (mistyped and not positives):
+            raise InputError(why)
+    for name, key in (("positive", "p"), ("negative", "q")) if why is None else ():
         if not any(fraction(cell[key]) for cell in cells):
             raise InputError(f"The weight column {data.weight!r} of {data.what} is 0 in every {name} row.")
     outside = _outside(data, options, cells, f"The score column {score!r}")
@@ -550,9 +556,10 @@ def _binary(
             **measured(cells),
         }
 
+    told = group(overall)
     return {
         "problem_type": "binary",
-        **group(overall),
+        **_explained(told, why),
         "calibration": None if outside else calibration(cells),
         "groups": [{"group": values, **group(rows)} for values, rows in groups],
     }
@@ -594,6 +601,19 @@ def _outside(data: _Data, options: _Options, cells: list[dict[str, object]], col
     return f"{said}: it is no probability"
 
 
+def _explained(told: dict[str, Any], why: str | None) -> dict[str, Any]:
+    """With the reason why a whole day has nothing to measure, at every measure that is missing for it."""
+    if why is None:
+        return told
+    missing = [key for key in told if key.endswith("_reason") and told[key.removesuffix("_reason")] is None]
+    return told | dict.fromkeys(missing, why.removesuffix("."))
+
+
+def _without_label(counts: Mapping[str, int]) -> int:
+    """How many rows have no label that counts."""
+    return counts["null_labels"] + counts["nan_labels"] + counts["unknown_labels"]
+
+
 def _counted(
     rows: list[dict[str, object]], code: str, *, sign: int = 1
 ) -> tuple[list[dict[str, object]], dict[str, int]]:
@@ -633,9 +653,9 @@ def _multiclass(
     data.check_weights(counts.pop("bad_weights"))
     _refuse_unknown(data, options, counts, classes or [])
     labels = {label for label, _ in pairs}
-    _check_classes(data, prediction, overall, labels)
-    ranked = None
-    if probabilities is not None and (options.wanted is None or options.wants(OF_ALL_CLASSES)):
+    why = _check_classes(data, prediction, overall, labels)
+    ranked: _Ranked | str | None = why if not labels else None
+    if labels and probabilities is not None and (options.wanted is None or options.wants(OF_ALL_CLASSES)):
         ranked = _ranked(data, options, probabilities, labels, classes if counts["unknown_labels"] else None)
 
     def group(rows: list[dict[str, object]], values: tuple[Any, ...] | None) -> dict[str, Any]:
@@ -655,7 +675,7 @@ def _multiclass(
 
     return {
         "problem_type": "multiclass",
-        **group(overall, None),
+        **_explained(group(overall, None), why),
         "calibration": None,
         "groups": [{"group": values, **group(rows, tuple(values.values()))} for values, rows in groups],
     }
@@ -693,20 +713,20 @@ def _pairs(
     return pairs, counts
 
 
-def _check_classes(data: _Data, prediction: str, rows: list[dict[str, object]], labels: set[str]) -> None:
+def _check_classes(data: _Data, prediction: str, rows: list[dict[str, object]], labels: set[str]) -> str | None:
+    """Why there is nothing to tell apart: a day without rows, labels, or with one class only; None: there is.
+
+    :raises InputError: rows have labels, and none of them a prediction.
+    """
     if not rows:
-        raise InputError(f"{data.what} is empty: there is nothing to evaluate.")
+        return f"{data.what} is empty: there is nothing to evaluate"
     if all(row["label"] is None or row["label"] != row["label"] for row in rows):
-        raise InputError(
-            f"The label column {data.label!r} of {data.what} is NULL in every row: there is nothing to evaluate."
-        )
+        return f"the label column {data.label!r} of {data.what} is NULL in every row: there is nothing to evaluate"
     if not labels:
         raise InputError(f"The prediction column {prediction!r} of {data.what} is NULL wherever there is a label.")
     if len(labels) == 1:
-        raise InputError(
-            f"{data.what} has one class only, {next(iter(labels))!r}, among the rows with a prediction: there is "
-            "nothing to tell apart."
-        )
+        return f"{data.what} has one class only, {next(iter(labels))!r}, among the rows with a prediction"
+    return None
 
 
 _Ranked = dict[tuple[Any, ...] | None, dict[str, dict[str, Fraction]]]
@@ -830,15 +850,15 @@ def _regression(data: _Data, options: _Options, prediction: str) -> dict[str, An
             f"{data.label!r} or {prediction!r} of {data.what} is infinite, or beyond {_MOST_NUMBER:g}, in {huge:,} "
             "rows: such an error has no measure. Leave these rows out by a query."
         )
+    why = None
     if not overall:
-        raise InputError(f"{data.what} is empty: there is nothing to evaluate.")
-    if not cells:
-        alone = counts["null_labels"] + counts["nan_labels"] == counts["rows_skipped"]
-        raise InputError(
-            f"The label column {data.label!r} of {data.what} is NULL in every row: there is nothing to evaluate."
-            if alone
-            else f"The prediction column {prediction!r} of {data.what} is NULL or NaN wherever there is a label."
-        )
+        why = f"{data.what} is empty: there is nothing to evaluate"
+    elif not cells:
+        if _without_label(counts) < counts["rows_skipped"]:
+            raise InputError(
+                f"The prediction column {prediction!r} of {data.what} is NULL or NaN wherever there is a label."
+            )
+        why = f"the label column {data.label!r} of {data.what} is NULL in every row: there is nothing to evaluate"
 
     def group(rows: list[dict[str, object]]) -> dict[str, Any]:
         cells, counts = _counted(rows, "code")
@@ -851,7 +871,7 @@ def _regression(data: _Data, options: _Options, prediction: str) -> dict[str, An
 
     return {
         "problem_type": "regression",
-        **group(overall),
+        **_explained(group(overall), why),
         "calibration": None,
         "groups": [{"group": values, **group(rows)} for values, rows in groups],
     }

@@ -250,13 +250,33 @@ def test_what_is_refused(warehouse: Warehouse, options: dict[str, Any], more: di
 
 
 @pytest.mark.parametrize("options", [BINARY, CLASSES, NUMBERS])
-def test_nothing_to_evaluate(warehouse: Warehouse, options: dict[str, Any]) -> None:
+def test_a_day_with_nothing_to_evaluate(warehouse: Warehouse, options: dict[str, Any]) -> None:
+    """It is told, with the reason at each measure, and is no error."""
     null = rows("y, s, p", "NULL::INTEGER, 0.5, 1.0")
-    assert "is NULL in every row" in refused(warehouse, null, options)
-    assert "is empty" in refused(warehouse, Query(f"SELECT * FROM ({null.sql}) WHERE s > 1"), options)
-    if options is not NUMBERS:
-        same = rows("y, s, p", "1, 0.5, 1", "1, 0.6, 1")
-        assert "one class only" in refused(warehouse, same, options)
+    names = {"binary": "auroc", "multiclass": "accuracy", "regression": "rmse"}
+    name = names[options["problem_type"]]
+    got = measured(warehouse, null, options)
+    assert (got[name], got["rows_evaluated"], got["rows_skipped"], got["null_labels"]) == (None, 0, 1, 1)
+    assert "is NULL in every row" in got[f"{name}_reason"]
+    got = measured(warehouse, Query(f"SELECT * FROM ({null.sql}) WHERE s > 1"), options)
+    assert (got[name], got["rows_evaluated"], got["rows_skipped"]) == (None, 0, 0)
+    assert "is empty" in got[f"{name}_reason"]
+    unscored = rows("y, s, p", "1, NULL::DOUBLE, NULL::DOUBLE")
+    assert "is NULL" in refused(warehouse, unscored, options)  # a prediction that went wrong
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_day_of_one_class(warehouse: Warehouse, label: int) -> None:
+    """What compares two classes is missing, with the reason; what does not is there."""
+    same = rows("y, s, p", f"{label}, 0.5, {label}", f"{label}, 0.6, {label}")
+    got = measured(warehouse, same, BINARY)
+    assert (got["auroc"], got["positives"], got["negatives"]) == (None, 2 * label, 2 - 2 * label)
+    assert ("one class only" if label else "never occurs") in got["auroc_reason"]
+    assert got["accuracy"] == label
+    assert got["log_loss"] > 0
+    got = measured(warehouse, same, CLASSES)
+    assert got["accuracy"] == 1
+    assert got["macro_auroc"] is None
 
 
 def test_numbers_at_their_limits(warehouse: Warehouse) -> None:

@@ -16,6 +16,7 @@ from scipy import stats
 from airflow_provider_automl.drift.policies import (
     Decision,
     History,
+    above,
     all_of,
     any_of,
     ask,
@@ -41,11 +42,48 @@ def test_compares_with_the_threshold(auroc: float, drifted: bool) -> None:
 
 
 @pytest.mark.parametrize("auroc", [None, float("nan"), float("inf")])
-def test_a_missing_measure_is_drift_and_says_why(auroc: float | None) -> None:
-    decision = below(0.93).check({"auroc": auroc, "auroc_reason": "one class only"})
-    assert decision.drifted is True
-    assert decision.statistic is None
-    assert decision.detail == "AUC is missing, which counts as drift: one class only"
+def test_a_missing_measure_cannot_be_judged_and_says_why(auroc: float | None) -> None:
+    for policy in (below(0.93), above(0.93, "auroc")):
+        decision = policy.check({"auroc": auroc, "auroc_reason": "one class only"})
+        assert decision.drifted is None
+        assert decision.statistic is None
+        assert decision.detail == "AUC is missing, so nothing can be judged: one class only."
+
+
+@pytest.mark.parametrize(("rmse", "drifted"), [(50, False), (60, False), (61, True)])
+def test_worse_is_above_of_an_error(rmse: float, drifted: bool) -> None:
+    decision = below(60, "rmse").check({"rmse": rmse, "problem_type": "regression"})
+    assert decision.drifted is drifted
+    assert decision.detail == f"rmse {rmse:.4f} is {'above' if drifted else 'not above'} the threshold 60."
+    assert above(60, "rmse").check({"rmse": rmse}).drifted is drifted
+    assert str(above(60, "rmse")) == "above(60, 'rmse')"
+
+
+def test_above_is_a_plain_upper_limit() -> None:
+    assert above(0.99, "auroc").check({"auroc": 0.995}).drifted is True  # too good to be true
+    assert above(0.1, "bias").check({"bias": 0.2}).drifted is True
+    with pytest.raises(ValueError, match="'bias' is best near 0, so neither below nor above is worse: use above"):
+        below(0.1, "bias")
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "policy", "names"),
+    [
+        ("multiclass", below(0.9), "accuracy, balanced_accuracy"),
+        ("regression", below(0.9), "rmse, mse"),
+        ("multiclass", significantly_below(0.9), "accuracy, balanced_accuracy"),
+        ("regression", worse_than_baseline(), "rmse, mse"),
+        ("binary", below(60, "rmse"), "auroc, average_precision"),
+        ("binary", above(0.5, "macro_auroc"), "auroc, average_precision"),
+    ],
+)
+def test_a_measure_of_other_problems_is_refused(problem_type: str, policy: Any, names: str) -> None:
+    given = {"auroc": None, "problem_type": problem_type, "model_name": "m", "model_version": "1"}
+    with pytest.raises(
+        ValueError, match=f"problems, and this evaluation is of a {problem_type} one: name one of .*"
+    ) as e:
+        ask(policy, given, History())
+    assert all(name in str(e.value) for name in names.split(", "))
 
 
 def test_says_when_it_may_be_noise() -> None:
@@ -125,9 +163,8 @@ def test_each_says_what_it_needs() -> None:
         (lambda: worse_than_baseline(0), "baseline is 0: give \"own\", \"champion\""),
         (lambda: worse_than_baseline(" "), "baseline is ' '"),
         (lambda: worse_than_baseline(2.5), "baseline is 2.5"),  # type: ignore[arg-type]
-        (lambda: significantly_below(0.9, metric="f1"), "significance of 'f1' cannot be judged"),
-        (lambda: worse_than_baseline(metric="acuracy"), "significance of 'acuracy' cannot be judged"),
-        (lambda: significantly_below(0.4, metric="log_loss"), "'log_loss' is better when it is lower"),
+        (lambda: significantly_below(0.9, metric="ks"), "significance of 'ks' cannot be judged"),
+        (lambda: worse_than_baseline(metric="acuracy"), "of it (did you mean 'accuracy'?): use auroc, log_loss"),
         (lambda: consecutive(0, below(0.9)), "n of consecutive is 0: give a whole number, 1 or above"),
         (lambda: consecutive(1.5, below(0.9)), "n of consecutive is 1.5"),  # type: ignore[arg-type]
         (lambda: any_of(), "any_of was given no policy"),
@@ -139,7 +176,7 @@ def test_what_is_wrong_is_said_when_it_is_written(make: Callable[[], object], me
         make()
 
 
-@pytest.mark.parametrize(("name", "value"), [("alpha", "1"), ("min_effect", "-1"), ("baseline", "0"), ("metric", "f1")])
+@pytest.mark.parametrize(("name", "value"), [("alpha", "1"), ("min_effect", "-1"), ("baseline", "0"), ("metric", "ks")])
 def test_a_template_is_checked_once_it_is_rendered(name: str, value: str) -> None:
     policy = worse_than_baseline(**{name: "{{ params.x }}"})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=value):
@@ -171,10 +208,21 @@ def test_significance_is_said_in_words() -> None:
 
 
 @pytest.mark.parametrize("policy", [significantly_below(0.5), worse_than_baseline(), consecutive(1, below(0.5))])
-def test_a_missing_measure_is_drift_for_every_policy(policy: Any) -> None:
+def test_a_missing_measure_cannot_be_judged_by_any_policy(policy: Any) -> None:
     decision = ask(policy, evaluation(None, None, auroc_reason="one class only"), History())
+    assert decision.drifted is None
+    assert "AUC is missing, so nothing can be judged: one class only." in decision.detail
+
+
+def test_significantly_worse_is_above_of_a_loss() -> None:
+    given = {"log_loss": 0.45, "log_loss_se": 0.01, "problem_type": "multiclass"}
+    decision = significantly_below(0.4, metric="log_loss").check(given)
     assert decision.drifted is True
-    assert "AUC is missing, which counts as drift: one class only" in decision.detail
+    assert decision.p_value == pytest.approx(stats.norm.sf(5))
+    assert decision.detail.startswith(
+        "log_loss 0.4500 is significantly above the threshold 0.4: were the truth 0.4, so high"
+    )
+    assert significantly_below(0.5, metric="log_loss").check(given).drifted is False
 
 
 def test_too_few_rows_for_an_error_cannot_be_judged() -> None:
@@ -361,7 +409,8 @@ def test_combinations_pass_the_history_on() -> None:
         ([0.8], 0.8, False, 2),
         ([], 0.8, False, 1),
         ([0.8, 0.8], 0.95, False, None),
-        ([0.8, None], 0.8, True, 3),  # a missing measure is drift
+        ([0.8, None], 0.8, False, 2),  # what cannot be judged neither counts nor breaks the row
+        ([0.8, None, 0.8], 0.8, True, 3),
     ],
 )
 def test_consecutive(before: list[float | None], now: float, drifted: bool, held: int | None) -> None:
