@@ -40,7 +40,7 @@ ALL: Final[dict[str, Metric]] = {
     metric.name: metric
     for metric in (
         Metric("auroc", (BINARY,), True, "DeLong", "AUC"),
-        Metric("average_precision", (BINARY,), True, None, "average precision"),
+        Metric("average_precision", (BINARY,), True, _DELTA, "average precision"),
         Metric("log_loss", _CLASSES, False, _MEAN, "log loss"),
         Metric("brier", (BINARY,), False, _MEAN, "Brier score"),
         Metric("accuracy", _CLASSES, True, _SHARE, "accuracy"),
@@ -58,7 +58,7 @@ ALL: Final[dict[str, Metric]] = {
         Metric("mse", (REGRESSION,), False, _MEAN, "MSE"),
         Metric("mae", (REGRESSION,), False, _MEAN, "MAE"),
         Metric("mape", (REGRESSION,), False, None, "MAPE"),
-        Metric("r2", (REGRESSION,), True, None, "R²"),
+        Metric("r2", (REGRESSION,), True, _DELTA, "R²"),
         Metric("median_absolute_error", (REGRESSION,), False, None, "median absolute error"),
         Metric("bias", (REGRESSION,), None, _MEAN, "bias"),
     )

@@ -41,6 +41,12 @@ automl_centred AS (
       ) AS DOUBLE
     ) AS up_to
   FROM automl_usable
+),
+automl_ready AS (
+  SELECT
+    "{keys}", code, actual, error, size, weight, actual_mean, error_mean, size_mean, square_mean, whole, up_to,
+    actual - actual_mean AS centred
+  FROM automl_centred
 )
 SELECT
   "{keys}", code,
@@ -52,13 +58,18 @@ SELECT
   SUM(weight * (size - size_mean) * (size - size_mean)) AS size_squares,
   SUM(weight * error * error) AS square_sum,
   SUM(weight * (error * error - square_mean) * (error * error - square_mean)) AS square_squares,
-  SUM(weight * (actual - actual_mean)) AS actual_sum,
-  SUM(weight * (actual - actual_mean) * (actual - actual_mean)) AS actual_squares,
+  SUM(weight * centred) AS actual_sum,
+  SUM(weight * centred * centred) AS actual_squares,
+  SUM(weight * centred) AS centred_sum,
+  SUM(weight * centred * centred * centred) AS centred_cubes,
+  SUM(weight * centred * centred * centred * centred) AS centred_fourths,
+  SUM(weight * error * error * centred) AS crossed,
+  SUM(weight * error * error * centred * centred) AS crossed_squares,
   SUM(weight * automl_ratio(size, CASE WHEN ABS(actual) > :least THEN ABS(actual) ELSE :least END)) AS ratio_sum,
   MIN(CASE WHEN weight > 0 THEN actual END) AS least,
   MAX(CASE WHEN weight > 0 THEN actual END) AS most,
   MIN(CASE WHEN weight > 0 AND 2 * up_to >= whole * (1 - :tolerance) THEN size END) AS median_low,
   MIN(CASE WHEN weight > 0 AND 2 * up_to > whole * (1 + :tolerance) THEN size END) AS median_high
-FROM automl_centred
+FROM automl_ready
 GROUP BY "{keys}", code
 LIMIT :limit

@@ -4,6 +4,8 @@
 -- A row of the result is a cell of a group: a bin of the scores from 0 to 1, all scores outside of them (cell = bins), or
 -- rows that are skipped (cell below 0: the negative sum of the reasons' codes). What is over all cells is added by the
 -- caller, exactly.
+-- precise: the precision at that score and above. What one row more does to the average precision: a positive one adds
+-- what it gains (precise + gained - lost), a negative one takes what is lost at all scores up to its own.
 -- p and q: positives and negatives at one distinct score, as counts (BIGINT, for which DuckDB takes half the time) or as
 -- weights. p_from: positives at that score and above. What is multiplied is DOUBLE: counts are exact up to 2^52.
 WITH automl_judged AS (
@@ -76,8 +78,19 @@ automl_placed AS (
   SELECT
     "{keys}", cell, score, share, n, positives, p, q, p_from, q_from, p_all, q_all, loss_p, loss_q,
     q_from - q * CAST(0.5 AS DOUBLE) AS over_p,
-    p_all - p_from + p * CAST(0.5 AS DOUBLE) AS under_q
+    p_all - p_from + p * CAST(0.5 AS DOUBLE) AS under_q,
+    CASE WHEN p_from + q_from > 0 THEN automl_ratio(p_from, p_from + q_from) ELSE 0 END AS precise,
+    CASE WHEN p > 0 THEN automl_ratio(p, p_from + q_from) ELSE 0 END AS per_row
   FROM automl_ranked
+),
+automl_pulled AS (
+  SELECT
+    "{keys}", cell, score, share, n, positives, p, q, p_from, q_from, p_all, q_all, loss_p, loss_q, over_p, under_q, precise,
+    SUM(per_row) OVER (PARTITION BY "{keys}" ORDER BY score ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS gained,
+    SUM(per_row * precise) OVER (
+      PARTITION BY "{keys}" ORDER BY score ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS lost
+  FROM automl_placed
 )
 SELECT
   "{keys}", cell,
@@ -89,7 +102,10 @@ SELECT
   SUM(p * over_p * over_p) AS over_squares,
   SUM(q * under_q) AS under_sum,
   SUM(q * under_q * under_q) AS under_squares,
-  SUM(CASE WHEN p > 0 THEN p * automl_ratio(p_from, p_from + q_from) ELSE 0 END) AS precision_sum,
+  SUM(p * precise) AS precision_sum,
+  SUM(p * (precise + gained - lost)) AS pull_sum,
+  SUM(p * (precise + gained - lost) * (precise + gained - lost)) AS pull_squares,
+  SUM(q * lost * lost) AS lost_squares,
   MAX(ABS(p_from * q_all - q_from * p_all)) AS gap,
   SUM(CASE WHEN score >= :threshold THEN p ELSE 0 END) AS tp,
   SUM(CASE WHEN score >= :threshold THEN q ELSE 0 END) AS fp,
@@ -102,6 +118,6 @@ SELECT
   SUM((p + q) * share) AS shares,
   MIN(score) AS least,
   MAX(score) AS most
-FROM automl_placed
+FROM automl_pulled
 GROUP BY "{keys}", cell
 LIMIT :limit

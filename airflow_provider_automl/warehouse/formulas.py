@@ -237,9 +237,7 @@ def binary(cells: Sequence[Mapping[str, object]], *, beta: float, weighted: bool
     off = sum((abs(fraction(cell["p"]) - fraction(cell["shares"])) for cell in cells), Fraction(0))
     return {
         "auroc": area({**sums, "positives": p, "negatives": q}, weighted=weighted),
-        "average_precision": Measure(float(sums["precision_sum"] / p), reason=NO_INTERVAL)
-        if p
-        else Measure(None, reason="there is no positive row"),
+        "average_precision": _average_precision(sums, p, weighted=weighted),
         "log_loss": mean(loss, whole, _about(loss_squares, loss, whole), weighted=weighted, least=0.0),
         "brier": mean(brier, whole, _about(sums["brier_squares"], brier, whole), weighted=weighted, least=0.0),
         "accuracy": wilson(tp + tn, whole, weighted=weighted, empty=_NO_ROWS),
@@ -265,6 +263,23 @@ def f_measure(tp: Fraction, fp: Fraction, fn: Fraction, beta: float) -> float:
     square = Fraction(beta) ** 2
     divisor = (1 + square) * tp + square * fn + fp
     return float((1 + square) * tp / divisor) if divisor else 0.0
+
+
+def _average_precision(sums: Sums, positives: Fraction, *, weighted: bool) -> Measure:
+    """The mean of the precisions at the positives' scores, with its standard error by the delta method.
+
+    AP is a function of the distribution of labels and scores; what one row more at score x does to it, its influence,
+    is ``(n / P) (y (precision(x) + gained(x) - AP) - lost(x))`` of label y, where ``gained`` and ``lost`` are the sums,
+    over the positives' scores up to x, of ``p / (p + q)`` and of that times the precision (p and q at that score and
+    above in the divisor). The variance is the mean of its square, by n.
+    """
+    if not positives:
+        return Measure(None, reason="there is no positive row")
+    exact = sums["precision_sum"] / positives
+    if weighted:
+        return Measure(float(exact), reason=_WEIGHTED)
+    squares = sums["pull_squares"] - 2 * exact * sums["pull_sum"] + exact**2 * positives + sums["lost_squares"]
+    return Measure(float(exact), se=math.sqrt(max(0.0, float(squares))) / float(positives) or None, reason=NO_INTERVAL)
 
 
 def f_with_error(tp: Fraction, fp: Fraction, fn: Fraction, beta: float, *, weighted: bool) -> Measure:
@@ -434,21 +449,37 @@ def regression(sums: Sums, *, weighted: bool) -> dict[str, Measure]:
         "mse": mse,
         "mae": mean(sums["size_sum"], n, sums["size_squares"], weighted=weighted, least=0.0),
         "mape": Measure(float(sums["ratio_sum"] / n), reason=NO_INTERVAL),
-        "r2": _r2(sums),
+        "r2": _r2(sums, weighted=weighted),
         "median_absolute_error": Measure(float(sums["median_low"] + sums["median_high"]) / 2, reason=NO_INTERVAL),
         "bias": mean(sums["error_sum"], n, sums["error_squares"], weighted=weighted),
     }
 
 
-def _r2(sums: Sums) -> Measure:
-    """``1 - sum(w (y - f)²) / sum(w (y - mean y)²)``; of a constant y, 1 if all are right, else 0, as scikit-learn."""
+def _r2(sums: Sums, *, weighted: bool) -> Measure:
+    """``1 - sum(w (y - f)²) / sum(w (y - mean y)²)``; of a constant y, 1 if all are right, else 0, as scikit-learn.
+
+    Its standard error is by the delta method, of a quotient of two means: with ``a = (y - f)²`` and
+    ``b = (y - mean y)²`` of n rows, whose means are A and B, ``Var = (Var a + (A/B)² Var b - 2 A/B Cov(a, b)) / n B²``.
+    """
     if sums["n"] < 2:
         return Measure(None, reason="R² needs at least two rows")
     spread = sums["actual_squares"] - sums["actual_sum"] ** 2 / sums["w"]
     if sums["least"] == sums["most"] or not spread:
         same = "every label is the same: counted as 1 if every prediction is right, else as 0, as in scikit-learn"
         return Measure(0.0 if sums["square_sum"] else 1.0, reason=same)
-    return Measure(float(1 - sums["square_sum"] / spread), reason=NO_INTERVAL)
+    value = float(1 - sums["square_sum"] / spread)
+    if weighted:
+        return Measure(value, reason=_WEIGHTED)
+    n, ratio = sums["n"], sums["square_sum"] / spread
+    # About the rows' own mean, from what is about a point near it.
+    off = sums["centred_sum"] / n
+    about_point = spread + n * off**2
+    fourths = sums["centred_fourths"] - 4 * off * sums["centred_cubes"] + 6 * off**2 * about_point - 3 * n * off**4
+    crossed = sums["crossed_squares"] - 2 * off * sums["crossed"] + off**2 * sums["square_sum"]
+    of_errors, of_labels = sums["square_squares"], fourths - spread**2 / n
+    together = crossed - sums["square_sum"] * spread / n
+    variance = (of_errors + ratio**2 * of_labels - 2 * ratio * together) / spread**2
+    return Measure(value, se=math.sqrt(max(0.0, float(variance))) or None, reason=NO_INTERVAL)
 
 
 # ---------------------------------------------------------------------------------------------------- Hivemall

@@ -286,6 +286,22 @@ WITH automl_judged AS (
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS DOUBLE) AS up_to
   FROM automl_usable
+), automl_ready AS (
+  SELECT
+    `k0`,
+    code,
+    actual,
+    error,
+    size,
+    weight,
+    actual_mean,
+    error_mean,
+    size_mean,
+    square_mean,
+    whole,
+    up_to,
+    actual - actual_mean AS centred
+  FROM automl_centred
 )
 SELECT
   `k0`,
@@ -310,14 +326,13 @@ SELECT
   ) * (
     error * error - square_mean
   )) AS square_squares,
-  SUM(weight * (
-    actual - actual_mean
-  )) AS actual_sum,
-  SUM(weight * (
-    actual - actual_mean
-  ) * (
-    actual - actual_mean
-  )) AS actual_squares,
+  SUM(weight * centred) AS actual_sum,
+  SUM(weight * centred * centred) AS actual_squares,
+  SUM(weight * centred) AS centred_sum,
+  SUM(weight * centred * centred * centred) AS centred_cubes,
+  SUM(weight * centred * centred * centred * centred) AS centred_fourths,
+  SUM(weight * error * error * centred) AS crossed,
+  SUM(weight * error * error * centred * centred) AS crossed_squares,
   SUM(
     weight * (
       (
@@ -349,7 +364,7 @@ SELECT
       THEN size
     END
   ) AS median_high
-FROM automl_centred
+FROM automl_ready
 GROUP BY
   `k0`,
   code
@@ -976,8 +991,56 @@ WITH automl_judged AS (
     loss_p,
     loss_q,
     q_from - q * CAST(0.5 AS DOUBLE) AS over_p,
-    p_all - p_from + p * CAST(0.5 AS DOUBLE) AS under_q
+    p_all - p_from + p * CAST(0.5 AS DOUBLE) AS under_q,
+    CASE
+      WHEN p_from + q_from > 0
+      THEN (
+        (
+          p_from
+        ) / (
+          p_from + q_from
+        )
+      )
+      ELSE 0
+    END AS precise,
+    CASE WHEN p > 0 THEN (
+      (
+        p
+      ) / (
+        p_from + q_from
+      )
+    ) ELSE 0 END AS per_row
   FROM automl_ranked
+), automl_pulled AS (
+  SELECT
+    `k0`,
+    cell,
+    score,
+    share,
+    n,
+    positives,
+    p,
+    q,
+    p_from,
+    q_from,
+    p_all,
+    q_all,
+    loss_p,
+    loss_q,
+    over_p,
+    under_q,
+    precise,
+    SUM(per_row) OVER (
+      PARTITION BY `k0`
+      ORDER BY score NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS gained,
+    SUM(per_row * precise) OVER (
+      PARTITION BY `k0`
+      ORDER BY score NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS lost
+  FROM automl_placed
 )
 SELECT
   `k0`,
@@ -990,19 +1053,16 @@ SELECT
   SUM(p * over_p * over_p) AS over_squares,
   SUM(q * under_q) AS under_sum,
   SUM(q * under_q * under_q) AS under_squares,
-  SUM(
-    CASE
-      WHEN p > 0
-      THEN p * (
-        (
-          p_from
-        ) / (
-          p_from + q_from
-        )
-      )
-      ELSE 0
-    END
-  ) AS precision_sum,
+  SUM(p * precise) AS precision_sum,
+  SUM(p * (
+    precise + gained - lost
+  )) AS pull_sum,
+  SUM(p * (
+    precise + gained - lost
+  ) * (
+    precise + gained - lost
+  )) AS pull_squares,
+  SUM(q * lost * lost) AS lost_squares,
   MAX(ABS(p_from * q_all - q_from * p_all)) AS gap,
   SUM(CASE WHEN score >= CAST('0.5' AS DOUBLE) THEN p ELSE 0 END) AS tp,
   SUM(CASE WHEN score >= CAST('0.5' AS DOUBLE) THEN q ELSE 0 END) AS fp,
@@ -1031,7 +1091,7 @@ SELECT
   ) * share) AS shares,
   MIN(score) AS least,
   MAX(score) AS most
-FROM automl_placed
+FROM automl_pulled
 GROUP BY
   `k0`,
   cell
