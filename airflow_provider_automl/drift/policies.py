@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, cast
 
@@ -36,6 +36,10 @@ class Decision:
     :param compared_with: in words, what the value was held against.
     :param parts: of a combination, each part as it prints, with its own decision. The combination's statistic,
         threshold and p-value are those of the first part that decided.
+    :param error: the statistic's standard error, where it is known.
+    :param alarm: ``opened``, ``lasting``, ``over``, or None: see :mod:`~airflow_provider_automl.drift.episodes`.
+    :param episode_id: names the episode of that alarm.
+    :param key: names the check whatever its alpha: what an alarm and a baseline belong to.
     """
 
     drifted: bool | None
@@ -45,6 +49,10 @@ class Decision:
     p_value: float | None = None
     compared_with: str | None = None
     parts: tuple[tuple[str, Decision], ...] = ()
+    error: float | None = None
+    alarm: str | None = None
+    episode_id: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,15 @@ class History:
 
     :param evaluations: rows of ``automl_eval_results`` as a warehouse gives them (``metrics`` in JSON text), any order.
     :param champion: model name and version that hold the champion's alias; None: there is no such alias.
+    :param alarmed: the runs, as DAG and run, in which an alarm was raised or lasted: no baseline is made of these.
+    :param kept: baselines that were made before, by model, version, data set and metric: kept, whatever is evaluated
+        since.
     """
 
     evaluations: Sequence[Mapping[str, Any]] = ()
     champion: tuple[str, str | None] | None = None
+    alarmed: frozenset[tuple[Any, Any]] = frozenset()
+    kept: Mapping[tuple[str, str | None, str, str], Sequence[Estimate]] = field(default_factory=dict)
 
 
 class Policy(Protocol):
@@ -209,6 +222,11 @@ class SignificantlyBelow:
     def __str__(self) -> str:
         return f"significantly_below({self.threshold}{_said(self, 'alpha', 'metric')})"
 
+    @property
+    def key(self) -> str:
+        """Names the check, whatever its alpha."""
+        return f"significantly_below({self.threshold}, {self.metric})"
+
     def check(self, evaluation: Mapping[str, Any]) -> Decision:
         """Test the measure against the threshold.
 
@@ -286,6 +304,11 @@ class WorseThanBaseline:
         return f"worse_than_baseline({_said(self, 'baseline', 'alpha', 'min_effect', 'metric').removeprefix(', ')})"
 
     @property
+    def key(self) -> str:
+        """Names the check, whatever its alpha and margin."""
+        return f"worse_than_baseline({self.baseline}, {self.metric})"
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Whose evaluations the baseline is made of."""
         return (OWN,) if _window(self.baseline) is not None else (str(self.baseline),)
@@ -313,8 +336,7 @@ class WorseThanBaseline:
                 p_value = below_value(Estimate(sign * difference, error), -margin)
             what = f"that of {_named(model)} on the same rows"
         else:
-            baseline = self._baseline(evaluation, model, history)
-            estimates = [each.estimate for each in baseline if each.estimate is not None]
+            estimates = self._baseline(evaluation, model, history)
             if not estimates:
                 return _no_baseline(measured, f"{_named(model)} has no earlier evaluation with a standard error")
             what = self._what(model, len(estimates))
@@ -323,7 +345,7 @@ class WorseThanBaseline:
             signed = [Estimate(sign * each.value, each.error) for each in (estimate, *estimates)]
             found = drop(signed[0], signed[1:], margin)
             level, p_value = sign * found.baseline, found.p_value
-            if any(each.is_bound for each in (measured, *baseline)):
+            if any(each.is_bound for each in (estimate, *estimates)):
                 caution += _BOUND
             if found.spread > 0:
                 caution += (
@@ -359,16 +381,29 @@ class WorseThanBaseline:
                 first.setdefault(_model_of(row)[1], _moment(row))
         return name, max(first, key=lambda version: first[version], default=None)
 
-    def _baseline(self, evaluation: Mapping[str, Any], model: _Model, history: History) -> list[_Measured]:
-        """The evaluations to compare with that have a standard error, oldest first."""
-        window = _window(self.baseline)
-        found: dict[tuple[Any, ...], _Measured] = {}
+    def baseline_of(self, evaluation: Mapping[str, Any], history: History | None = None) -> list[Estimate]:
+        """The estimates that the measure is held against, oldest first: those that were kept, else of the evaluations
+        of the same data set that raised no alarm.
+        """
+        history = history or History()
+        model = self._model(evaluation, history)
+        return [] if model is None else self._baseline(evaluation, model, history)
+
+    def _baseline(self, evaluation: Mapping[str, Any], model: _Model, history: History) -> list[Estimate]:
+        window, dataset = _window(self.baseline), dataset_of(evaluation)
+        if window is None and (kept := history.kept.get((*model, dataset, self.metric))):
+            return list(kept)
+        found: dict[tuple[Any, ...], Estimate] = {}
         for row in _earlier(evaluation, history.evaluations, until_now=window is not None):
             measured = _Measured.of(row, self.metric, lenient=True)
-            if _model_of(row) == model and measured.estimate is not None:
-                # The same predictions evaluated again are no new evidence.
-                repeated = (measured.value, *(row.get(key) for key in ("test_table", "positives", "rows_evaluated")))
-                found.setdefault(repeated, measured)
+            estimate = measured.estimate
+            if _model_of(row) != model or estimate is None or dataset_of(row) != dataset:
+                continue
+            if (row.get("dag_id"), row.get("run_id")) in history.alarmed:
+                continue
+            # The same predictions evaluated again are no new evidence.
+            repeated = (measured.value, *(row.get(key) for key in ("test_table", "positives", "rows_evaluated")))
+            found.setdefault(repeated, estimate)
         usable = list(found.values())
         return usable[:FIRST] if window is None else usable[-window:]
 
@@ -560,12 +595,13 @@ class _Measured:
         if self.value is None:
             return None
         error = standard_error(self.value, self.error, self.low, self.high)
-        return Estimate(self.value, error) if error is not None else None
+        bound = self.value in (self.low, self.high) and not self.error
+        return Estimate(self.value, error, bound) if error is not None else None
 
     @property
     def is_bound(self) -> bool:
         """Whether the standard error is made of a one-sided bound."""
-        return self.estimate is not None and self.value in (self.low, self.high) and not self.error
+        return self.estimate is not None and self.estimate.is_bound
 
     @property
     def text(self) -> str:
@@ -597,6 +633,11 @@ def _metrics(evaluation: Mapping[str, Any]) -> Mapping[str, Any]:
         except ValueError:
             metrics = None
     return metrics if isinstance(metrics, Mapping) else {}
+
+
+def dataset_of(evaluation: Mapping[str, Any]) -> str:
+    """The data set that was evaluated, whatever its table is called; "" if it has no name."""
+    return str(evaluation.get("dataset") or "")
 
 
 def _model_of(evaluation: Mapping[str, Any]) -> _Model:
@@ -677,12 +718,22 @@ def _all_needs(policies: Sequence[object], *more: str) -> tuple[str, ...]:
 def _combined(
     policies: Sequence[Policy], evaluation: Mapping[str, Any], history: History | None, *, decisive: bool
 ) -> Decision:
-    """Ask all policies. One answer is decisive; without it, not knowing is; else all have given the other answer."""
-    parts = tuple((str(policy), ask(policy, evaluation, history)) for policy in policies)
+    """Ask all policies, and put their answers together."""
+    return combined(tuple((str(policy), ask(policy, evaluation, history)) for policy in policies), decisive=decisive)
+
+
+def combined(parts: tuple[tuple[str, Decision], ...], *, decisive: bool) -> Decision:
+    """One answer is decisive; without it, not knowing is; else all have given the other answer."""
     answers = [part.drifted for _, part in parts]
     drifted = decisive if decisive in answers else None if None in answers else not decisive
     deciding = [part for _, part in parts if part.drifted is drifted]
-    return replace(deciding[0], detail=" ".join(part.detail for part in deciding), parts=parts)
+    own = replace(deciding[0], alarm=None, episode_id=None, key=None, error=None)
+    return replace(own, detail=" ".join(part.detail for part in deciding), parts=parts)
+
+
+def measured_estimate(evaluation: Mapping[str, Any], metric: str) -> Estimate | None:
+    """A measure of an evaluation with its standard error; None where one of them is missing."""
+    return _Measured.of(evaluation, metric, lenient=True).estimate
 
 
 # -------------------------------------------------------------------------------------------------------- parameters
@@ -690,6 +741,11 @@ def _combined(
 
 def _is_template(value: object) -> bool:
     return isinstance(value, str) and ("{{" in value or "{%" in value)
+
+
+def number_of(value: object) -> float:
+    """A policy's parameter that is a number, or its text."""
+    return _number(value)
 
 
 def _number(value: object) -> float:
