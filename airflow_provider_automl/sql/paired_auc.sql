@@ -15,6 +15,7 @@ WITH automl_sides AS (
       WHEN :champion_label = :champion_positive THEN 1
       ELSE 0
     END AS label,
+    :champion_unknown AS unknown,
     automl_double("{champion_score}") AS score
   FROM "{champion}"
   UNION ALL
@@ -26,17 +27,24 @@ WITH automl_sides AS (
       WHEN :challenger_label = :challenger_positive THEN 1
       ELSE 0
     END AS label,
+    :challenger_unknown AS unknown,
     automl_double("{challenger_score}") AS score
   FROM "{challenger}"
 ),
 automl_known AS (
-  SELECT id, champion, label, CASE WHEN automl_is_nan(score) THEN NULL ELSE score END AS score FROM automl_sides
+  SELECT
+    id, champion,
+    CASE WHEN label IS NULL THEN 0 ELSE unknown END AS unknown,
+    CASE WHEN unknown = 1 THEN NULL ELSE label END AS label,
+    CASE WHEN automl_is_nan(score) THEN NULL ELSE score END AS score
+  FROM automl_sides
 ),
 automl_paired AS (
   SELECT
     id,
     SUM(champion) AS champions,
     SUM(1 - champion) AS challengers,
+    MAX(unknown) AS unknown,
     MAX(CASE WHEN champion = 1 THEN label END) AS champion_label,
     MAX(CASE WHEN champion = 0 THEN label END) AS challenger_label,
     MAX(CASE WHEN champion = 1 THEN score END) AS champion_score,
@@ -55,6 +63,7 @@ automl_judged AS (
     CASE WHEN champion_label <> challenger_label THEN 1 ELSE 0 END AS contradiction,
     CASE WHEN champion_label IS NULL OR challenger_label IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN champion_score IS NULL OR challenger_score IS NULL THEN 1 ELSE 0 END AS null_score,
+    unknown,
     champion_label AS label,
     champion_score,
     challenger_score
@@ -64,7 +73,8 @@ automl_classed AS (
   SELECT
     null_ids, champion_duplicates, challenger_duplicates, champion_only, challenger_only, matched,
     matched * contradiction AS contradiction,
-    matched * null_label AS null_label,
+    matched * unknown AS unknown,
+    matched * null_label * (1 - unknown) AS null_label,
     matched * (1 - null_label) * null_score AS null_score,
     CAST(CASE WHEN matched = 1 AND null_label + null_score = 0 AND label = 1 THEN 1 ELSE 0 END AS BIGINT) AS p,
     CAST(CASE WHEN matched = 1 AND null_label + null_score = 0 AND label = 0 THEN 1 ELSE 0 END AS BIGINT) AS q,
@@ -75,7 +85,7 @@ automl_classed AS (
 automl_ranked AS (
   SELECT
     null_ids, champion_duplicates, challenger_duplicates, champion_only, challenger_only, matched, contradiction,
-    null_label, null_score, p, q, champion_score, challenger_score,
+    unknown, null_label, null_score, p, q, champion_score, challenger_score,
     SUM(q) OVER (ORDER BY champion_score ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS champion_q_from,
     SUM(p) OVER (ORDER BY champion_score ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS champion_p_up_to,
     SUM(q) OVER (ORDER BY challenger_score ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS challenger_q_from,
@@ -85,7 +95,7 @@ automl_ranked AS (
 automl_tied AS (
   SELECT
     null_ids, champion_duplicates, challenger_duplicates, champion_only, challenger_only, matched, contradiction,
-    null_label, null_score,
+    unknown, null_label, null_score,
     CAST(p AS DOUBLE) AS p,
     CAST(q AS DOUBLE) AS q,
     CAST(MAX(champion_q_from) OVER (PARTITION BY champion_score) AS DOUBLE) AS champion_q_from,
@@ -101,7 +111,7 @@ automl_tied AS (
 automl_placed AS (
   SELECT
     null_ids, champion_duplicates, challenger_duplicates, champion_only, challenger_only, matched, contradiction,
-    null_label, null_score, p, q,
+    unknown, null_label, null_score, p, q,
     p * (champion_q_from - champion_q_at * CAST(0.5 AS DOUBLE)) AS champion_over,
     q * (champion_p_up_to - champion_p_at * CAST(0.5 AS DOUBLE)) AS champion_under,
     p * (challenger_q_from - challenger_q_at * CAST(0.5 AS DOUBLE)) AS challenger_over,
@@ -116,6 +126,7 @@ SELECT
   SUM(challenger_only) AS challenger_only,
   SUM(matched) AS matched,
   SUM(contradiction) AS contradictions,
+  SUM(unknown) AS unknown_labels,
   SUM(null_label) AS null_labels,
   SUM(null_score) AS null_scores,
   SUM(p) AS positives,

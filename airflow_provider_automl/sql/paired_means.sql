@@ -7,6 +7,7 @@ WITH automl_sides AS (
     "{champion_id}" AS id,
     1 AS champion,
     :champion_label AS label,
+    :champion_unknown AS unknown,
     automl_double(:champion_actual) AS actual,
     automl_double(:champion_predicted) AS predicted
   FROM "{champion}"
@@ -15,6 +16,7 @@ WITH automl_sides AS (
     "{challenger_id}" AS id,
     0 AS champion,
     :challenger_label AS label,
+    :challenger_unknown AS unknown,
     automl_double(:challenger_actual) AS actual,
     automl_double(:challenger_predicted) AS predicted
   FROM "{challenger}"
@@ -22,20 +24,21 @@ WITH automl_sides AS (
 automl_known AS (
   SELECT
     id, champion, label,
-    CASE WHEN automl_is_nan(actual) THEN NULL ELSE actual END AS actual,
+    CASE WHEN actual IS NULL OR automl_is_nan(actual) THEN 0 ELSE unknown END AS unknown,
+    CASE WHEN automl_is_nan(actual) OR unknown = 1 THEN NULL ELSE actual END AS actual,
     CASE WHEN automl_is_nan(predicted) THEN NULL ELSE predicted END AS predicted
   FROM automl_sides
 ),
 automl_likely AS (
   SELECT
-    id, champion, predicted, actual - predicted AS error,
+    id, champion, unknown, predicted, actual - predicted AS error,
     CASE WHEN actual IS NULL THEN NULL ELSE label END AS label,
     CASE WHEN actual = 1 THEN predicted ELSE 1 - predicted END AS likelihood
   FROM automl_known
 ),
 automl_costed AS (
   SELECT
-    id, champion, label, predicted,
+    id, champion, unknown, label, predicted,
     CASE
       WHEN :loss = 'squared' THEN error * error
       WHEN :loss = 'absolute' AND error < 0 THEN -error
@@ -52,6 +55,7 @@ automl_paired AS (
     id,
     SUM(champion) AS champions,
     SUM(1 - champion) AS challengers,
+    MAX(unknown) AS unknown,
     MAX(CASE WHEN champion = 1 THEN label END) AS champion_label,
     MAX(CASE WHEN champion = 0 THEN label END) AS challenger_label,
     MAX(CASE WHEN champion = 1 THEN loss END) AS champion_loss,
@@ -72,7 +76,7 @@ automl_judged AS (
     CASE WHEN champion_label <> challenger_label THEN 1 ELSE 0 END AS contradiction,
     CASE WHEN champion_label IS NULL OR challenger_label IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN champion_loss IS NULL OR challenger_loss IS NULL THEN 1 ELSE 0 END AS null_loss,
-    champion_loss, challenger_loss, least_predicted, most_predicted
+    unknown, champion_loss, challenger_loss, least_predicted, most_predicted
   FROM automl_paired
 ),
 automl_used AS (
@@ -80,7 +84,8 @@ automl_used AS (
     null_ids, champion_duplicates, challenger_duplicates, champion_only, challenger_only, matched, least_predicted,
     most_predicted,
     matched * contradiction AS contradiction,
-    matched * null_label AS null_label,
+    matched * unknown AS unknown,
+    matched * null_label * (1 - unknown) AS null_label,
     matched * null_loss * (1 - null_label) AS null_score,
     CASE WHEN matched = 1 AND null_label + null_loss = 0 THEN champion_loss END AS champion_loss,
     CASE WHEN matched = 1 AND null_label + null_loss = 0 THEN challenger_loss END AS challenger_loss,
@@ -90,7 +95,7 @@ automl_used AS (
 automl_spread AS (
   SELECT
     null_ids, champion_duplicates, challenger_duplicates, champion_only, challenger_only, matched, least_predicted,
-    most_predicted, contradiction, null_label, null_score, champion_loss, challenger_loss, gain,
+    most_predicted, contradiction, unknown, null_label, null_score, champion_loss, challenger_loss, gain,
     gain * CAST(COUNT(gain) OVER () AS DOUBLE) - SUM(gain) OVER () AS deviation
   FROM automl_used
 )
@@ -102,6 +107,7 @@ SELECT
   SUM(challenger_only) AS challenger_only,
   SUM(matched) AS matched,
   SUM(contradiction) AS contradictions,
+  SUM(unknown) AS unknown_labels,
   SUM(null_label) AS null_labels,
   SUM(null_score) AS null_scores,
   MIN(least_predicted) AS least_predicted,

@@ -319,12 +319,12 @@ def classes_of(warehouse: Warehouse, table: str | Query, *, label: str, probabil
     return _probabilities(_Data.of(warehouse, table, label, (), None), probabilities)[0]
 
 
-def _known(data: _Data, classes: Sequence[object]) -> list[tuple[exp.Expression, object]]:
+def _known(columns: Mapping[str, str], label: str, classes: Sequence[object]) -> list[tuple[exp.Expression, object]]:
     """How a label is compared with each class that can be one of the column's values."""
     found = []
     for name in classes:
         try:
-            value, _, known = _compared(data.label, data.columns[data.label], name)
+            value, _, known = _compared(label, columns[label], name)
         except InputError:
             continue
         found.append((value, known))
@@ -349,7 +349,7 @@ def _refuse_unknown(data: _Data, options: _Options, counts: Mapping[str, int], c
     labelled = counts["rows_evaluated"] + counts["rows_skipped"] - counts["null_labels"] - counts["nan_labels"]
     if unknown <= options.max_unknown_labels * labelled:
         return
-    known = {_class_text(value) for _, value in _known(data, classes)}
+    known = {_class_text(value) for _, value in _known(data.columns, data.label, classes)}
     found = labels_of(data.warehouse, data.table, label=data.label)
     others = [f"{text!r} ({n:,} rows)" for text, n in found if text not in known] or ["rare ones"]
     raise InputError(
@@ -508,7 +508,7 @@ def _binary(
     data: _Data, options: _Options, score: str, positive_class: object, classes: Sequence[object] | None
 ) -> dict[str, Any]:
     value, number, positive = _compared(data.label, data.columns[data.label], positive_class)
-    unknown = _is_unknown(None if classes is None else _known(data, [positive_class, *classes]))
+    unknown = _is_unknown(None if classes is None else _known(data.columns, data.label, [positive_class, *classes]))
     rows = _scores(
         data, options, score=_quoted(score), label=value, label_number=number, positive=positive, unknown_label=unknown
     )  # fmt: skip
@@ -648,7 +648,7 @@ def _multiclass(
         raise InputError(f"{' and '.join(named)} take the probabilities of all classes: name their column.")
     rows = data.run("confusion", label=data.label, prediction=prediction, limit=_MOST_PAIRS, **data.weights)
     overall, groups = data.split(rows)
-    known = None if classes is None else {_class_text(value) for _, value in _known(data, classes)}
+    known = None if classes is None else {_class_text(value) for _, value in _known(data.columns, data.label, classes)}
     pairs, counts = _pairs(overall, known)
     data.check_weights(counts.pop("bad_weights"))
     _refuse_unknown(data, options, counts, classes or [])
@@ -764,7 +764,7 @@ def _ranked(
     value, label_number, _ = compared[0]
     rows = _scores(
         data, options, classes=len(names), score=score, label=value, label_number=label_number, positive=own,
-        unknown_label=_is_unknown(None if classes is None else _known(data, classes)),
+        unknown_label=_is_unknown(None if classes is None else _known(data.columns, data.label, classes)),
     )  # fmt: skip
     overall, groups = data.split(rows)
     cells = [row for row in overall if fraction(row["cell"]) >= 0]

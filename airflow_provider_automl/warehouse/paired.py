@@ -7,13 +7,22 @@ both models, and so a paired comparison sees smaller differences than two interv
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.warehouse.base import Warehouse
 from airflow_provider_automl.warehouse.formulas import Z_95, delong_error, fraction, without_exception
-from airflow_provider_automl.warehouse.measures import _column, _compared, _is_numeric, _require_number
+from airflow_provider_automl.warehouse.measures import (
+    _class_text,
+    _column,
+    _compared,
+    _is_numeric,
+    _is_unknown,
+    _known,
+    _require_number,
+)
 from airflow_provider_automl.warehouse.query import Query
 
 if TYPE_CHECKING:
@@ -28,6 +37,9 @@ MEAN_METRICS = {
     "mse": "predicted_{label}",
 }
 _LOSSES = {"log_loss": "log", "brier": "squared", "accuracy": "absolute", "mae": "absolute", "mse": "squared"}
+
+#: Rows of both tables that are left out, by why.
+_LEFT_OUT = ("null_labels", "null_scores", "unknown_labels")
 
 # As the logarithm of 0 is none; scikit-learn's long-time value.
 _FLOOR = 1e-15
@@ -47,6 +59,8 @@ def compare_auc(
     positive_class: object,
     challenger_score: str | None = None,
     max_unmatched: float = 0.01,
+    classes: Sequence[object] | None = None,
+    max_unknown_labels: float = 1.0,
 ) -> dict[str, Any]:
     """Compare the areas under the ROC curves of two models on the rows that both have scored, by DeLong's paired test.
 
@@ -69,15 +83,19 @@ def compare_auc(
     :param positive_class: the class that is positive, as in :func:`~.measures.auc`.
     :param challenger_score: the challenger's column of scores; None: named as the champion's.
     :param max_unmatched: the largest share of row ids that only one table has (NULL ids count), from 0 to 1.
+    :param classes: the labels that have a meaning, with or without ``positive_class``: rows of others are left out and
+        counted. None: every label that is not positive is negative.
+    :param max_unknown_labels: the largest share of such rows, of those of both tables that have a label.
     :returns: floats, never NaN: ``champion_auroc``, ``challenger_auroc``, ``difference`` (challenger minus champion),
         ``difference_low``, ``difference_high``, ``difference_se``, ``champion_se``, ``challenger_se``, ``z``,
         ``p_value``, ``p_greater``, of which all but the first three are None, with the reason in ``reason``, where
         there are fewer than two positives or negatives; ``rows``, ``positives``, ``negatives`` that were compared;
         ``unmatched`` (row ids in one table only, and rows without one), ``unmatched_share``; ``champion_only``,
         ``challenger_only``, ``null_ids``; rows of both that were left out: ``rows_skipped``, of them ``null_labels``
-        and ``null_scores`` (NULL or NaN in either table).
+        and ``null_scores`` (NULL or NaN in either table), ``unknown_labels`` (of no class).
     :raises InputError: no such table or column; row ids that occur twice, too many that are unmatched, labels that
-        contradict each other (each with its count); one class only; whatever :func:`~.measures.auc` refuses.
+        contradict each other or are of no class (each with its count); one class only; whatever
+        :func:`~.measures.auc` refuses.
 
     .. [1] E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson. Comparing the areas under two or more correlated receiver
        operating characteristic curves: a nonparametric approach. Biometrics 44 (1988), 837-845.
@@ -105,12 +123,14 @@ def compare_auc(
             f"{side}_number": number,
             f"{side}_positive": positive,
             f"{side}_score": column,
+            f"{side}_unknown": _unknown(columns, target, classes, positive_class),
         }
     _check_ids(ids, row_id)
     (found,) = warehouse.run("paired_auc", **given)
     counts = {name: fraction(count) for name, count in found.items()}
     where = (_named(champion_table, "champion"), _named(challenger_table, "challenger"))
     matching = _matching(counts, where, row_id, label, max_unmatched)
+    _refuse_unknown(counts, where[1], label, classes, max_unknown_labels)
     if not counts["positives"] or not counts["negatives"]:
         raise InputError(
             f"{where[0]} and {where[1]} have {int(counts['positives'])} rows of the positive class {positive_class!r} "
@@ -132,6 +152,8 @@ def compare_means(
     positive_class: object = None,
     challenger_prediction: str | None = None,
     max_unmatched: float = 0.01,
+    classes: Sequence[object] | None = None,
+    max_unknown_labels: float = 1.0,
 ) -> dict[str, Any]:
     """Compare two models by a measure that is a mean over rows, on the rows that both have predicted.
 
@@ -145,6 +167,7 @@ def compare_means(
         write them.
     :param positive_class: of ``log_loss`` and ``brier``.
     :param challenger_prediction: the challenger's column; None: named as the champion's.
+    :param classes: as of :func:`compare_auc`; not of ``mae`` and ``mse``.
     :returns: as of :func:`compare_auc`, with ``champion`` and ``challenger`` for the two means in place of the areas,
         without their standard errors and the classes' counts. ``difference`` is by how much the challenger is better:
         the champion's mean loss minus the challenger's, or the challenger's accuracy minus the champion's. Where all
@@ -178,6 +201,7 @@ def compare_means(
             f"{side}_label": key,
             f"{side}_actual": actual,
             f"{side}_predicted": predicted,
+            f"{side}_unknown": _unknown(columns, target, classes, positive_class),
         }
     _check_ids(ids, row_id)
     (found,) = warehouse.run("paired_means", **given)
@@ -185,6 +209,7 @@ def compare_means(
     measured = ("_sum", "_squares", "_predicted")  # which may be infinite
     counts = {name: fraction(count) for name, count in found.items() if not name.endswith(measured)}
     matching = _matching(counts, where, row_id, label, max_unmatched)
+    _refuse_unknown(counts, where[1], label, classes, max_unknown_labels)
     if of_probabilities:
         for bound in ("least_predicted", "most_predicted"):
             value = found[bound]
@@ -306,7 +331,7 @@ def _matching(
 
     :raises InputError: not as a paired comparison needs it.
     """
-    names = ("champion_only", "challenger_only", "null_ids", "matched", "null_labels", "null_scores")
+    names = ("champion_only", "challenger_only", "null_ids", "matched", *_LEFT_OUT)
     count = {name: int(counts[name]) for name in names}
     for side, table in zip(("champion", "challenger"), where, strict=True):
         if twice := int(counts[f"{side}_duplicates"]):
@@ -335,9 +360,30 @@ def _matching(
         "unmatched": unmatched,
         "unmatched_share": share,
         **{name: count[name] for name in ("champion_only", "challenger_only", "null_ids")},
-        "rows_skipped": count["null_labels"] + count["null_scores"],
-        **{name: count[name] for name in ("null_labels", "null_scores")},
+        "rows_skipped": sum(count[name] for name in _LEFT_OUT),
+        **{name: count[name] for name in _LEFT_OUT},
     }
+
+
+def _unknown(columns: dict[str, str], label: str, classes: Sequence[object] | None, positive: object) -> exp.Expression:
+    """1 where a label is none of the classes, else 0."""
+    if classes is None:
+        return _is_unknown(None)
+    return _is_unknown(_known(columns, label, [*([] if positive is None else [positive]), *classes]))
+
+
+def _refuse_unknown(
+    counts: dict[str, Fraction], table: str, label: str, classes: Sequence[object] | None, most: float
+) -> None:
+    """:raises InputError: too many labels are of no class."""
+    unknown, labelled = int(counts["unknown_labels"]), int(counts["matched"] - counts["null_labels"])
+    if unknown > most * labelled:
+        known = ", ".join(repr(_class_text(name)) for name in (classes or [])[:5])
+        raise InputError(
+            f"{unknown:,} of {labelled:,} labels in {label!r} of {table} are none of the classes {known}: correct "
+            f"them, raise max_unknown_labels (now {most:g}) to leave them out, or, of two classes, count them as "
+            "negative by negative_classes."
+        )
 
 
 # ------------------------------------------------------------------------------------------------ what was given

@@ -66,6 +66,7 @@ _PARAMETERS: dict[str, object] = {
     "label_number": exp.cast(exp.null(), "DOUBLE"),
     "positive": " >50K",
     "unknown_label": exp.Literal.number(0),
+    **{f"{side}_unknown": exp.Literal.number(0) for side in _SIDES},
     "score": "score",
     "most": 10,
     "max_rows": 5,

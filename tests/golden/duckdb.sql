@@ -446,6 +446,7 @@ WITH automl_sides AS (
       THEN 1
       ELSE 0
     END AS label,
+    0 AS unknown,
     (
       CAST("score" AS DOUBLE)
     ) AS score
@@ -463,6 +464,7 @@ WITH automl_sides AS (
       THEN 1
       ELSE 0
     END AS label,
+    0 AS unknown,
     (
       CAST("score" AS DOUBLE)
     ) AS score
@@ -471,7 +473,8 @@ WITH automl_sides AS (
   SELECT
     id,
     champion,
-    label,
+    CASE WHEN label IS NULL THEN 0 ELSE unknown END AS unknown,
+    CASE WHEN unknown = 1 THEN NULL ELSE label END AS label,
     CASE WHEN (
       ISNAN(score)
     ) THEN NULL ELSE score END AS score
@@ -481,6 +484,7 @@ WITH automl_sides AS (
     id,
     SUM(champion) AS champions,
     SUM(1 - champion) AS challengers,
+    MAX(unknown) AS unknown,
     MAX(CASE WHEN champion = 1 THEN label END) AS champion_label,
     MAX(CASE WHEN champion = 0 THEN label END) AS challenger_label,
     MAX(CASE WHEN champion = 1 THEN score END) AS champion_score,
@@ -499,6 +503,7 @@ WITH automl_sides AS (
     CASE WHEN champion_label <> challenger_label THEN 1 ELSE 0 END AS contradiction,
     CASE WHEN champion_label IS NULL OR challenger_label IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN champion_score IS NULL OR challenger_score IS NULL THEN 1 ELSE 0 END AS null_score,
+    unknown,
     champion_label AS label,
     champion_score,
     challenger_score
@@ -512,7 +517,10 @@ WITH automl_sides AS (
     challenger_only,
     matched,
     matched * contradiction AS contradiction,
-    matched * null_label AS null_label,
+    matched * unknown AS unknown,
+    matched * null_label * (
+      1 - unknown
+    ) AS null_label,
     matched * (
       1 - null_label
     ) * null_score AS null_score,
@@ -538,6 +546,7 @@ WITH automl_sides AS (
     challenger_only,
     matched,
     contradiction,
+    unknown,
     null_label,
     null_score,
     p,
@@ -558,6 +567,7 @@ WITH automl_sides AS (
     challenger_only,
     matched,
     contradiction,
+    unknown,
     null_label,
     null_score,
     CAST(p AS DOUBLE) AS p,
@@ -580,6 +590,7 @@ WITH automl_sides AS (
     challenger_only,
     matched,
     contradiction,
+    unknown,
     null_label,
     null_score,
     p,
@@ -606,6 +617,7 @@ SELECT
   SUM(challenger_only) AS challenger_only,
   SUM(matched) AS matched,
   SUM(contradiction) AS contradictions,
+  SUM(unknown) AS unknown_labels,
   SUM(null_label) AS null_labels,
   SUM(null_score) AS null_scores,
   SUM(p) AS positives,
@@ -640,6 +652,7 @@ WITH automl_sides AS (
     "record_id" AS id,
     1 AS champion,
     "class" AS label,
+    0 AS unknown,
     (
       CAST("hours-per-week" AS DOUBLE)
     ) AS actual,
@@ -652,6 +665,7 @@ WITH automl_sides AS (
     "record_id" AS id,
     0 AS champion,
     "class" AS label,
+    0 AS unknown,
     (
       CAST("hours-per-week" AS DOUBLE)
     ) AS actual,
@@ -664,9 +678,12 @@ WITH automl_sides AS (
     id,
     champion,
     label,
+    CASE WHEN actual IS NULL OR (
+      ISNAN(actual)
+    ) THEN 0 ELSE unknown END AS unknown,
     CASE WHEN (
       ISNAN(actual)
-    ) THEN NULL ELSE actual END AS actual,
+    ) OR unknown = 1 THEN NULL ELSE actual END AS actual,
     CASE WHEN (
       ISNAN(predicted)
     ) THEN NULL ELSE predicted END AS predicted
@@ -675,6 +692,7 @@ WITH automl_sides AS (
   SELECT
     id,
     champion,
+    unknown,
     predicted,
     actual - predicted AS error,
     CASE WHEN actual IS NULL THEN NULL ELSE label END AS label,
@@ -684,6 +702,7 @@ WITH automl_sides AS (
   SELECT
     id,
     champion,
+    unknown,
     label,
     predicted,
     CASE
@@ -707,6 +726,7 @@ WITH automl_sides AS (
     id,
     SUM(champion) AS champions,
     SUM(1 - champion) AS challengers,
+    MAX(unknown) AS unknown,
     MAX(CASE WHEN champion = 1 THEN label END) AS champion_label,
     MAX(CASE WHEN champion = 0 THEN label END) AS challenger_label,
     MAX(CASE WHEN champion = 1 THEN loss END) AS champion_loss,
@@ -727,6 +747,7 @@ WITH automl_sides AS (
     CASE WHEN champion_label <> challenger_label THEN 1 ELSE 0 END AS contradiction,
     CASE WHEN champion_label IS NULL OR challenger_label IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN champion_loss IS NULL OR challenger_loss IS NULL THEN 1 ELSE 0 END AS null_loss,
+    unknown,
     champion_loss,
     challenger_loss,
     least_predicted,
@@ -743,7 +764,10 @@ WITH automl_sides AS (
     least_predicted,
     most_predicted,
     matched * contradiction AS contradiction,
-    matched * null_label AS null_label,
+    matched * unknown AS unknown,
+    matched * null_label * (
+      1 - unknown
+    ) AS null_label,
     matched * null_loss * (
       1 - null_label
     ) AS null_score,
@@ -765,6 +789,7 @@ WITH automl_sides AS (
     least_predicted,
     most_predicted,
     contradiction,
+    unknown,
     null_label,
     null_score,
     champion_loss,
@@ -781,6 +806,7 @@ SELECT
   SUM(challenger_only) AS challenger_only,
   SUM(matched) AS matched,
   SUM(contradiction) AS contradictions,
+  SUM(unknown) AS unknown_labels,
   SUM(null_label) AS null_labels,
   SUM(null_score) AS null_scores,
   MIN(least_predicted) AS least_predicted,

@@ -507,6 +507,7 @@ WITH automl_sides AS (
       THEN 1
       ELSE 0
     END AS label,
+    0 AS unknown,
     (
       CAST(`score` AS DOUBLE) + CAST(0 AS DOUBLE)
     ) AS score
@@ -524,6 +525,7 @@ WITH automl_sides AS (
       THEN 1
       ELSE 0
     END AS label,
+    0 AS unknown,
     (
       CAST(`score` AS DOUBLE) + CAST(0 AS DOUBLE)
     ) AS score
@@ -532,7 +534,8 @@ WITH automl_sides AS (
   SELECT
     id,
     champion,
-    label,
+    CASE WHEN label IS NULL THEN 0 ELSE unknown END AS unknown,
+    CASE WHEN unknown = 1 THEN NULL ELSE label END AS label,
     CASE WHEN (
       CAST(score AS STRING) = 'NaN'
     ) THEN NULL ELSE score END AS score
@@ -542,6 +545,7 @@ WITH automl_sides AS (
     id,
     SUM(champion) AS champions,
     SUM(1 - champion) AS challengers,
+    MAX(unknown) AS unknown,
     MAX(CASE WHEN champion = 1 THEN label END) AS champion_label,
     MAX(CASE WHEN champion = 0 THEN label END) AS challenger_label,
     MAX(CASE WHEN champion = 1 THEN score END) AS champion_score,
@@ -560,6 +564,7 @@ WITH automl_sides AS (
     CASE WHEN champion_label <> challenger_label THEN 1 ELSE 0 END AS contradiction,
     CASE WHEN champion_label IS NULL OR challenger_label IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN champion_score IS NULL OR challenger_score IS NULL THEN 1 ELSE 0 END AS null_score,
+    unknown,
     champion_label AS label,
     champion_score,
     challenger_score
@@ -573,7 +578,10 @@ WITH automl_sides AS (
     challenger_only,
     matched,
     matched * contradiction AS contradiction,
-    matched * null_label AS null_label,
+    matched * unknown AS unknown,
+    matched * null_label * (
+      1 - unknown
+    ) AS null_label,
     matched * (
       1 - null_label
     ) * null_score AS null_score,
@@ -599,6 +607,7 @@ WITH automl_sides AS (
     challenger_only,
     matched,
     contradiction,
+    unknown,
     null_label,
     null_score,
     p,
@@ -631,6 +640,7 @@ WITH automl_sides AS (
     challenger_only,
     matched,
     contradiction,
+    unknown,
     null_label,
     null_score,
     CAST(p AS DOUBLE) AS p,
@@ -653,6 +663,7 @@ WITH automl_sides AS (
     challenger_only,
     matched,
     contradiction,
+    unknown,
     null_label,
     null_score,
     p,
@@ -679,6 +690,7 @@ SELECT
   SUM(challenger_only) AS challenger_only,
   SUM(matched) AS matched,
   SUM(contradiction) AS contradictions,
+  SUM(unknown) AS unknown_labels,
   SUM(null_label) AS null_labels,
   SUM(null_score) AS null_scores,
   SUM(p) AS positives,
@@ -713,6 +725,7 @@ WITH automl_sides AS (
     `record_id` AS id,
     1 AS champion,
     `class` AS label,
+    0 AS unknown,
     (
       CAST(`hours-per-week` AS DOUBLE) + CAST(0 AS DOUBLE)
     ) AS actual,
@@ -725,6 +738,7 @@ WITH automl_sides AS (
     `record_id` AS id,
     0 AS champion,
     `class` AS label,
+    0 AS unknown,
     (
       CAST(`hours-per-week` AS DOUBLE) + CAST(0 AS DOUBLE)
     ) AS actual,
@@ -737,9 +751,20 @@ WITH automl_sides AS (
     id,
     champion,
     label,
-    CASE WHEN (
-      CAST(actual AS STRING) = 'NaN'
-    ) THEN NULL ELSE actual END AS actual,
+    CASE
+      WHEN actual IS NULL OR (
+        CAST(actual AS STRING) = 'NaN'
+      )
+      THEN 0
+      ELSE unknown
+    END AS unknown,
+    CASE
+      WHEN (
+        CAST(actual AS STRING) = 'NaN'
+      ) OR unknown = 1
+      THEN NULL
+      ELSE actual
+    END AS actual,
     CASE WHEN (
       CAST(predicted AS STRING) = 'NaN'
     ) THEN NULL ELSE predicted END AS predicted
@@ -748,6 +773,7 @@ WITH automl_sides AS (
   SELECT
     id,
     champion,
+    unknown,
     predicted,
     actual - predicted AS error,
     CASE WHEN actual IS NULL THEN NULL ELSE label END AS label,
@@ -757,6 +783,7 @@ WITH automl_sides AS (
   SELECT
     id,
     champion,
+    unknown,
     label,
     predicted,
     CASE
@@ -780,6 +807,7 @@ WITH automl_sides AS (
     id,
     SUM(champion) AS champions,
     SUM(1 - champion) AS challengers,
+    MAX(unknown) AS unknown,
     MAX(CASE WHEN champion = 1 THEN label END) AS champion_label,
     MAX(CASE WHEN champion = 0 THEN label END) AS challenger_label,
     MAX(CASE WHEN champion = 1 THEN loss END) AS champion_loss,
@@ -800,6 +828,7 @@ WITH automl_sides AS (
     CASE WHEN champion_label <> challenger_label THEN 1 ELSE 0 END AS contradiction,
     CASE WHEN champion_label IS NULL OR challenger_label IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN champion_loss IS NULL OR challenger_loss IS NULL THEN 1 ELSE 0 END AS null_loss,
+    unknown,
     champion_loss,
     challenger_loss,
     least_predicted,
@@ -816,7 +845,10 @@ WITH automl_sides AS (
     least_predicted,
     most_predicted,
     matched * contradiction AS contradiction,
-    matched * null_label AS null_label,
+    matched * unknown AS unknown,
+    matched * null_label * (
+      1 - unknown
+    ) AS null_label,
     matched * null_loss * (
       1 - null_label
     ) AS null_score,
@@ -838,6 +870,7 @@ WITH automl_sides AS (
     least_predicted,
     most_predicted,
     contradiction,
+    unknown,
     null_label,
     null_score,
     champion_loss,
@@ -854,6 +887,7 @@ SELECT
   SUM(challenger_only) AS challenger_only,
   SUM(matched) AS matched,
   SUM(contradiction) AS contradictions,
+  SUM(unknown) AS unknown_labels,
   SUM(null_label) AS null_labels,
   SUM(null_score) AS null_scores,
   MIN(least_predicted) AS least_predicted,

@@ -491,6 +491,7 @@ WITH automl_sides AS (
       THEN 1
       ELSE 0
     END AS label,
+    0 AS unknown,
     (
       CAST("score" AS DOUBLE PRECISION)
     ) AS score
@@ -509,6 +510,7 @@ WITH automl_sides AS (
       THEN 1
       ELSE 0
     END AS label,
+    0 AS unknown,
     (
       CAST("score" AS DOUBLE PRECISION)
     ) AS score
@@ -517,7 +519,8 @@ WITH automl_sides AS (
   SELECT
     id,
     champion,
-    label,
+    CASE WHEN label IS NULL THEN 0 ELSE unknown END AS unknown,
+    CASE WHEN unknown = 1 THEN NULL ELSE label END AS label,
     CASE WHEN (
       score = CAST('NaN' AS DOUBLE PRECISION)
     ) THEN NULL ELSE score END AS score
@@ -527,6 +530,7 @@ WITH automl_sides AS (
     id,
     SUM(champion) AS champions,
     SUM(1 - champion) AS challengers,
+    MAX(unknown) AS unknown,
     MAX(CASE WHEN champion = 1 THEN label END) AS champion_label,
     MAX(CASE WHEN champion = 0 THEN label END) AS challenger_label,
     MAX(CASE WHEN champion = 1 THEN score END) AS champion_score,
@@ -545,6 +549,7 @@ WITH automl_sides AS (
     CASE WHEN champion_label <> challenger_label THEN 1 ELSE 0 END AS contradiction,
     CASE WHEN champion_label IS NULL OR challenger_label IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN champion_score IS NULL OR challenger_score IS NULL THEN 1 ELSE 0 END AS null_score,
+    unknown,
     champion_label AS label,
     champion_score,
     challenger_score
@@ -558,7 +563,10 @@ WITH automl_sides AS (
     challenger_only,
     matched,
     matched * contradiction AS contradiction,
-    matched * null_label AS null_label,
+    matched * unknown AS unknown,
+    matched * null_label * (
+      1 - unknown
+    ) AS null_label,
     matched * (
       1 - null_label
     ) * null_score AS null_score,
@@ -584,6 +592,7 @@ WITH automl_sides AS (
     challenger_only,
     matched,
     contradiction,
+    unknown,
     null_label,
     null_score,
     p,
@@ -604,6 +613,7 @@ WITH automl_sides AS (
     challenger_only,
     matched,
     contradiction,
+    unknown,
     null_label,
     null_score,
     CAST(p AS DOUBLE PRECISION) AS p,
@@ -626,6 +636,7 @@ WITH automl_sides AS (
     challenger_only,
     matched,
     contradiction,
+    unknown,
     null_label,
     null_score,
     p,
@@ -652,6 +663,7 @@ SELECT
   SUM(challenger_only) AS challenger_only,
   SUM(matched) AS matched,
   SUM(contradiction) AS contradictions,
+  SUM(unknown) AS unknown_labels,
   SUM(null_label) AS null_labels,
   SUM(null_score) AS null_scores,
   SUM(p) AS positives,
@@ -686,6 +698,7 @@ WITH automl_sides AS (
     "record_id" AS id,
     1 AS champion,
     "class" AS label,
+    0 AS unknown,
     (
       CAST("hours-per-week" AS DOUBLE PRECISION)
     ) AS actual,
@@ -698,6 +711,7 @@ WITH automl_sides AS (
     "record_id" AS id,
     0 AS champion,
     "class" AS label,
+    0 AS unknown,
     (
       CAST("hours-per-week" AS DOUBLE PRECISION)
     ) AS actual,
@@ -710,9 +724,20 @@ WITH automl_sides AS (
     id,
     champion,
     label,
-    CASE WHEN (
-      actual = CAST('NaN' AS DOUBLE PRECISION)
-    ) THEN NULL ELSE actual END AS actual,
+    CASE
+      WHEN actual IS NULL OR (
+        actual = CAST('NaN' AS DOUBLE PRECISION)
+      )
+      THEN 0
+      ELSE unknown
+    END AS unknown,
+    CASE
+      WHEN (
+        actual = CAST('NaN' AS DOUBLE PRECISION)
+      ) OR unknown = 1
+      THEN NULL
+      ELSE actual
+    END AS actual,
     CASE
       WHEN (
         predicted = CAST('NaN' AS DOUBLE PRECISION)
@@ -725,6 +750,7 @@ WITH automl_sides AS (
   SELECT
     id,
     champion,
+    unknown,
     predicted,
     actual - predicted AS error,
     CASE WHEN actual IS NULL THEN NULL ELSE label END AS label,
@@ -734,6 +760,7 @@ WITH automl_sides AS (
   SELECT
     id,
     champion,
+    unknown,
     label,
     predicted,
     CASE
@@ -757,6 +784,7 @@ WITH automl_sides AS (
     id,
     SUM(champion) AS champions,
     SUM(1 - champion) AS challengers,
+    MAX(unknown) AS unknown,
     MAX(CASE WHEN champion = 1 THEN label END) AS champion_label,
     MAX(CASE WHEN champion = 0 THEN label END) AS challenger_label,
     MAX(CASE WHEN champion = 1 THEN loss END) AS champion_loss,
@@ -777,6 +805,7 @@ WITH automl_sides AS (
     CASE WHEN champion_label <> challenger_label THEN 1 ELSE 0 END AS contradiction,
     CASE WHEN champion_label IS NULL OR challenger_label IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN champion_loss IS NULL OR challenger_loss IS NULL THEN 1 ELSE 0 END AS null_loss,
+    unknown,
     champion_loss,
     challenger_loss,
     least_predicted,
@@ -793,7 +822,10 @@ WITH automl_sides AS (
     least_predicted,
     most_predicted,
     matched * contradiction AS contradiction,
-    matched * null_label AS null_label,
+    matched * unknown AS unknown,
+    matched * null_label * (
+      1 - unknown
+    ) AS null_label,
     matched * null_loss * (
       1 - null_label
     ) AS null_score,
@@ -815,6 +847,7 @@ WITH automl_sides AS (
     least_predicted,
     most_predicted,
     contradiction,
+    unknown,
     null_label,
     null_score,
     champion_loss,
@@ -831,6 +864,7 @@ SELECT
   SUM(challenger_only) AS challenger_only,
   SUM(matched) AS matched,
   SUM(contradiction) AS contradictions,
+  SUM(unknown) AS unknown_labels,
   SUM(null_label) AS null_labels,
   SUM(null_score) AS null_scores,
   MIN(least_predicted) AS least_predicted,

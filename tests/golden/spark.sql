@@ -489,6 +489,7 @@ WITH automl_sides AS (
       THEN 1
       ELSE 0
     END AS label,
+    0 AS unknown,
     (
       CAST(`score` AS DOUBLE)
     ) AS score
@@ -506,6 +507,7 @@ WITH automl_sides AS (
       THEN 1
       ELSE 0
     END AS label,
+    0 AS unknown,
     (
       CAST(`score` AS DOUBLE)
     ) AS score
@@ -514,7 +516,8 @@ WITH automl_sides AS (
   SELECT
     id,
     champion,
-    label,
+    CASE WHEN label IS NULL THEN 0 ELSE unknown END AS unknown,
+    CASE WHEN unknown = 1 THEN NULL ELSE label END AS label,
     CASE WHEN (
       ISNAN(score)
     ) THEN NULL ELSE score END AS score
@@ -524,6 +527,7 @@ WITH automl_sides AS (
     id,
     SUM(champion) AS champions,
     SUM(1 - champion) AS challengers,
+    MAX(unknown) AS unknown,
     MAX(CASE WHEN champion = 1 THEN label END) AS champion_label,
     MAX(CASE WHEN champion = 0 THEN label END) AS challenger_label,
     MAX(CASE WHEN champion = 1 THEN score END) AS champion_score,
@@ -542,6 +546,7 @@ WITH automl_sides AS (
     CASE WHEN champion_label <> challenger_label THEN 1 ELSE 0 END AS contradiction,
     CASE WHEN champion_label IS NULL OR challenger_label IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN champion_score IS NULL OR challenger_score IS NULL THEN 1 ELSE 0 END AS null_score,
+    unknown,
     champion_label AS label,
     champion_score,
     challenger_score
@@ -555,7 +560,10 @@ WITH automl_sides AS (
     challenger_only,
     matched,
     matched * contradiction AS contradiction,
-    matched * null_label AS null_label,
+    matched * unknown AS unknown,
+    matched * null_label * (
+      1 - unknown
+    ) AS null_label,
     matched * (
       1 - null_label
     ) * null_score AS null_score,
@@ -581,6 +589,7 @@ WITH automl_sides AS (
     challenger_only,
     matched,
     contradiction,
+    unknown,
     null_label,
     null_score,
     p,
@@ -613,6 +622,7 @@ WITH automl_sides AS (
     challenger_only,
     matched,
     contradiction,
+    unknown,
     null_label,
     null_score,
     CAST(p AS DOUBLE) AS p,
@@ -635,6 +645,7 @@ WITH automl_sides AS (
     challenger_only,
     matched,
     contradiction,
+    unknown,
     null_label,
     null_score,
     p,
@@ -661,6 +672,7 @@ SELECT
   SUM(challenger_only) AS challenger_only,
   SUM(matched) AS matched,
   SUM(contradiction) AS contradictions,
+  SUM(unknown) AS unknown_labels,
   SUM(null_label) AS null_labels,
   SUM(null_score) AS null_scores,
   SUM(p) AS positives,
@@ -695,6 +707,7 @@ WITH automl_sides AS (
     `record_id` AS id,
     1 AS champion,
     `class` AS label,
+    0 AS unknown,
     (
       CAST(`hours-per-week` AS DOUBLE)
     ) AS actual,
@@ -707,6 +720,7 @@ WITH automl_sides AS (
     `record_id` AS id,
     0 AS champion,
     `class` AS label,
+    0 AS unknown,
     (
       CAST(`hours-per-week` AS DOUBLE)
     ) AS actual,
@@ -719,9 +733,12 @@ WITH automl_sides AS (
     id,
     champion,
     label,
+    CASE WHEN actual IS NULL OR (
+      ISNAN(actual)
+    ) THEN 0 ELSE unknown END AS unknown,
     CASE WHEN (
       ISNAN(actual)
-    ) THEN NULL ELSE actual END AS actual,
+    ) OR unknown = 1 THEN NULL ELSE actual END AS actual,
     CASE WHEN (
       ISNAN(predicted)
     ) THEN NULL ELSE predicted END AS predicted
@@ -730,6 +747,7 @@ WITH automl_sides AS (
   SELECT
     id,
     champion,
+    unknown,
     predicted,
     actual - predicted AS error,
     CASE WHEN actual IS NULL THEN NULL ELSE label END AS label,
@@ -739,6 +757,7 @@ WITH automl_sides AS (
   SELECT
     id,
     champion,
+    unknown,
     label,
     predicted,
     CASE
@@ -762,6 +781,7 @@ WITH automl_sides AS (
     id,
     SUM(champion) AS champions,
     SUM(1 - champion) AS challengers,
+    MAX(unknown) AS unknown,
     MAX(CASE WHEN champion = 1 THEN label END) AS champion_label,
     MAX(CASE WHEN champion = 0 THEN label END) AS challenger_label,
     MAX(CASE WHEN champion = 1 THEN loss END) AS champion_loss,
@@ -782,6 +802,7 @@ WITH automl_sides AS (
     CASE WHEN champion_label <> challenger_label THEN 1 ELSE 0 END AS contradiction,
     CASE WHEN champion_label IS NULL OR challenger_label IS NULL THEN 1 ELSE 0 END AS null_label,
     CASE WHEN champion_loss IS NULL OR challenger_loss IS NULL THEN 1 ELSE 0 END AS null_loss,
+    unknown,
     champion_loss,
     challenger_loss,
     least_predicted,
@@ -798,7 +819,10 @@ WITH automl_sides AS (
     least_predicted,
     most_predicted,
     matched * contradiction AS contradiction,
-    matched * null_label AS null_label,
+    matched * unknown AS unknown,
+    matched * null_label * (
+      1 - unknown
+    ) AS null_label,
     matched * null_loss * (
       1 - null_label
     ) AS null_score,
@@ -820,6 +844,7 @@ WITH automl_sides AS (
     least_predicted,
     most_predicted,
     contradiction,
+    unknown,
     null_label,
     null_score,
     champion_loss,
@@ -836,6 +861,7 @@ SELECT
   SUM(challenger_only) AS challenger_only,
   SUM(matched) AS matched,
   SUM(contradiction) AS contradictions,
+  SUM(unknown) AS unknown_labels,
   SUM(null_label) AS null_labels,
   SUM(null_score) AS null_scores,
   MIN(least_predicted) AS least_predicted,

@@ -159,7 +159,7 @@ def test_what_is_missing_in_either_is_left_out_of_both(warehouse: Warehouse) -> 
     champion = [(7, None, 0.5), (8, 1, None), (9, 1, NAN), (10, 0, 0.2), (11, 1, 0.1)]
     challenger = [(7, 1, 0.5), (8, 1, 0.5), (9, 1, 0.5), (10, 0, NAN), (11, None, None)]
     got = compared(warehouse, (table(*GOOD, *champion), table(*OTHER, *challenger)))
-    assert got == alone | {"rows_skipped": 5, "null_labels": 2, "null_scores": 3}
+    assert got == alone | {"rows_skipped": 5, "null_labels": 2, "null_scores": 3, "unknown_labels": 0}
 
 
 def test_a_nan_label_is_none(warehouse: Warehouse) -> None:
@@ -380,7 +380,7 @@ def test_what_is_missing_is_left_out_of_means_too(warehouse: Warehouse, metric: 
     good, other = ([(i, float(y), s) for i, y, s in rows] for rows in (GOOD, OTHER))
     alone = means(warehouse, (table(*good), table(*other)), metric, positive_class=1)
     got = means(warehouse, (table(*good, *champion), table(*other, *challenger)), metric, positive_class=1)
-    assert got == alone | {"rows_skipped": 4, "null_labels": 2, "null_scores": 2}
+    assert got == alone | {"rows_skipped": 4, "null_labels": 2, "null_scores": 2, "unknown_labels": 0}
 
 
 @pytest.mark.parametrize(
@@ -404,3 +404,32 @@ def test_means_that_cannot_be_compared(warehouse: Warehouse, metric: str, champi
 def test_probabilities_need_a_positive_class(warehouse: Warehouse) -> None:
     with pytest.raises(InputError, match="log_loss needs positive_class"):
         means(warehouse, (table(*GOOD), table(*OTHER)), "log_loss")
+
+
+@pytest.mark.parametrize("metric", ["auroc", "log_loss", "brier", "accuracy"])
+def test_labels_of_no_class_are_left_out_and_counted(warehouse: Warehouse, tmp_path: Path, metric: str) -> None:
+    """Not negatives: a third label, which neither model knows, is no row to be compared on."""
+    rng = np.random.default_rng(3)
+    label, first, second = sample(rng, 300, "even")
+    first, second = (1 / (1 + np.exp(-each)) for each in (first, second))
+    names = np.where(label == 1, "yes", "no").astype(object)
+    names[:5] = None
+    if metric == "accuracy":
+        first, second = (np.where(each > 0.5, "yes", "no") for each in (first, second))
+
+    def compare(tables: tuple[str, str], **more: Any) -> dict[str, Any]:
+        options: dict[str, Any] = {"row_id": "id", "label": "y", "positive_class": "yes", **more}
+        if metric == "auroc":
+            return compare_auc(warehouse, *tables, score="s", **options)
+        return compare_means(warehouse, *tables, metric=metric, prediction="s", **options)
+
+    expected = compare(two(warehouse, tmp_path, names, first, second))
+    strange = np.concatenate([names, ["YES", "maybe", "maybe"]])
+    first, second = (np.concatenate([each, each[10:13]]) for each in (first, second))
+    tables = two(warehouse, tmp_path, strange, first, second)
+    found = compare(tables, classes=["no", "yes"])
+    assert (found["unknown_labels"], found["null_labels"], found["rows_skipped"]) == (3, 5, 8)
+    for name in ("difference", "difference_se", "p_value", "rows"):
+        assert found[name] == expected[name], name
+    with pytest.raises(InputError, match="3 of 298 labels in 'y' of challenger are none of the classes 'no', 'yes': "):
+        compare(tables, classes=["no", "yes"], max_unknown_labels=0.01)
