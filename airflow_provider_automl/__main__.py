@@ -1,5 +1,6 @@
-"""Command line: ``python -m airflow_provider_automl``, with ``dags list``, ``dags copy DIR``, ``models …`` and
-``experiments …``. The commands on DAGs need no Airflow; the others are in :mod:`airflow_provider_automl.cli`.
+"""Command line: ``python -m airflow_provider_automl``, with ``dags list``, ``dags copy DIR``, ``models …``,
+``experiments …`` and ``drift …``. The commands on DAGs need no Airflow; the others are in
+:mod:`airflow_provider_automl.cli`.
 """
 
 from __future__ import annotations
@@ -58,15 +59,16 @@ def copy_dags(directory: Path, *, force: bool) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and arguments[0] in ("models", "experiments"):
+    if arguments and arguments[0] in ("models", "experiments", "drift"):
         from airflow_provider_automl.cli import parse
 
         return parse(arguments)
     parser = argparse.ArgumentParser(prog="python -m airflow_provider_automl")
-    groups = parser.add_subparsers(required=True, metavar="dags | models | experiments")
+    groups = parser.add_subparsers(required=True, metavar="dags | models | experiments | drift")
     dags = groups.add_parser("dags", help="the example DAGs")
     groups.add_parser("models", help="the registry of models: models --help")
     groups.add_parser("experiments", help="what was trained: experiments --help")
+    groups.add_parser("drift", help="alarms, and what is held against what: drift --help")
     commands = dags.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="name the example DAGs")
     copy = commands.add_parser("copy", help="copy the example DAGs into a directory")

@@ -164,6 +164,62 @@ def _compare(options: Namespace, hook: AutoMLHook) -> list[dict[str, Any]]:
     ]
 
 
+# ------------------------------------------------------------------------------------------------ drift
+
+_ALARM = (
+    "model_name", "model_version", "check_name", "opened", "evaluations", "detail", "dag_id", "task_id", "dataset",
+    "episode_id",
+)  # fmt: skip
+
+
+def _alarms(options: Namespace, hook: AutoMLHook) -> list[dict[str, Any]]:
+    """The alarms that are open, each once, by the newest decision in it."""
+    from airflow_provider_automl.tracking.alarms import open_alarms
+
+    found = open_alarms(hook.tracking(options.schema), options.model)
+    return [{key: alarm[key] for key in _ALARM} for alarm in found]
+
+
+def _accept(options: Namespace, hook: AutoMLHook) -> list[dict[str, Any]]:
+    """Accept the level of the last evaluations of open alarms."""
+    from airflow_provider_automl.tracking.alarms import Alarms, open_alarms, place_of
+
+    tracking = hook.tracking(options.schema)
+    found = [
+        alarm
+        for alarm in open_alarms(tracking, options.model)
+        if options.episode in (None, alarm["episode_id"]) and alarm["estimates"] and alarm["metric"] is not None
+    ]
+    if not found:
+        named = f" with the episode {options.episode!r}" if options.episode else ""
+        raise InputError(f"No alarm of model {options.model!r} is open{named}: see `drift alarms`.")
+    if len({alarm["model_version"] for alarm in found}) > 1 or len({place_of(alarm) for alarm in found}) > 1:
+        raise InputError("Several alarms are open: name one by --episode; see `drift alarms`.")
+    alarms, by = Alarms(tracking), options.by or _user()
+    return [
+        {
+            "model_name": alarm["model_name"],
+            "model_version": alarm["model_version"],
+            "metric": alarm["metric"],
+            "baseline_id": alarms.accept(
+                place_of(alarm), alarm["metric"], alarm["estimates"], by=by, reason=options.reason,
+                episode_id=alarm["episode_id"],
+            ),
+            "accepted_by": by,
+        }
+        for alarm in found
+    ]  # fmt: skip
+
+
+def _baselines(options: Namespace, hook: AutoMLHook) -> list[dict[str, Any]]:
+    from airflow_provider_automl.tracking.tables import BASELINES
+
+    where = {} if options.model is None else {"model_name": options.model}
+    rows = hook.tracking(options.schema).read(BASELINES, **where)
+    shown = ("model_name", "model_version", "metric", "level", "error", "made_by", "reason", "made_at", "replaced_by")
+    return [{key: row[key] for key in (*shown, "dag_id", "task_id", "dataset")} for row in rows]
+
+
 # ------------------------------------------------------------------------------------------------ the two programs
 
 _MODEL: Option = (("model",), {"nargs": "?", "help": "the model's name; a * at its end: the newest that begins so"})
@@ -174,6 +230,7 @@ _WAYS: tuple[Option, ...] = (
     (("--alias",), {"help": "the version that holds this alias"}),
     (("--shared",), {"metavar": "UUID", "help": "the version that was shared under this UUID"}),
 )
+_SCHEMA: Option = (("--schema",), {"help": "where the decisions are; default: the connection's tracking schema"})
 _EXACTLY: tuple[Option, ...] = ((("model",), {"help": "the model's name"}), (("version",), {"help": "which one"}))
 
 COMMANDS: dict[str, tuple[str, tuple[Command, ...]]] = {
@@ -209,6 +266,19 @@ COMMANDS: dict[str, tuple[str, tuple[Command, ...]]] = {
             Command("compare", "experiments side by side", _compare, (
                 (("models",), {"nargs": "+", "metavar": "MODEL[@VERSION]", "help": "the newest version by default"}),
             )),
+        ),
+    ),
+    "drift": (
+        "alarms, and what measures are held against",
+        (
+            Command("alarms", "the alarms that are open", _alarms, (_MODEL, _SCHEMA)),
+            Command("accept", "accept the level of an open alarm's last evaluations: it is over", _accept, (
+                (("model",), {"help": "the model's name"}), _SCHEMA,
+                (("--reason",), {"required": True, "help": "why: it is recorded"}),
+                (("--by",), {"help": "who; default: this user"}),
+                (("--episode",), {"help": "which, where several are open"}),
+            )),
+            Command("baselines", "what measures are held against, and who made it so", _baselines, (_MODEL, _SCHEMA)),
         ),
     ),
 }  # fmt: skip
@@ -287,7 +357,7 @@ def get_airflow_commands() -> list[Any]:
 
 
 def parse(arguments: Sequence[str]) -> int:
-    """Run ``models …`` or ``experiments …``."""
+    """Run ``models …``, ``experiments …`` or ``drift …``."""
     parser = ArgumentParser(prog="python -m airflow_provider_automl")
     add_commands(parser.add_subparsers(required=True))
     options = parser.parse_args(arguments)

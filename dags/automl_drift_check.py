@@ -17,7 +17,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 
 from airflow_provider_automl.drift.policies import worse_than_baseline
-from airflow_provider_automl.mail import drift_mail, failure_mail
+from airflow_provider_automl.mail import drift_mail, drift_subject, failure_mail
 from airflow_provider_automl.operators.drift import AutoMLDriftBranchOperator, require_smtp
 from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator
 from airflow_provider_automl.operators.predict import AutoMLPredictOperator
@@ -34,7 +34,7 @@ with DAG(
     max_active_runs=1,
     tags=["automl"],
     doc_md=__doc__,
-    user_defined_macros={"drift_mail": drift_mail, "failure_mail": failure_mail},
+    user_defined_macros={"drift_mail": drift_mail, "drift_subject": drift_subject, "failure_mail": failure_mail},
     default_args={
         "on_failure_callback": SmtpNotifier(
             to="{{ params.mail_to }}",
@@ -153,12 +153,13 @@ with DAG(
         if_drifted="retrain",
         alert="alert_if_drift_detected",
         if_stable="no_drift",
+        if_lasting="alarm_lasts",
         remind_after="{{ params.remind_after }}",
         schema="{{ params.output_database }}",
     )
     alert = EmailOperator(
         task_id="alert_if_drift_detected",
-        subject="Drift detected",
+        subject="{{ drift_subject(ti) }}",
         html_content="{{ drift_mail(ti, schema=params.output_database) }}",
         **mail,
     )
@@ -199,6 +200,7 @@ with DAG(
         target_column="{{ params.target_column }}",
         positive_class="{{ params.positive_class }}",
         alpha="{{ params.alpha }}",
+        schema="{{ params.output_database }}",
     )
     tell = EmailOperator(
         task_id="tell_of_promotion",
@@ -207,6 +209,7 @@ with DAG(
         **mail,
     )
     no_drift = EmptyOperator(task_id="no_drift")
+    lasts = EmptyOperator(task_id="alarm_lasts")  # told and answered already
 
-    create >> first >> predict >> evaluate >> record >> drift >> [alert, retrain, no_drift]
+    create >> first >> predict >> evaluate >> record >> drift >> [alert, retrain, no_drift, lasts]
     retrain >> challenge >> promote >> tell

@@ -11,8 +11,9 @@ neither opens nor ends one. Evaluations within an episode are never part of a ba
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from airflow_provider_automl import metrics
@@ -67,6 +68,25 @@ def has_episodes(policy: object) -> bool:
     if isinstance(policy, Consecutive):
         return has_episodes(policy.policy)
     return isinstance(policy, (SignificantlyBelow, WorseThanBaseline))
+
+
+def is_due(done: Iterable[datetime], now: datetime, after: timedelta | None) -> bool:
+    """Whether something was not done within a time span of now.
+
+    :param done: when it was done.
+    :param after: None: it is due every time.
+    """
+    return after is None or all(abs(now - time) >= after for time in done)
+
+
+def retrains(decision: Decision, done: Sequence[datetime], now: datetime, after: timedelta | None, most: int) -> bool:
+    """Whether a version whose alarm opens or lasts is trained again.
+
+    :param done: when that was started before.
+    :param after: an alarm that lasts starts no other within this time of the last; None: no limit.
+    :param most: so many a version.
+    """
+    return decision.alarm in OPEN and bool(decision.drifted) and len(done) < most and is_due(done, now, after)
 
 
 def settle(
@@ -133,7 +153,7 @@ def _settled(
         number_of(getattr(policy, "min_effect", 0.0)),
     )
     if back:
-        said = f"The alarm is over: the last {min(7, len(since) - 1)} of its {len(since)} evaluations are back."
+        said = f"The alarm is over: at its evaluation {len(since)} the measure is back."
         return replace(
             decision, drifted=False, alarm=OVER, episode_id=episode.episode_id, detail=f"{decision.detail} {said}"
         )

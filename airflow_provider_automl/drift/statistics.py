@@ -17,6 +17,8 @@ Z_ONE_SIDED_95 = 1.6448536269514722
 
 #: So many of the last evaluations tell whether a measure is back.
 WINDOW = 7
+#: Where these do not tell, so many do: a measure that was never ill is not better than it was.
+LONG_WINDOW = 28
 #: The share of recoveries that are missed on a day on which the mean of the last evaluations is the baseline's.
 STILL_LOWER = 0.01
 
@@ -146,11 +148,13 @@ def between_variance(estimates: Sequence[Estimate]) -> float:
 def has_recovered(episode: Sequence[Estimate], baseline: Sequence[Estimate], alpha: float, margin: float = 0.0) -> bool:
     """Whether a measure that had dropped is back: the mean of the last evaluations (up to :data:`WINDOW`, never all of
     an episode) is not significantly lower than the baseline, at :data:`STILL_LOWER`, and significantly higher than the
-    episode's evaluations before them, at ``alpha``.
+    episode's evaluations before them, at ``alpha``; or that of the last :data:`LONG_WINDOW` is not lower than the
+    baseline.
 
     Both are needed: of a drop of three standard errors that stays, the first alone would hold on one day in nine of the
     first days, the second alone on one in twenty. Together they end such an episode on fewer than one day in a hundred,
-    and one that was repaired after 5 evaluations on average, 7 at most in 19 of 20.
+    and one that was repaired after 5 evaluations on average, 7 at most in 19 of 20. The long window ends what chance
+    raised: after some days well, the days before are well too, and nothing is higher than they.
 
     :param episode: the evaluations since the alarm was raised, oldest first, the current one last.
     :param baseline: one or more; errors of 0 are a fixed level.
@@ -159,14 +163,23 @@ def has_recovered(episode: Sequence[Estimate], baseline: Sequence[Estimate], alp
     count = min(WINDOW, len(episode) - 1)
     if count < 1:
         return False
-    last, before = episode[-count:], episode[:-count]
     spread = between_variance(baseline)
-    value = fmean(each.value for each in last)
-    error = (fmean(each.error**2 for each in last) + spread) / count
-    of_baseline = (fmean(each.error**2 for each in baseline) + spread) / len(baseline)
-    of_before = (fmean(each.error**2 for each in before) + spread) / len(before)
-    from_baseline = value - fmean(each.value for each in baseline) + margin
-    from_before = value - fmean(each.value for each in before)
-    lower = normal_below(from_baseline / math.sqrt(error + of_baseline))
-    not_higher = normal_below(-from_before / math.sqrt(error + of_before))
-    return lower > STILL_LOWER and not_higher <= alpha
+    level, of_level = _mean_of(baseline, spread)
+
+    def is_lower(window: Sequence[Estimate]) -> bool:
+        value, of_value = _mean_of(window, spread)
+        return normal_below((value - level + margin) / math.sqrt(of_value + of_level)) <= STILL_LOWER
+
+    last, before = episode[-count:], episode[:-count]
+    value, of_value = _mean_of(last, spread)
+    value_before, of_before = _mean_of(before, spread)
+    is_higher = normal_below((value_before - value) / math.sqrt(of_value + of_before)) <= alpha
+    if is_higher and not is_lower(last):
+        return True
+    return len(episode) > LONG_WINDOW and not is_lower(episode[-LONG_WINDOW:])
+
+
+def _mean_of(estimates: Sequence[Estimate], spread: float) -> tuple[float, float]:
+    """The mean and its variance, where evaluations vary by ``spread`` (a variance) beyond their errors."""
+    within = fmean(each.error**2 for each in estimates)
+    return fmean(each.value for each in estimates), (within + spread) / len(estimates)

@@ -28,7 +28,7 @@ _DECISION = (
     ("compared_with", "Compared with"),
     ("p_value", "p-value"),
 )
-_HELD = ("drifted", "statistic", "detail", *(key for key, _ in _DECISION))
+_HELD = ("drifted", "statistic", "detail", "alarm", *(key for key, _ in _DECISION))
 _REASON = 2000  # characters of a failure's reason
 _BEFORE = 5  # earlier evaluations that the mail tells
 
@@ -105,8 +105,17 @@ def drift_mail(
         links["The model's own report"] = hook.report_url(model, "report/train.html", None)
     followed = ti.xcom_pull(task_ids=drift) or []
     started = [task for task in ([followed] if isinstance(followed, str) else followed) if task != ti.task_id]
+    if decided["alarm"] == "over":  # one line that says so
+        run = escape(str(links["The run in Airflow"]))
+        return f'<p>{escape(str(decided["detail"]))}</p>\n<p><a href="{run}">The run in Airflow</a></p>'
     before = _before(hook, schema, evaluated, ti.run_id)
     return drift_html(evaluated, decided, run_id=ti.run_id, links=links, before=before, started=started)
+
+
+def drift_subject(ti: Any, *, drift: str = "drift") -> str:
+    """The subject of the mail about drift, by what the alarm does: ``Drift detected``, ``… lasts``, ``… is over``."""
+    alarm = ti.xcom_pull(task_ids=drift, key="alarm")
+    return {"lasting": "Drift lasts", "over": "Drift is over"}.get(alarm, "Drift detected")
 
 
 def failure_mail(ti: Any, exception: object = None) -> str:

@@ -4,16 +4,41 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, BaseHook
 from airflow.providers.standard.operators.python import BranchPythonOperator
 
-from airflow_provider_automl.drift.policies import CHAMPION, OWN, Decision, History, ask, needs
+from airflow_provider_automl.drift.episodes import (
+    LASTING,
+    OPEN,
+    OPENED,
+    OVER,
+    has_episodes,
+    is_due,
+    key_of,
+    retrains,
+    settle,
+)
+from airflow_provider_automl.drift.policies import (
+    CHAMPION,
+    FIRST,
+    OWN,
+    AllOf,
+    AnyOf,
+    Consecutive,
+    Decision,
+    History,
+    WorseThanBaseline,
+    dataset_of,
+    measured_estimate,
+    needs,
+)
 from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.operators._base import AutoMLOperator, Run
-from airflow_provider_automl.tracking.tables import DRIFT_RESULTS, EVAL_RESULTS
+from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_whole
+from airflow_provider_automl.tracking.alarms import Alarms, Known, Place, utc
+from airflow_provider_automl.tracking.tables import COMPARISONS, DRIFT_RESULTS, EVAL_RESULTS
 
 if TYPE_CHECKING:
     import jinja2
@@ -22,13 +47,19 @@ if TYPE_CHECKING:
     from airflow_provider_automl.drift.policies import Policy
 
 
-def decide(policy: Policy, evaluation: Mapping[str, Any], history: History | None = None) -> Decision:
-    """What ``policy`` says of ``evaluation``.
+def decide(
+    policy: Policy,
+    evaluation: Mapping[str, Any],
+    history: History | None = None,
+    known: Known | None = None,
+    new: str = "",
+) -> Decision:
+    """What ``policy`` says of ``evaluation``, given which alarms are open.
 
     :raises InputError: the policy's own parameters are wrong.
     """
     try:
-        return ask(policy, evaluation, history)
+        return settle(policy, evaluation, history or History(), (known or Known()).episodes, new)
     except ValueError as error:
         raise InputError(str(error)) from error
 
@@ -39,24 +70,38 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
     The decision is a row of ``automl_drift_results`` before any branch is taken, exactly once; of a combination, each
     part is a row of its own as well. All branches must be directly downstream, which is checked before anything is
     decided. The decision is also in XCom, under the keys ``drifted``, ``statistic``, ``threshold``, ``p_value``,
-    ``compared_with``, ``detail`` (a sentence or two, fit for a mail) and ``remind``.
+    ``compared_with``, ``detail`` (a sentence or two, fit for a mail), ``alarm``, ``episode_id`` and ``remind``.
 
-    The same cause (the same version of a model, found drifted by the same check of this DAG) is not told every day:
-    ``remind`` is True on drift, unless the cause was told within ``remind_after``. ``alert`` is followed only then.
+    A policy that judges significance raises one alarm for one drift (:mod:`~airflow_provider_automl.drift.episodes`):
+    ``alarm`` is ``opened``, then ``lasting`` on every day until it is ``over``, else None. ``if_drifted``, say a
+    retraining, is followed when the alarm opens, and again only after ``retrain_after``, at most ``max_retrainings``
+    times a version, and no more in an alarm in which a challenger has lost; ``alert``, a mail, when it opens, every
+    ``remind_after`` while it lasts, and when it is over. On the other days of an alarm ``if_lasting`` is followed. A
+    day that cannot be judged (``drifted`` is None) opens and ends nothing. What the measure is held against is kept in
+    ``automl_baselines``; an alarm is over as well when somebody accepts the new level (``automl drift accept``), or
+    when another version is evaluated.
+
+    Of ``below``, ``above`` and policies of your own, each day stands by itself: ``if_drifted`` is followed on every day
+    with drift, and ``alert`` if the same cause (the same version, found drifted by the same check of this DAG) was not
+    told within ``remind_after``.
 
     :param evaluation: an evaluation's dict: ``evaluate.output``.
     :param policy: what counts as drift, such as ``below(0.93)``; its fields may be templates.
-    :param if_drifted: task id, or ids, to follow on drift, every time: a retraining, say.
+    :param if_drifted: task id, or ids, to follow on drift: a retraining, say.
     :param if_stable: task id, or ids, to follow otherwise.
-    :param alert: task id, or ids, to follow on drift as well, when it is time to tell: a mail, say.
+    :param alert: task id, or ids, to follow as well when it is time to tell: a mail, say.
+    :param if_lasting: task id, or ids, to follow while an alarm lasts and no retraining is due; default: ``if_stable``.
     :param remind_after: how long the same cause is not told again: a timedelta, or days; None: tell it every time.
+    :param retrain_after: how long an alarm that lasts starts no other retraining: a timedelta, or days; None: no limit.
+    :param max_retrainings: so many retrainings a version, and no more.
     :param baseline_alias: the alias whose version is the policy's baseline ``"champion"``.
     :param schema: where the evaluations are and the decision is recorded; default: the connection's tracking schema.
     """
 
     template_fields: Sequence[str] = (
         *AutoMLOperator.template_fields,
-        "evaluation", "policy", "if_drifted", "if_stable", "alert", "remind_after", "baseline_alias", "schema",
+        "evaluation", "policy", "if_drifted", "if_stable", "alert", "if_lasting", "remind_after", "retrain_after",
+        "max_retrainings", "baseline_alias", "schema",
     )  # fmt: skip
     template_fields_renderers = {"evaluation": "json"}
     ui_color = "#fef7e0"
@@ -69,7 +114,10 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
         if_drifted: str | list[str],
         if_stable: str | list[str],
         alert: str | list[str] | None = None,
+        if_lasting: str | list[str] | None = None,
         remind_after: timedelta | float | str | None = timedelta(days=7),
+        retrain_after: timedelta | float | str | None = timedelta(days=30),
+        max_retrainings: int | str = 3,
         baseline_alias: str | None = None,
         schema: str | None = None,
         **kwargs: Any,
@@ -81,11 +129,17 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
         self.if_drifted = if_drifted
         self.if_stable = if_stable
         self.alert = alert
+        self.if_lasting = if_lasting
         self.remind_after = remind_after
+        self.retrain_after = retrain_after
+        self.max_retrainings = max_retrainings
         self.baseline_alias = baseline_alias
         self.schema = schema
-        if not isinstance(remind_after, str):
-            _parse_days(remind_after)
+        for name, value in (("remind_after", remind_after), ("retrain_after", retrain_after)):
+            if not isinstance(value, str):
+                _parse_days(value, name)
+        if not isinstance(max_retrainings, str):
+            parse_whole(max_retrainings, "max_retrainings", least=0)
         self._check_alias()
         self._remember_given()
 
@@ -130,24 +184,132 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
             self.check_rendered()
             self._check_branches()
             self._check_alias()
-            remind_after = _parse_days(self.remind_after)
+            remind_after = _parse_days(self.remind_after, "remind_after")
+            retrain_after = _parse_days(self.retrain_after, "retrain_after")
+            most = parse_whole(self.max_retrainings, "max_retrainings", least=0)
             if not isinstance(self.evaluation, Mapping):
                 raise InputError(f"evaluation is {str(self.evaluation)[:100]!r}: give the dict of an evaluation.")
             run = Run.of(context)
             moment = {"dag_id": run.dag_id, "run_id": run.run_id, "session_time": run.session_time}
-            decision = decide(self.policy, {**self.evaluation, **moment}, self._history())
+            evaluation = {**self.evaluation, **moment}
+            alarms, place = Alarms(self.hook.tracking(self.schema)), self._place(run)
+            known, history = self._known(alarms, place, run)
+            decision = decide(self.policy, evaluation, history, known, self._new_episode(run))
+            decision = self._left(decision, known)
             self.log.info("%s: %s", self.policy, decision.detail)
-            remind = bool(decision.drifted) and self._is_time_to_tell(run, remind_after)
-            self._record(run, decision)
+            if has_episodes(self.policy):
+                remind = self._is_to_be_told(decision, known, run, remind_after)
+                retrain = self._is_to_be_retrained(decision, known, run, retrain_after, most)
+            else:
+                remind = bool(decision.drifted) and self._is_time_to_tell(run, remind_after)
+                retrain = bool(decision.drifted)
+            self._record(run, decision, place, remind=remind, retrain=retrain)
+            self._keep_baselines(alarms, place, evaluation, history, decision, known, run)
         pushed = {field.name: getattr(decision, field.name) for field in dataclasses.fields(decision)}
-        del pushed["parts"]
+        for name in ("parts", "error", "key"):
+            del pushed[name]
         for key, value in {**pushed, "remind": remind}.items():
             context["ti"].xcom_push(key=key, value=value)
-        if not decision.drifted:
-            return self.if_stable
+        return self._branch(decision, remind=remind, retrain=retrain)
+
+    def _branch(self, decision: Decision, *, remind: bool, retrain: bool) -> str | list[str]:
+        if retrain:
+            followed = self.if_drifted
+        else:
+            lasting = decision.alarm in OPEN and self.if_lasting is not None
+            followed = self.if_lasting if lasting and self.if_lasting is not None else self.if_stable
         if self.alert is None or not remind:
-            return self.if_drifted
-        return [*_listed(self.if_drifted), *_listed(self.alert)]
+            return followed
+        return [*_listed(followed), *_listed(self.alert)]
+
+    def _place(self, run: Run) -> Place:
+        task_id = run.task_id if run.map_index < 0 else f"{run.task_id}[{run.map_index}]"
+        version = self.evaluation.get("model_version")
+        return Place(
+            run.dag_id, task_id, str(self.evaluation.get("model_name")), None if version is None else str(version),
+            dataset_of(self.evaluation),
+        )  # fmt: skip
+
+    def _new_episode(self, run: Run) -> str:
+        return run.record_id(self.evaluation.get("model_version"), key_of(self.policy), "episode")
+
+    def _known(self, alarms: Alarms, place: Place, run: Run) -> tuple[Known, History]:
+        """What is known before this decision, and what the policy compares with; nothing is read that is not needed."""
+        if not has_episodes(self.policy):
+            return Known(), self._history()
+        history = self._history()
+        names = {str(row.get("model_name")) for row in history.evaluations}
+        known = alarms.known(place, run.run_id, run.session_time, names)
+        # A cleared task decides by what was kept when it decided first.
+        until = min((utc(row["recorded_at"]) for row in known.own.values()), default=None)
+        kept = {}
+        for metric, baseline in alarms.baselines(place, until=until).items():
+            kept[(place.model_name, place.model_version, place.dataset, metric)] = list(baseline.estimates)
+        if (champion := history.champion) is not None and champion != (place.model_name, place.model_version):
+            other = dataclasses.replace(place, model_name=champion[0], model_version=champion[1])
+            for metric, baseline in alarms.baselines(other, until=until).items():
+                kept[(*champion, place.dataset, metric)] = list(baseline.estimates)
+        return known, dataclasses.replace(history, alarmed=known.alarmed, kept=kept)
+
+    def _left(self, decision: Decision, known: Known) -> Decision:
+        """An alarm of the version before is over: this one is not that one."""
+        left = known.left.get(key_of(self.policy))
+        if left is None or decision.alarm is not None or not has_episodes(self.policy):
+            return decision
+        said = f"The alarm of version {left} is over: version {self.evaluation.get('model_version')} is in its place."
+        return dataclasses.replace(decision, alarm=OVER, detail=f"{decision.detail} {said}")
+
+    def _is_to_be_told(self, decision: Decision, known: Known, run: Run, after: timedelta | None) -> bool:
+        if (own := known.own.get(key_of(self.policy))) is not None and own["alarm"] == decision.alarm:
+            return bool(own["told"])
+        if decision.alarm != LASTING:
+            return decision.alarm in (OPENED, OVER)
+        told = [utc(row["session_time"]) for row in known.rows
+                if row.get("told") and row.get("episode_id") == decision.episode_id]  # fmt: skip
+        return is_due(told, run.session_time, after)
+
+    def _is_to_be_retrained(
+        self, decision: Decision, known: Known, run: Run, after: timedelta | None, most: int
+    ) -> bool:
+        if (own := known.own.get(key_of(self.policy))) is not None and own["alarm"] == decision.alarm:
+            return bool(own["retrain"])
+        rows = [row for row in known.rows if row.get("retrain") and row["run_id"] != run.run_id]
+        done = [utc(row["session_time"]) for row in rows]
+        if len(done) >= most and decision.alarm == OPENED:
+            self.log.info("No retraining: this version has had %d, the most it may have", len(done))
+        if not retrains(decision, done, run.session_time, after, most):
+            return False
+        episode = [utc(row["session_time"]) for row in known.rows if row.get("episode_id") == decision.episode_id]
+        if decision.alarm == LASTING and self._has_lost(min(episode, default=run.session_time)):
+            self.log.info("No retraining: a challenger has lost against this version since the alarm opened")
+            return False
+        return True
+
+    def _has_lost(self, since: datetime) -> bool:
+        """Whether a challenger has lost against this version since then."""
+        lost = self.hook.tracking(self.schema).read(
+            COMPARISONS, champion_name=self.evaluation.get("model_name"),
+            champion_version=self.evaluation.get("model_version"), promoted=False,
+        )  # fmt: skip
+        return any(utc(row["session_time"]) >= since for row in lost)
+
+    def _keep_baselines(
+        self, alarms: Alarms, place: Place, evaluation: Mapping[str, Any], history: History, decision: Decision,
+        known: Known, run: Run,
+    ) -> None:  # fmt: skip
+        """Keep what each part is held against, once there are five evaluations, this one perhaps among them."""
+        if known.own:  # cleared: that was kept when it was decided first
+            return
+        for policy in _judges(self.policy):
+            if str(policy.baseline).isdigit():
+                continue
+            estimates = list(policy.baseline_of(evaluation, history))
+            own = measured_estimate(evaluation, policy.metric)
+            is_own = policy.baseline == OWN or history.champion == (place.model_name, place.model_version)
+            if is_own and own is not None and decision.alarm not in OPEN and len(estimates) < FIRST:
+                estimates.append(own)
+            if len(estimates) >= FIRST and is_own:
+                alarms.keep(place, policy.metric, estimates, now=run.session_time, run_id=run.run_id)
 
     def _history(self) -> History:
         """The evaluations that the policy needs; nothing is read where it needs none."""
@@ -187,7 +349,7 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
         found = self.hook.tracking(self.schema).read(
             DRIFT_RESULTS, **self._model(), check_name=str(self.policy), dag_id=run.dag_id, drifted=True
         )
-        for time in sorted(_utc(row["session_time"]) for row in found if row["run_id"] != run.run_id):
+        for time in sorted(utc(row["session_time"]) for row in found if row["run_id"] != run.run_id):
             if time <= run.session_time and (told is None or time - told >= remind_after):
                 told = time
         if told is None or run.session_time - told >= remind_after:
@@ -195,18 +357,25 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
         self.log.info("Told on %s: told again after %s", told.date(), (told + remind_after).date())
         return False
 
-    def _record(self, run: Run, decision: Decision) -> None:
+    def _record(self, run: Run, decision: Decision, place: Place, *, remind: bool, retrain: bool) -> None:
         """One row for the decision, and one for each part of a combination."""
         tracking = self.hook.tracking(self.schema)
-        for check, part in _with_parts(str(self.policy), decision).items():
+        whole = str(self.policy)
+        for check, part in _with_parts(whole, decision).items():
             row = {
                 **self._model(),
                 "session_time": run.session_time,
                 "table_name": self.evaluation.get("test_table") or self.evaluation.get("table"),
                 "check_name": check,
                 **{name: getattr(part, name) for name in ("statistic", "p_value", "threshold", "drifted", "detail")},
+                **{name: getattr(part, name) for name in ("error", "alarm", "episode_id")},
+                "check_key": part.key,
                 "dag_id": run.dag_id,
                 "run_id": run.run_id,
+                "task_id": place.task_id,
+                "dataset": place.dataset or None,
+                "told": remind if check == whole else None,
+                "retrain": retrain if check == whole else None,
             }
             record_id = run.record_id(self.evaluation.get("model_version"), check, None)
             recorded = tracking.record(DRIFT_RESULTS, row, record_id=record_id)
@@ -225,7 +394,7 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
     def _check_branches(self) -> None:
         dag = self.get_dag()
         groups = dag.task_group_dict if dag is not None else {}
-        for name in ("if_drifted", "if_stable", "alert"):
+        for name in ("if_drifted", "if_stable", "alert", "if_lasting"):
             for task_id in _listed(getattr(self, name)):
                 group = groups.get(task_id)
                 first = {task_id} if group is None else {task.node_id for task in group.get_roots()}
@@ -249,7 +418,16 @@ def _with_parts(check: str, decision: Decision) -> dict[str, Decision]:
     return found
 
 
-def _parse_days(value: timedelta | float | str | None) -> timedelta | None:
+def _judges(policy: Any) -> list[WorseThanBaseline]:
+    """The parts of a policy that compare with a baseline."""
+    if isinstance(policy, (AnyOf, AllOf)):
+        return [judge for part in policy.policies for judge in _judges(part)]
+    if isinstance(policy, Consecutive):
+        return _judges(policy.policy)
+    return [policy] if isinstance(policy, WorseThanBaseline) else []
+
+
+def _parse_days(value: timedelta | float | str | None, name: str) -> timedelta | None:
     """A time span from itself or a number of days.
 
     :raises InputError: no number of days, or below 0.
@@ -261,14 +439,8 @@ def _parse_days(value: timedelta | float | str | None) -> timedelta | None:
     except (TypeError, ValueError, OverflowError):
         span = timedelta(-1)
     if span < timedelta(0):
-        raise InputError(f"remind_after is {value!r}: give a timedelta or days, such as 7, or None to tell every time.")
+        raise InputError(f"{name} is {value!r}: give a timedelta or days, such as 7, or None for every time.")
     return span
-
-
-def _utc(value: Any) -> datetime:
-    """A time as a warehouse gives it: UTC, without saying so."""
-    time: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def require_smtp(context: Context) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from airflow_provider_automl.tracking.tables import EVAL_RESULTS
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_automl.hooks.automl import AutoMLHook
+
+log = logging.getLogger(__name__)
 
 #: Why rows were not evaluated, each with its count.
 _SKIPPED = ("null_labels", "nan_labels", "null_scores", "nan_scores", "null_weights", "unknown_labels")
@@ -37,6 +41,8 @@ class AutoMLEvaluateOperator(AutoMLOperator):
     :param table: the table of predictions.
     :param model_name: the model that made them, and ``model_version``.
     :param test_table: the table that was predicted.
+    :param dataset: names what is evaluated, the same from day to day, where a model is evaluated on several data sets:
+        like is compared with like. Recorded.
     :param target_column: the column of true labels; rows where it is NULL are skipped, and counted.
     :param positive_class: of a binary target, the label that counts as positive; default: the prediction's.
     :param negative_classes: of a binary target, labels that count as negative although the model never saw them: a
@@ -63,9 +69,9 @@ class AutoMLEvaluateOperator(AutoMLOperator):
 
     template_fields: Sequence[str] = (
         *AutoMLOperator.template_fields,
-        "prediction", "table", "model_name", "model_version", "test_table", "target_column", "positive_class",
-        "negative_classes", "max_unknown_labels", "score_column", "problem_type", "prediction_column", "metrics", "by",
-        "weight_column", "threshold", "beta", "hivemall",
+        "prediction", "table", "model_name", "model_version", "test_table", "dataset", "target_column",
+        "positive_class", "negative_classes", "max_unknown_labels", "score_column", "problem_type", "prediction_column",
+        "metrics", "by", "weight_column", "threshold", "beta", "hivemall",
     )  # fmt: skip
     template_fields_renderers = {"prediction": "json"}
 
@@ -77,6 +83,7 @@ class AutoMLEvaluateOperator(AutoMLOperator):
         model_name: str | None = None,
         model_version: str | None = None,
         test_table: str | None = None,
+        dataset: str | None = None,
         target_column: str | None = None,
         positive_class: str | float | bool | None = None,
         negative_classes: Sequence[str | float | bool] | str | None = None,
@@ -98,6 +105,7 @@ class AutoMLEvaluateOperator(AutoMLOperator):
         self.model_name = model_name
         self.model_version = model_version
         self.test_table = test_table
+        self.dataset = dataset
         self.target_column = target_column
         self.positive_class = positive_class
         self.negative_classes = negative_classes
@@ -160,6 +168,7 @@ class AutoMLEvaluateOperator(AutoMLOperator):
             "model_name": self.model_name or given.get("model_name"),
             "model_version": self.model_version or given.get("model_version"),
             "test_table": self.test_table or given.get("input_table"),
+            "dataset": self.dataset,
             "table": table,
             **told,
             "metrics": metrics_told,
@@ -207,9 +216,9 @@ class AutoMLEvaluateOperator(AutoMLOperator):
 
         :raises InputError: of a binary problem it is not known what a third label means.
         """
-        from airflow_provider_automl.warehouse.measures import classes_of, labels_of
+        from airflow_provider_automl.warehouse.measures import classes_of
 
-        negative = _listed(self.negative_classes)
+        negative = listed_classes(self.negative_classes)
         if problem != "binary":
             if negative:
                 raise InputError(f"negative_classes is {negative!r}, and the problem is {problem}: leave it out.")
@@ -219,38 +228,14 @@ class AutoMLEvaluateOperator(AutoMLOperator):
             if known is None and "probabilities" in columns:
                 known = classes_of(self.hook.warehouse, table, label=label, probabilities=columns["probabilities"])
             return known
-        positive = columns["positive_class"]
-        if any(_same_class(name, positive) for name in negative):
-            raise InputError(f"negative_classes names {positive!r}, which is positive_class: leave it out.")
         # A score of one's own may be of one class of several, whatever the model's.
         known = self._model_classes(prediction) if self.score_column == DEFAULT_SCORE else None
-        if known is not None and any(_same_class(name, positive) for name in known):
-            return [*known, *negative]
-        if negative:
-            return [positive, *negative]
-        found = labels_of(self.hook.warehouse, table, label=label)
-        others = [(text, n) for text, n in found if not _same_class(text, positive)]
-        if len(others) > 1:
-            seen = ", ".join(f"{text!r} ({n:,} rows)" for text, n in others[:5]) + (" …" if len(others) > 5 else "")
-            raise InputError(
-                f"{label!r} of {table} has {len(others)}{' or more' if len(found) > 10 else ''} labels beside the "
-                f"positive class {positive!r}: {seen}. Name those that count as negative in negative_classes."
-            )
-        return None
+        return classes_of_two(self.hook, table, label, columns["positive_class"], known, negative)
 
     def _model_classes(self, prediction: Mapping[str, Any]) -> list[Any] | None:
         """The classes of the model that predicted; None where that is not known."""
         name = self.model_name or prediction.get("model_name")
-        version = self.model_version or prediction.get("model_version")
-        if name is None or version is None:
-            return None
-        models = self.hook.models
-        try:
-            known = models.manifest(models.find(model_name=name, model_version=version)).get("classes")
-        except (AutoMLError, OSError) as error:
-            self.log.warning("The classes of model %r version %r are not known: %s", name, version, error)
-            return None
-        return list(known) if known else None
+        return model_classes(self.hook, name, self.model_version or prediction.get("model_version"))
 
     def _say(self, told: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
         if told["auroc"] is not None:
@@ -281,7 +266,47 @@ def _metrics(value: Sequence[str] | str | None, problem_type: str | None) -> tup
     return check_metrics(names, problem_type if problem_type in METRICS else None)
 
 
-def _listed(value: Any) -> list[Any]:
+def model_classes(hook: AutoMLHook, name: str | None, version: str | None) -> list[Any] | None:
+    """The classes of a model's version; None where that is not known."""
+    if name is None or version is None:
+        return None
+    try:
+        known = hook.models.manifest(hook.models.find(model_name=name, model_version=version)).get("classes")
+    except (AutoMLError, OSError) as error:
+        log.warning("The classes of model %r version %r are not known: %s", name, version, error)
+        return None
+    return list(known) if known else None
+
+
+def classes_of_two(
+    hook: AutoMLHook, table: str, label: str, positive: Any, known: list[Any] | None, negative: list[Any]
+) -> list[Any] | None:
+    """The labels of a problem of two classes that have a meaning; None: all of them have.
+
+    :param known: the model's classes, if they are known.
+    :param negative: further labels that count as negative.
+    :raises InputError: it is not known what a third label means.
+    """
+    from airflow_provider_automl.warehouse.measures import labels_of
+
+    if any(_same_class(name, positive) for name in negative):
+        raise InputError(f"negative_classes names {positive!r}, which is positive_class: leave it out.")
+    if known is not None and any(_same_class(name, positive) for name in known):
+        return [*known, *negative]
+    if negative:
+        return [positive, *negative]
+    found = labels_of(hook.warehouse, table, label=label)
+    others = [(text, n) for text, n in found if not _same_class(text, positive)]
+    if len(others) > 1:
+        seen = ", ".join(f"{text!r} ({n:,} rows)" for text, n in others[:5]) + (" …" if len(others) > 5 else "")
+        raise InputError(
+            f"{label!r} of {table} has {len(others)}{' or more' if len(found) > 10 else ''} labels beside the "
+            f"positive class {positive!r}: {seen}. Name those that count as negative in negative_classes."
+        )
+    return None
+
+
+def listed_classes(value: Any) -> list[Any]:
     """Classes: a list of them, its JSON, or one."""
     if isinstance(value, (list, tuple)):
         return list(value)

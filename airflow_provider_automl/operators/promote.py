@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.models.store import change_of
 from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_flag, parse_ratio
-from airflow_provider_automl.operators.evaluate import DEFAULT_SCORE, _check_scores
+from airflow_provider_automl.operators.evaluate import (
+    DEFAULT_SCORE,
+    _check_scores,
+    classes_of_two,
+    listed_classes,
+    model_classes,
+)
+from airflow_provider_automl.tracking.tables import COMPARISONS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -47,6 +54,9 @@ class AutoMLPromoteOperator(AutoMLOperator):
     :param row_id: the column of both that tells rows apart: whole numbers, text or dates. Needed to compare.
     :param target_column: the column of true labels in both; default: the predictions'.
     :param positive_class: of ``auroc``, ``log_loss`` and ``brier``; default: the predictions'.
+    :param negative_classes: of these, labels that count as negative although the model never saw them. Labels that are
+        no class of the challenger and not named here are left out of both, and counted.
+    :param max_unknown_labels: the largest share of such labels.
     :param metric: ``auroc``, ``log_loss``, ``brier``, ``accuracy``, ``mae`` or ``mse``.
     :param prediction_column: the column that is measured, in both; default: what predictions write.
     :param alpha: with ``superior``: the probability of promoting a challenger that is no better.
@@ -58,6 +68,8 @@ class AutoMLPromoteOperator(AutoMLOperator):
     :param only_if_vacant: point the alias at the challenger where nobody holds it, and change nothing otherwise. The
         challenger may then be ``{"model_name": "census_*"}``, without a version: the newest.
     :param assigned_by: who is named in the alias's history; default: who triggered the run, else the DAG's owner.
+    :param schema: where the comparison is recorded, as a row of ``automl_comparisons``; default: the connection's
+        tracking schema.
     :returns: ``alias``, ``promoted``, ``better`` (what the test says), ``challenger_name``, ``challenger_version``,
         ``champion_name``, ``champion_version`` (the one compared with), ``metric``, ``challenger_value``,
         ``champion_value``, ``difference`` (by how much the challenger is better, whatever the metric),
@@ -69,8 +81,9 @@ class AutoMLPromoteOperator(AutoMLOperator):
     template_fields: Sequence[str] = (
         *AutoMLOperator.template_fields,
         "challenger", "alias", "challenger_predictions", "champion_predictions", "row_id", "target_column",
-        "positive_class", "metric", "prediction_column", "alpha", "mode", "margin", "max_unmatched", "compare_only",
-        "only_if_vacant", "assigned_by",
+        "positive_class", "negative_classes", "max_unknown_labels", "metric", "prediction_column", "alpha", "mode",
+        "margin", "max_unmatched", "compare_only",
+        "only_if_vacant", "assigned_by", "schema",
     )  # fmt: skip
     template_fields_renderers = {
         "challenger": "json", "challenger_predictions": "json", "champion_predictions": "json",
@@ -86,6 +99,8 @@ class AutoMLPromoteOperator(AutoMLOperator):
         row_id: str | None = None,
         target_column: str | None = None,
         positive_class: str | float | bool | None = None,
+        negative_classes: Sequence[str | float | bool] | str | None = None,
+        max_unknown_labels: float | str = 0.05,
         metric: str = "auroc",
         prediction_column: str | None = None,
         alpha: float | str = 0.05,
@@ -95,6 +110,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
         compare_only: bool | str = False,
         only_if_vacant: bool | str = False,
         assigned_by: str | None = None,
+        schema: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -105,6 +121,8 @@ class AutoMLPromoteOperator(AutoMLOperator):
         self.row_id = row_id
         self.target_column = target_column
         self.positive_class = positive_class
+        self.negative_classes = negative_classes
+        self.max_unknown_labels = max_unknown_labels
         self.metric = metric
         self.prediction_column = prediction_column
         self.alpha = alpha
@@ -114,6 +132,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
         self.compare_only = compare_only
         self.only_if_vacant = only_if_vacant
         self.assigned_by = assigned_by
+        self.schema = schema
         self._remember_given()
 
     def perform(self, context: Context) -> dict[str, Any]:
@@ -159,7 +178,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
         elif champion is not None and _title(champion) != who and not only_if_vacant:
             detail += f" The {holder} stays."
         self.log.info("%s", detail)
-        return {
+        told = {
             "alias": self.alias,
             "promoted": promoted,
             "better": better,
@@ -171,6 +190,16 @@ class AutoMLPromoteOperator(AutoMLOperator):
             **{key: found[key] for key in _NUMBERS},
             "detail": detail,
         }
+        if found["p_value"] is not None:
+            self._record(run, told)
+        return told
+
+    def _record(self, run: Run, told: Mapping[str, Any]) -> None:
+        """One row a comparison, won or lost: what was lost once is not tried again in the same alarm."""
+        tracking = self.hook.tracking(self.schema)
+        row = {**told, "session_time": run.session_time, "dag_id": run.dag_id, "run_id": run.run_id}
+        recorded = tracking.record(COMPARISONS, row, record_id=run.record_id("comparison", self.alias, self.metric))
+        self.log.info("%s: the comparison is in %s", recorded, tracking.name(COMPARISONS))
 
     def _limits(self) -> tuple[float, float | None, float]:
         """``alpha``, ``margin`` and ``max_unmatched``, after all that can be checked before anything is read."""
@@ -249,7 +278,11 @@ class AutoMLPromoteOperator(AutoMLOperator):
         tables = (self.hook.warehouse, champion_table, table)
         if self.row_id is None:
             raise InputError(f"Task {self.task_id!r} knows no row_id: name the column that tells rows apart.")
-        asked: dict[str, Any] = {"row_id": self.row_id, "label": str(label), "max_unmatched": max_unmatched}
+        asked: dict[str, Any] = {
+            "row_id": self.row_id, "label": str(label), "max_unmatched": max_unmatched,
+            "classes": self._classes(challenger, table, str(label), positive),
+            "max_unknown_labels": parse_ratio(self.max_unknown_labels, "max_unknown_labels"),
+        }  # fmt: skip
         if self.metric == "auroc":
             score = self.prediction_column or DEFAULT_SCORE
             found = compare_auc(*tables, **asked, score=score, positive_class=positive)
@@ -259,10 +292,25 @@ class AutoMLPromoteOperator(AutoMLOperator):
                 *tables, **asked, metric=self.metric, prediction=self.prediction_column, positive_class=positive
             )
             values = {f"{side}_value": found[side] for side in ("challenger", "champion")}
-        for what in ("unmatched", "null_labels", "null_scores"):
+        for what in ("unmatched", "null_labels", "null_scores", "unknown_labels"):
             if found[what]:
                 self.log.warning("%d rows were left out of both: %s", found[what], what.replace("_", " "))
         return {**found, **values}
+
+    def _classes(self, challenger: Mapping[str, Any], table: str, label: str, positive: Any) -> list[Any] | None:
+        """The labels that have a meaning, as in an evaluation; None: all of them have."""
+        negative = listed_classes(self.negative_classes)
+        if self.metric not in _OF_CLASSES and negative:
+            raise InputError(
+                f"negative_classes is {negative!r}, and {self.metric} knows no positive class: leave it out."
+            )
+        if self.metric not in (*_OF_CLASSES, "accuracy"):
+            return None
+        own = self.prediction_column is not None and self.prediction_column != DEFAULT_SCORE
+        known = None if own else model_classes(self.hook, challenger["model_name"], challenger["model_version"])
+        if self.metric == "accuracy":
+            return known
+        return classes_of_two(self.hook, table, label, positive, known, negative)
 
     def _judge(
         self, found: dict[str, Any], challenger: str, champion: str, alpha: float, margin: float | None

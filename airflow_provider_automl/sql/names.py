@@ -13,7 +13,8 @@ ROW_ID = "row_id"
 
 #: The tables that this package keeps, in whatever schema: rows of a user's never take their place.
 OWN_TABLES = frozenset(
-    {"automl_experiments", "automl_eval_results", "automl_drift_results", "automl_models", "automl_model_aliases"}
+    {"automl_experiments", "automl_eval_results", "automl_drift_results", "automl_baselines", "automl_comparisons"}
+    | {"automl_models", "automl_model_aliases"}
 )
 
 _NAME = r"""(?:[^\s\x00-\x1f."`';,()]+|"(?:[^"\x00-\x1f]|"")+"|`(?:[^`\x00-\x1f]|``)+`)"""

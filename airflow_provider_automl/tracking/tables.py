@@ -11,6 +11,8 @@ from typing import Final
 EXPERIMENTS: Final = "automl_experiments"
 EVAL_RESULTS: Final = "automl_eval_results"
 DRIFT_RESULTS: Final = "automl_drift_results"
+BASELINES: Final = "automl_baselines"
+COMPARISONS: Final = "automl_comparisons"
 MODELS: Final = "automl_models"
 MODEL_ALIASES: Final = "automl_model_aliases"
 
@@ -60,6 +62,7 @@ COLUMNS: Final[dict[str, dict[str, str]]] = {
         "metrics": "VARCHAR",
         **_RUN,
         **_RECORD,
+        "dataset": "VARCHAR",
     },
     DRIFT_RESULTS: {
         "session_time": "TIMESTAMP",
@@ -72,6 +75,51 @@ COLUMNS: Final[dict[str, dict[str, str]]] = {
         "p_value": "DOUBLE",
         "threshold": "DOUBLE",
         "drifted": "BOOLEAN",
+        "detail": "VARCHAR",
+        **_RUN,
+        **_RECORD,
+        "task_id": "VARCHAR",
+        "dataset": "VARCHAR",
+        "check_key": "VARCHAR",
+        "error": "DOUBLE",
+        "alarm": "VARCHAR",
+        "episode_id": "VARCHAR",
+        "told": "BOOLEAN",
+        "retrain": "BOOLEAN",
+    },
+    BASELINES: {
+        "baseline_id": "VARCHAR",
+        "dag_id": "VARCHAR",
+        "task_id": "VARCHAR",
+        "model_name": "VARCHAR",
+        "model_version": "VARCHAR",
+        "dataset": "VARCHAR",
+        "metric": "VARCHAR",
+        "evaluations": "VARCHAR",
+        "level": "DOUBLE",
+        "error": "DOUBLE",
+        "made_by": "VARCHAR",
+        "reason": "VARCHAR",
+        "made_at": "TIMESTAMP",
+        "session_time": "TIMESTAMP",
+        "run_id": "VARCHAR",
+        "episode_id": "VARCHAR",
+        "replaced_by": "VARCHAR",
+        **_RECORD,
+    },
+    COMPARISONS: {
+        "session_time": "TIMESTAMP",
+        "alias": "VARCHAR",
+        "metric": "VARCHAR",
+        "challenger_name": "VARCHAR",
+        "challenger_version": "VARCHAR",
+        "champion_name": "VARCHAR",
+        "champion_version": "VARCHAR",
+        "challenger_value": "DOUBLE",
+        "champion_value": "DOUBLE",
+        "difference": "DOUBLE",
+        "p_value": "DOUBLE",
+        "promoted": "BOOLEAN",
         "detail": "VARCHAR",
         **_RUN,
         **_RECORD,
@@ -100,5 +148,5 @@ COLUMNS: Final[dict[str, dict[str, str]]] = {
 }
 
 #: Tables that belong to a team's results; the others are the registry of the automl connection itself.
-RESULT_TABLES: Final = (EXPERIMENTS, EVAL_RESULTS, DRIFT_RESULTS)
+RESULT_TABLES: Final = (EXPERIMENTS, EVAL_RESULTS, DRIFT_RESULTS, BASELINES, COMPARISONS)
 REGISTRY_TABLES: Final = (MODELS, MODEL_ALIASES)

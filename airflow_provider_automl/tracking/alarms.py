@@ -1,0 +1,267 @@
+"""What the tables know of a model's alarms and baselines, and what is added to them.
+
+``automl_drift_results`` has a row a decision, with the alarm and its episode; ``automl_baselines`` what a measure is
+held against, made of a version's first evaluations that raised no alarm, or accepted by a person. A decision goes by
+what was decided for earlier session times, so a day that is cleared, or filled in later, decides as it would have then.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from statistics import fmean
+from typing import Any
+
+from airflow_provider_automl.drift.episodes import OPEN, Episode
+from airflow_provider_automl.drift.policies import FIRST
+from airflow_provider_automl.drift.statistics import WINDOW, Estimate, between_variance
+from airflow_provider_automl.tracking.store import TrackingTables, record_id
+from airflow_provider_automl.tracking.tables import BASELINES, DRIFT_RESULTS
+
+#: Who makes a baseline, if not a person.
+FIRST_EVALUATIONS = "the first evaluations"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where decisions on one model are made: those of another place have alarms and baselines of their own."""
+
+    dag_id: str
+    task_id: str
+    model_name: str
+    model_version: str | None
+    dataset: str
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A row of ``automl_baselines``."""
+
+    baseline_id: str
+    estimates: tuple[Estimate, ...]
+    made_by: str
+    made_at: datetime
+    episode_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known before a decision.
+
+    :param episodes: the alarms that are open, by the check's key.
+    :param alarmed: DAG and run of evaluations within any episode.
+    :param own: the decision that was made for this very run before, by the check's key: the task was cleared.
+    :param left: the version before this one, if its alarm is open, with the check's keys.
+    :param rows: all decisions on this version here, oldest first.
+    """
+
+    episodes: Mapping[str, Episode] = field(default_factory=dict)
+    alarmed: frozenset[tuple[Any, Any]] = frozenset()
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    left: Mapping[str, str | None] = field(default_factory=dict)
+    rows: Sequence[Mapping[str, Any]] = ()
+
+
+class Alarms:
+    """The alarms and baselines in a schema's tables."""
+
+    def __init__(self, tracking: TrackingTables) -> None:
+        self.tracking = tracking
+        self._baselines: dict[tuple[str, str], list[dict[str, Any]]] = {}
+
+    def known(self, place: Place, run_id: str, now: datetime, models: Iterable[str] = ()) -> Known:
+        """What is known before the decision of a run.
+
+        :param now: its session time.
+        :param models: names of further models, whose alarmed evaluations are no baseline either.
+        """
+        rows = self.tracking.read(DRIFT_RESULTS, model_name=place.model_name)
+        others = [row for name in models if name != place.model_name
+                  for row in self.tracking.read(DRIFT_RESULTS, model_name=name)]  # fmt: skip
+        alarmed = frozenset((row["dag_id"], row["run_id"]) for row in (*rows, *others) if _is_alarmed(row))
+        here = sorted(
+            (row for row in rows if _is_at(row, place)),
+            key=lambda row: (utc(row["session_time"]), str(row["recorded_at"])),
+        )
+        version = [row for row in here if row["model_version"] == place.model_version]
+        own = {row["check_key"]: row for row in version if row["run_id"] == run_id and row.get("check_key")}
+        before = [row for row in here if row["run_id"] != run_id and utc(row["session_time"]) <= now]
+        accepted = self._accepted(place)
+        episodes: dict[str, Episode] = {}
+        for key, last in _last(row for row in before if row["model_version"] == place.model_version).items():
+            if last["alarm"] in OPEN and last["episode_id"] not in accepted:
+                judged = [
+                    row for row in before if row.get("episode_id") == last["episode_id"] and row["check_key"] == key
+                ]
+                episodes[key] = Episode(last["episode_id"], tuple(_estimates(judged)))
+        left = {
+            key: last["model_version"]
+            for key, last in _last(before).items()
+            if last["model_version"] != place.model_version
+            and last["alarm"] in OPEN
+            and last["episode_id"] not in accepted
+        }
+        return Known(episodes, alarmed, own, left, version)
+
+    def baselines(self, place: Place, *, until: datetime | None = None) -> dict[str, Baseline]:
+        """The baseline of each metric that was made here for a version: the newest that a person accepted, else the
+        first.
+
+        :param until: only those that were made by then.
+        """
+        found: dict[str, Baseline] = {}
+        for row in self._baseline_rows(place):
+            baseline = _baseline(row)
+            if until is not None and baseline.made_at > until:
+                continue
+            other = found.get(row["metric"])
+            if other is None or _rank(baseline) > _rank(other):
+                found[row["metric"]] = baseline
+        return found
+
+    def keep(
+        self, place: Place, metric: str, estimates: Sequence[Estimate], *, now: datetime, run_id: str | None
+    ) -> str:
+        """Keep what a measure is held against, once; returns its id."""
+        baseline_id = record_id(*_parts(place), metric, FIRST_EVALUATIONS)
+        known = {row["baseline_id"] for row in self._baseline_rows(place)}
+        if baseline_id not in known:
+            self._write(place, metric, estimates[:FIRST], baseline_id, FIRST_EVALUATIONS, None, now, run_id, None)
+        return baseline_id
+
+    def accept(
+        self, place: Place, metric: str, estimates: Sequence[Estimate], *, by: str, reason: str, episode_id: str,
+    ) -> str:  # fmt: skip
+        """Have a person accept the level of the last evaluations as what the measure is held against from now on; the
+        alarm that is open is over by that.
+        """
+        now = datetime.now(UTC)
+        baseline_id = record_id(*_parts(place), metric, episode_id, "accepted")
+        for row in self._baseline_rows(place):
+            if row["metric"] == metric and row["replaced_by"] is None:
+                kept = {name: value for name, value in row.items() if name != "recorded_at"}
+                self.tracking.record(BASELINES, {**kept, "replaced_by": baseline_id}, record_id=row["record_id"])
+        self._write(place, metric, estimates, baseline_id, by, reason, now, None, episode_id)
+        return baseline_id
+
+    def _write(
+        self, place: Place, metric: str, estimates: Sequence[Estimate], baseline_id: str, by: str, reason: str | None,
+        now: datetime, run_id: str | None, episode_id: str | None,
+    ) -> None:  # fmt: skip
+        spread = between_variance(estimates)
+        within = fmean(each.error**2 for each in estimates)
+        row = {
+            "baseline_id": baseline_id, "dag_id": place.dag_id, "task_id": place.task_id,
+            "model_name": place.model_name, "model_version": place.model_version, "dataset": place.dataset or None,
+            "metric": metric, "evaluations": json.dumps([[each.value, each.error] for each in estimates]),
+            "level": fmean(each.value for each in estimates), "error": math.sqrt((within + spread) / len(estimates)),
+            "made_by": by, "reason": reason, "made_at": datetime.now(UTC), "session_time": now, "run_id": run_id,
+            "episode_id": episode_id,
+        }  # fmt: skip
+        self.tracking.record(BASELINES, row, record_id=baseline_id)
+        self._baselines.clear()
+
+    def _baseline_rows(self, place: Place) -> list[dict[str, Any]]:
+        return [row for row in self._rows(place) if _is_at(row, place) and row["model_version"] == place.model_version]
+
+    def _accepted(self, place: Place) -> set[str]:
+        return {row["episode_id"] for row in self._rows(place) if row["episode_id"] is not None}
+
+    def _rows(self, place: Place) -> list[dict[str, Any]]:
+        """The baselines of a model in a DAG, read once."""
+        of = (place.dag_id, place.model_name)
+        if of not in self._baselines:
+            self._baselines[of] = self.tracking.read(BASELINES, dag_id=of[0], model_name=of[1])
+        return self._baselines[of]
+
+
+def open_alarms(tracking: TrackingTables, model_name: str | None = None) -> list[dict[str, Any]]:
+    """The alarms that are open, by the newest decision of each check that judges one measure: its row, and ``opened``
+    (the session time of the first), ``evaluations`` (how many), ``metric`` and ``estimates`` (the last ones).
+    """
+    where = {} if model_name is None else {"model_name": model_name}
+    rows = sorted(
+        tracking.read(DRIFT_RESULTS, **where), key=lambda row: (utc(row["session_time"]), str(row["recorded_at"]))
+    )
+    accepted = {row["episode_id"] for row in tracking.read(BASELINES, **where)} - {None}
+    last: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        if row.get("check_key") and (metric := metric_of(row["check_key"])) is not None:
+            last[(place_of(row), row["check_key"])] = {**row, "metric": metric}
+    found = []
+    for row in last.values():
+        if row["alarm"] in OPEN and row["episode_id"] not in accepted:
+            within = [
+                each
+                for each in rows
+                if each["episode_id"] == row["episode_id"] and each["check_key"] == row["check_key"]
+            ]
+            estimates = _estimates(within)
+            found.append(
+                {
+                    **row,
+                    "opened": within[0]["session_time"],
+                    "evaluations": len(within),
+                    "estimates": estimates[-WINDOW:],
+                }
+            )
+    return found
+
+
+def place_of(row: Mapping[str, Any]) -> Place:
+    """Where a decision was made."""
+    return Place(row["dag_id"], row["task_id"], row["model_name"], row["model_version"], row["dataset"] or "")
+
+
+def metric_of(key: str) -> str | None:
+    """The measure that a check judges, by its key; None: it is a combination, whose parts do."""
+    match = re.fullmatch(r"(?:consecutive\(\d+, )?(?:worse_than_baseline|significantly_below)\(.*, (\w+)\)\)?", key)
+    return match[1] if match else None
+
+
+def _rank(baseline: Baseline) -> tuple[bool, datetime]:
+    return (baseline.made_by != FIRST_EVALUATIONS, baseline.made_at)
+
+
+def _baseline(row: Mapping[str, Any]) -> Baseline:
+    estimates = tuple(Estimate(value, error) for value, error in json.loads(row["evaluations"]))
+    return Baseline(row["baseline_id"], estimates, row["made_by"], utc(row["made_at"]), row["episode_id"])
+
+
+def _parts(place: Place) -> tuple[str | None, ...]:
+    return (place.dag_id, place.task_id, place.model_name, place.model_version, place.dataset)
+
+
+def _is_at(row: Mapping[str, Any], place: Place) -> bool:
+    same = row["dag_id"] == place.dag_id and row.get("task_id") == place.task_id
+    return same and (row.get("dataset") or "") == place.dataset
+
+
+def _is_alarmed(row: Mapping[str, Any]) -> bool:
+    """Whether an evaluation was found drifted: by a row of an older version, which knows of no alarms, as well."""
+    if row.get("check_key") is None:
+        return bool(row["drifted"])
+    return row["alarm"] in OPEN
+
+
+def _last(rows: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The last row of each check, of rows in order."""
+    return {row["check_key"]: row for row in rows if row.get("check_key")}
+
+
+def _estimates(rows: Iterable[Mapping[str, Any]]) -> list[Estimate]:
+    return [
+        Estimate(row["statistic"], row["error"])
+        for row in rows
+        if row["statistic"] is not None and row["error"] is not None
+    ]
+
+
+def utc(value: Any) -> datetime:
+    """A time as a warehouse gives it: UTC, without saying so."""
+    time: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
