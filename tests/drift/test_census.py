@@ -1,13 +1,21 @@
-"""Policies on the census: real data of ``AUTOML_TEST_DATA``, else synthetic, scored by a quickly trained model."""
+"""Policies on the census: real data of ``AUTOML_TEST_DATA``, else synthetic, scored by a quickly trained model.
+
+``pytest -s tests/drift/test_census.py`` prints what happened on which day.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from airflow_provider_automl.cli import parse
 from airflow_provider_automl.drift.policies import History, ask, below, significantly_below, worse_than_baseline
+from airflow_provider_automl.hooks.automl import AutoMLHook
+from tests.drift.replay import decide, evaluation
 from tests.drift.simulation import row
 from tests.system.census import tables
 from tests.warehouse.delong import delong
@@ -81,3 +89,61 @@ def test_chance_seldom_alarms_and_another_population_always_does(census: dict[st
     for policy in policies[:2]:
         assert alarms[str(policy), "test"] <= 4
         assert alarms[str(policy), "married"] == CHUNKS
+
+
+def happened(census: dict[str, Scored], populations: Sequence[str], start: int = 0) -> list[dict[str, Any]]:
+    """Days of 814 rows of these populations, each evaluated, recorded and decided on by the real operators."""
+    found = []
+    for day, population in enumerate(populations, start):
+        rng = np.random.default_rng([17, day])
+        scored = census[population]
+        auc, error = scored.among(rng.choice(len(scored.label), ROWS, replace=False))
+        given = evaluation(auc, f"ml.day_{day}", error=error)
+        it = decide(given, day, policy=worse_than_baseline(alpha=0.001))
+        followed = ", ".join(each for each in it["followed"] if each != "rest")
+        print(f"  day {day:2} {population:8} AUC {auc:.4f}  {it['alarm'] or '':8} {followed}")
+        found.append(it)
+    return found
+
+
+def of(found: list[dict[str, Any]], task: str) -> list[int]:
+    return [day for day, each in enumerate(found) if task in each["followed"]]
+
+
+@pytest.fixture
+def warehouse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    return AutoMLHook().warehouse
+
+
+def test_a_population_that_stays_is_trained_for_by_the_month(census: dict[str, Scored], warehouse: Any) -> None:
+    print("\na shift that stays:")
+    with warehouse._connect(read_only=False, directory=None):
+        found = happened(census, [*10 * ["test"], *32 * ["married"]])
+    assert [each["alarm"] for each in found] == [*10 * [None], "opened", *31 * ["lasting"]]
+    assert of(found, "mail") == [10, 17, 24, 31, 38]
+    assert of(found, "retrain") == [10, 40]
+
+
+def test_one_that_is_repaired_is_over_within_a_week(census: dict[str, Scored], warehouse: Any) -> None:
+    print("\na shift that is repaired:")
+    with warehouse._connect(read_only=False, directory=None):
+        found = happened(census, [*10 * ["test"], *5 * ["married"], *12 * ["test"]])
+    end = [each["alarm"] for each in found].index("over")
+    assert 15 < end <= 21
+    assert [each["alarm"] for each in found] == [
+        *10 * [None], "opened", *(end - 11) * ["lasting"], "over", *(26 - end) * [None],
+    ]  # fmt: skip
+    assert of(found, "mail") == sorted({10, *([17] if end > 17 else []), end})
+    assert of(found, "retrain") == [10]
+
+
+def test_one_that_a_person_accepts_is_silent(census: dict[str, Scored], warehouse: Any) -> None:
+    print("\na shift that a person accepts:")
+    with warehouse._connect(read_only=False, directory=None):
+        found = happened(census, [*10 * ["test"], *6 * ["married"]])
+        assert parse(["drift", "accept", "census", "--reason", "only the married are asked now", "--by", "ann"]) == 0
+        later = happened(census, [*10 * ["married"], *3 * ["test"]], start=16)
+    assert (of(found, "mail"), of(found, "retrain")) == ([10], [10])
+    assert {each["alarm"] for each in later} == {None}
+    assert (of(later, "mail"), of(later, "retrain")) == ([], [])

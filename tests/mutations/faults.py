@@ -68,6 +68,8 @@ _RARE = _cases(_TRAIN, "other_way_round")
 _OVERSAMPLED = _cases(_TRAIN, "oversampled_and")
 _OPERATORS = _cases("tests/unit/test_operators.py", "versions_are", "failed_training", "branches_by", "is_away")
 _POLICIES = ("tests/unit/test_policies.py", "tests/unit/test_drift_statistics.py")
+_EPISODES = ("tests/unit/test_episodes.py",)
+_ALARMS = ("tests/unit/test_alarms.py",)
 _ALERTS = _cases("tests/unit/test_drift_operator.py", "another_cause", "recorded_once")
 _MAIL = _cases("tests/unit/test_mail.py")
 _CLI = _cases("tests/unit/test_cli_models.py", "deleted_and_downloaded", "airflow_has")
@@ -515,8 +517,8 @@ FAULTS: Final[tuple[Fault, ...]] = (
         name="branch-inverted",
         kind="operators",
         file="operators/drift.py",
-        old="if not decision.drifted:",
-        new="if decision.drifted:",
+        old="        if retrain:\n",
+        new="        if not retrain:\n",
         why="A healthy model is trained anew, and a drifted one is left.",
         tests=_OPERATORS,
     ),
@@ -609,10 +611,73 @@ FAULTS: Final[tuple[Fault, ...]] = (
         name="decision-not-recorded",
         kind="policies",
         file="operators/drift.py",
-        old="            self._record(run, decision)\n",
+        old="            self._record(run, decision, place, remind=remind, retrain=retrain)\n",
         new="",
         why="A retraining starts, and nothing in the warehouse says why.",
         tests=_ALERTS,
+    ),
+    Fault(
+        name="alarm-enters-the-baseline",
+        kind="policies",
+        file="drift/policies.py",
+        old='            if (row.get("dag_id"), row.get("run_id")) in history.alarmed:\n                continue\n',
+        new="",
+        why="A drop that stays becomes what a model is held against, and is never told again.",
+        tests=_EPISODES,
+    ),
+    Fault(
+        name="alarm-ends-by-one-day",
+        kind="policies",
+        file="drift/statistics.py",
+        old="    if is_higher and not is_lower(last):\n",
+        new="    if not is_lower(last[-1:]):\n",
+        why="One day that looks well by chance ends an alarm, and the next one trains anew.",
+        tests=_EPISODES,
+    ),
+    Fault(
+        name="alarm-of-chance-for-ever",
+        kind="policies",
+        file="drift/statistics.py",
+        old="    return len(episode) > LONG_WINDOW and not is_lower(episode[-LONG_WINDOW:])\n",
+        new="    return False\n",
+        why="What chance raised on a healthy model lasts for months.",
+        tests=_EPISODES,
+    ),
+    Fault(
+        name="loser-is-trained-for-again",
+        kind="policies",
+        file="operators/drift.py",
+        old='return any(utc(row["session_time"]) >= since for row in lost)',
+        new="return False",
+        why="An alarm that no training repairs starts one every month.",
+        tests=_ALARMS,
+    ),
+    Fault(
+        name="cleared-task-tells-again",
+        kind="policies",
+        file="operators/drift.py",
+        old='            return bool(own["told"])\n',
+        new="            pass\n",
+        why="A task that is cleared on a day without a mail sends one, or the other way round.",
+        tests=_ALARMS,
+    ),
+    Fault(
+        name="accepted-level-is-ignored",
+        kind="policies",
+        file="tracking/alarms.py",
+        old='if last["alarm"] in OPEN and last["episode_id"] not in accepted:',
+        new='if last["alarm"] in OPEN:',
+        why="A person accepts the new level, and the alarm goes on.",
+        tests=_ALARMS,
+    ),
+    Fault(
+        name="unknown-labels-are-negatives",
+        kind="SQL",
+        file="sql/paired_auc.sql",
+        old="    CASE WHEN unknown = 1 THEN NULL ELSE label END AS label,\n",
+        new="    label,\n",
+        why="A challenger is promoted by how it ranks rows whose label nobody knows.",
+        tests=_cases("tests/unit/test_paired.py", "no_class"),
     ),
     # ---- mail, CLI, DAGs
     Fault(

@@ -61,9 +61,10 @@ def check_drift(
 
     run_id, state, states = check(input_database=changed)
     assert state == "success", states
-    assert {name for name, state in states.items() if state != "success"} == {"no_drift"}
+    assert {name for name, state in states.items() if state != "success"} == {"no_drift", "alarm_lasts"}
     decided = decision(run_id)
-    assert decided["drifted"] is True
+    assert decided["drifted"] is decided["told"] is decided["retrain"] is True
+    assert decided["alarm"] == "opened"
     assert decided["p_value"] < 1e-6
     found = airflow.xcom(CHECK, run_id, "promote")
     assert found["promoted"] is True
@@ -84,5 +85,10 @@ def check_drift(
         "alert_if_drift_detected", "tell_of_promotion",
     }  # fmt: skip
     assert decision(again)["drifted"] is True
+    assert decision(again)["alarm"] == "opened"  # another version's, so another alarm
     assert len(history()) == 3
     assert airflow.xcom(CHECK, again, "promote")["promoted"] is True
+    compared = rows(airflow.env, f"{results}.automl_comparisons")
+    assert [(row["run_id"], row["promoted"]) for row in compared if row["run_id"] in (run_id, again)] == [
+        (run_id, True), (again, True),
+    ]  # fmt: skip

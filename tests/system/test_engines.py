@@ -115,7 +115,9 @@ def check_tables(
         (row[table],) = tracking.read(table, run_id=run_id)
         assert row[table] == found[0]
         assert list(row[table]) == list(COLUMNS[table])
-        assert {name for name, value in row[table].items() if value is None} <= {"error", *unfilled}, row[table]
+        assert {name for name, value in row[table].items() if value is None} <= {"error", "dataset", *unfilled}, row[
+            table
+        ]
     tracked, evaluated = row[EXPERIMENTS], row[EVAL_RESULTS]
     assert tracked["state"] == "complete"
     assert tracked["user_email"] == (None if "user_email" in unfilled else "ann@example.com")

