@@ -73,9 +73,9 @@ def common(run: Run, *, deletes: bool = True, renames: bool = True) -> None:
     assert [row[-1] for row in run("crossed")] == [0] * 4
     assert run("first") == [("it's",)]
     (row,) = run("paired_auc")
-    assert [int(value) for value in row[:9]] == [0, 1, 1, 0, 0, 1, 0, 0, 0]
+    assert [int(value) for value in row[:10]] == [0, 1, 1, 0, 0, 1, 0, 0, 0, 0]
     (row,) = run("paired_means")
-    assert [int(value) for value in row[:9]] == [0, 1, 1, 0, 0, 1, 0, 1, 0]
+    assert [int(value) for value in row[:10]] == [0, 1, 1, 0, 0, 1, 0, 0, 1, 0]
     run("add_column")
     if deletes:
         run("delete")
