@@ -107,7 +107,7 @@ def drift_mail(
     started = [task for task in ([followed] if isinstance(followed, str) else followed) if task != ti.task_id]
     if decided["alarm"] == "over":  # one line that says so
         run = escape(str(links["The run in Airflow"]))
-        return f'<p>{escape(str(decided["detail"]))}</p>\n<p><a href="{run}">The run in Airflow</a></p>'
+        return f'<p>{escape(str(decided["detail"]))}</p>\n<p><a href="{run}">Run {escape(ti.run_id)}</a></p>'
     before = _before(hook, schema, evaluated, ti.run_id)
     return drift_html(evaluated, decided, run_id=ti.run_id, links=links, before=before, started=started)
 
