@@ -623,7 +623,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
         old='            if (row.get("dag_id"), row.get("run_id")) in history.alarmed:\n                continue\n',
         new="",
         why="A drop that stays becomes what a model is held against, and is never told again.",
-        tests=_EPISODES,
+        tests=_ALARMS,
     ),
     Fault(
         name="alarm-ends-by-one-day",

@@ -38,22 +38,24 @@ HEALTHY = [GOOD, GOOD + 0.001, GOOD - 0.001, GOOD, GOOD + 0.002]
 
 def test_one_drift_is_one_alarm(tracking: TrackingTables) -> None:
     days(HEALTHY)
-    found = days([BAD] * 40, 5)
-    assert [each["alarm"] for each in found] == ["opened", *39 * ["lasting"]]
+    spans = {"retrain_after": 10, "remind_after": 3}
+    found = days([BAD] * 14, 5, **spans)
+    assert [each["alarm"] for each in found] == ["opened", *13 * ["lasting"]]
     assert found[0]["followed"] == ["retrain", "mail"]
     retrained = [number for number, each in enumerate(found) if "retrain" in each["followed"]]
-    assert retrained == [0, 30]
-    assert [number for number, each in enumerate(found) if "mail" in each["followed"]] == [0, 7, 14, 21, 28, 35]
+    assert retrained == [0, 10]
+    assert [number for number, each in enumerate(found) if "mail" in each["followed"]] == [0, 3, 6, 9, 12]
     assert found[1]["followed"] == ["lasts"]
-    over = days([GOOD] * 7, 45)
+    over = days([GOOD] * 7, 19, **spans)
     alarms = [each["alarm"] for each in over]
     end = alarms.index("over")
     assert over[end]["followed"] == ["rest", "mail"]
+    assert end == 6
     assert {each["alarm"] for each in over[end + 1 :]} <= {None}
     (baseline,) = tracking.read(BASELINES)
     assert baseline["level"] == pytest.approx(sum(HEALTHY) / 5)
     assert baseline["made_by"] == "the first evaluations"
-    assert len(tracking.read(DRIFT_RESULTS)) == 52
+    assert len(tracking.read(DRIFT_RESULTS)) == 26
 
 
 def test_a_challenger_that_lost_closes_retraining_not_the_alarm(tracking: TrackingTables) -> None:
@@ -64,7 +66,7 @@ def test_a_challenger_that_lost_closes_retraining_not_the_alarm(tracking: Tracki
         "session_time": START + datetime.timedelta(5),
     }  # fmt: skip
     tracking.record(COMPARISONS, lost)
-    found = days([BAD] * 40, 6)
+    found = days([BAD] * 6, 6, retrain_after=2)
     assert not [each for each in found if "retrain" in each["followed"]]
     assert {each["alarm"] for each in found} == {"lasting"}
 
@@ -85,6 +87,26 @@ def test_a_cleared_day_decides_again_as_it_did(tracking: TrackingTables) -> None
     assert again[3] == first[1]
     assert len(tracking.read(DRIFT_RESULTS)) == 10
     assert len(tracking.read(BASELINES)) == 1
+
+
+def test_a_cleared_day_tells_again_what_it_told() -> None:
+    days(HEALTHY)
+    first = days([BAD] * 4, 5, remind_after=2)
+    assert [number for number, each in enumerate(first) if "mail" in each["followed"]] == [0, 2]
+    assert [day(number, BAD, remind_after=2) for number in (7, 8)] == first[2:]
+
+
+def test_a_drop_before_there_are_five_is_no_baseline(tracking: TrackingTables) -> None:
+    days(HEALTHY[:3])
+    found = days([BAD] * 8, 3)
+    assert [each["alarm"] for each in found] == ["opened", *7 * ["lasting"]]
+    assert {each["compared_with"] for each in found} == {"the mean of the first 3 evaluations of census version 1"}
+    assert tracking.read(BASELINES) == []
+    days([GOOD] * 7, 11)
+    last = days([GOOD + 0.0005] * 3, 18)[-1]
+    assert last["compared_with"] == "the mean of the first 5 evaluations of census version 1"
+    (baseline,) = tracking.read(BASELINES)
+    assert baseline["level"] > 0.929
 
 
 def test_days_that_are_filled_in_later_are_no_baseline(tracking: TrackingTables) -> None:
