@@ -35,7 +35,6 @@ from airflow_provider_automl.drift.statistics import Estimate, has_recovered
 OPENED: Final = "opened"
 LASTING: Final = "lasting"
 OVER: Final = "over"
-ACCEPTED: Final = "accepted"
 #: In these an episode goes on at the next evaluation.
 OPEN: Final = (OPENED, LASTING)
 

@@ -270,10 +270,6 @@ class WorseThanBaseline:
 
     A missing measure cannot be judged, nor can one without a baseline: ``drifted`` is None.
 
-    Where the evaluation carries a paired comparison with the model of a named baseline on the same rows (``paired``, a
-    mapping with ``difference``, current less baseline, ``se`` and ``baseline``), that is tested instead: it is far more
-    precise.
-
     :param baseline: ``"own"``: the first five evaluations of the version that was evaluated; ``"champion"``: those of
         the version that holds the champion's alias; ``"MODEL/VERSION"``: those of that version; ``"MODEL"``: those of
         the version of that model which was first evaluated last; a whole number n: the last n evaluations of the
@@ -328,31 +324,20 @@ class WorseThanBaseline:
         history = history or History()
         if (model := self._model(evaluation, history)) is None:
             return _no_baseline(measured, "no version holds the champion's alias")
-        caution = ""
-        if (paired := _paired(evaluation, model)) is not None and self.needs != (OWN,):
-            difference, error = paired
-            level, p_value = measured.value - difference, 1.0
-            if error > 0:
-                p_value = below_value(Estimate(sign * difference, error), -margin)
-            what = f"that of {_named(model)} on the same rows"
-        else:
-            estimates = self._baseline(evaluation, model, history)
-            if not estimates:
-                return _no_baseline(measured, f"{_named(model)} has no earlier evaluation with a standard error")
-            what = self._what(model, len(estimates))
-            if (estimate := measured.estimate) is None:
-                return Decision(None, measured.value, None, measured.why_no_error, compared_with=what)
-            signed = [Estimate(sign * each.value, each.error) for each in (estimate, *estimates)]
-            found = drop(signed[0], signed[1:], margin)
-            level, p_value = sign * found.baseline, found.p_value
-            if any(each.is_bound for each in (estimate, *estimates)):
-                caution += _BOUND
-            if found.spread > 0:
-                caution += (
-                    f" The baseline's evaluations vary beyond chance, by {found.spread:.4f}, which is allowed for."
-                )
-            elif len(estimates) == 1:
-                caution += " How much evaluations vary beyond chance is not known from a single one."
+        estimates = self._baseline(evaluation, model, history)
+        if not estimates:
+            return _no_baseline(measured, f"{_named(model)} has no earlier evaluation with a standard error")
+        what = self._what(model, len(estimates))
+        if (estimate := measured.estimate) is None:
+            return Decision(None, measured.value, None, measured.why_no_error, compared_with=what)
+        signed = [Estimate(sign * each.value, each.error) for each in (estimate, *estimates)]
+        found = drop(signed[0], signed[1:], margin)
+        level, p_value = sign * found.baseline, found.p_value
+        caution = _BOUND if any(each.is_bound for each in (estimate, *estimates)) else ""
+        if found.spread > 0:
+            caution += f" The baseline's evaluations vary beyond chance, by {found.spread:.4f}, which is allowed for."
+        elif len(estimates) == 1:
+            caution += " How much evaluations vary beyond chance is not known from a single one."
         drifted = p_value <= alpha
         threshold = level - sign * margin
         place = f"{'below' if higher else 'above'} {level:.4f}, {what}"
@@ -679,21 +664,6 @@ def _earlier(
     others = [row for row in rows if run == (None, None) or (row.get("dag_id"), row.get("run_id")) != run]
     now = _time(evaluation.get("session_time"))
     return sorted((row for row in others if not until_now or not now or _moment(row)[0] <= now), key=_moment)
-
-
-def _paired(evaluation: Mapping[str, Any], model: _Model) -> tuple[float, float] | None:
-    """A paired difference from that model and its standard error, if the evaluation carries them."""
-    paired = evaluation.get("paired")
-    if not isinstance(paired, Mapping) or not isinstance(other := paired.get("baseline"), Mapping):
-        return None
-    difference, error = paired.get("difference"), paired.get("se")
-    if difference is None or error is None or not (math.isfinite(difference) and math.isfinite(error)):
-        return None
-    name, version = _model_of(other)
-    if name != model[0] or version not in (None, model[1]):
-        return None
-    # Without variation only models that rank every row alike can be told to be alike.
-    return (difference, error) if error > 0 or difference == 0 else None
 
 
 def _no_baseline(measured: _Measured, why: str) -> Decision:

@@ -1,8 +1,15 @@
-"""Days of a check by the real operators: an evaluation is recorded and decided on, as tasks of a DAG would."""
+"""Days of a check by the real operators: an evaluation is recorded and decided on, as tasks of a DAG would.
+
+``python -m tests.drift.replay`` has them live through simulated years of AUC and RMSE on DuckDB, and holds each day
+against the model in memory of :mod:`tests.drift.years`: minutes.
+"""
 
 from __future__ import annotations
 
 import datetime
+import logging
+import os
+import tempfile
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -65,3 +72,39 @@ def decide(
 def days(values: Iterable[float | None], start: int = 0, **more: Any) -> list[dict[str, Any]]:
     """Days one after the other, from day ``start`` on."""
     return [decide(evaluation(value, f"ml.day_{day}"), day, **more) for day, value in enumerate(values, start)]
+
+
+def main() -> None:
+    """Print how each year went; the first day that differs from the model ends it."""
+    from airflow_provider_automl.hooks.automl import AutoMLHook
+    from tests.drift.days import Days
+    from tests.drift.years import WORLDS, values_of
+
+    logging.disable(logging.CRITICAL)
+    for metric in ("auroc", "rmse"):
+        for world in WORLDS:
+            os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="automl-year-")
+            policy = worse_than_baseline(metric=metric)
+            model, mails, trainings, alarms = Days(policy, metric), 0, 0, 0
+            with AutoMLHook().warehouse._connect(read_only=False, directory=None):
+                for day, (value, error) in enumerate(values_of(metric, world, 0)):
+                    expected = model.day(value, error)
+                    given = {
+                        "model_name": "m", "model_version": "1", "test_table": f"t{day}",
+                        "auroc": value if metric == "auroc" else None,
+                        "metrics": {f"{metric}_se": error, **({} if metric == "auroc" else {metric: value})},
+                        "problem_type": "binary" if metric == "auroc" else "regression",
+                    }  # fmt: skip
+                    found = decide(given, day, policy=policy)
+                    for name in ("drifted", "alarm", "statistic", "threshold", "p_value"):
+                        assert found[name] == getattr(expected, name), (metric, world, day, name, found, expected)
+                    retrained = len(model.retrained) > trainings
+                    assert retrained == ("retrain" in found["followed"]), (metric, world, day, found)
+                    mails += "mail" in found["followed"]
+                    trainings += "retrain" in found["followed"]
+                    alarms += found["alarm"] == "opened"
+            print(f"{metric}, {world}: {alarms} alarms, {mails} mails, {trainings} trainings; as the model", flush=True)
+
+
+if __name__ == "__main__":
+    main()

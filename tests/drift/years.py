@@ -117,16 +117,19 @@ class Year:
     trainings: int
 
 
-def years(metric: str, world: str, count: int, alpha: float = 0.05) -> Iterator[Year]:
-    """Independent years of a model in a world."""
+def values_of(metric: str, world: str, number: int) -> list[tuple[float, float]]:
+    """A year's evaluations in a world: the metric and its standard error, day by day."""
     worse, ability = abilities(metric)
     wanted = np.interp([WORLDS[world](day) for day in range(DAYS)], worse, ability)
+    rng = np.random.default_rng([1, METRICS.index(metric), list(WORLDS).index(world), number])
+    return [(float(value), float(error)) for value, error in zip(*measured(metric, rng, wanted), strict=True)]
+
+
+def years(metric: str, world: str, count: int, alpha: float = 0.05) -> Iterator[Year]:
+    """Independent years of a model in a world."""
     for number in range(count):
-        rng = np.random.default_rng([1, METRICS.index(metric), list(WORLDS).index(world), number])
         check = Days(worse_than_baseline(alpha=alpha, metric=metric), metric)
-        found = [
-            check.day(float(value), float(error)) for value, error in zip(*measured(metric, rng, wanted), strict=True)
-        ]
+        found = [check.day(value, error) for value, error in values_of(metric, world, number)]
         alarms = [decision.alarm for decision in found]
         yield Year(
             np.array([decision.drifted is True for decision in found]),

@@ -338,36 +338,6 @@ def test_a_perfect_auc_has_a_bound_for_an_error() -> None:
     assert worse_than_baseline().check(evaluation(1.0, 0.0, **perfect), History([row(0.9, 1)])).drifted is False
 
 
-PAIRED = {"difference": -0.004, "se": 0.001, "p_value": 1.0, "baseline": {"model_name": "best", "model_version": "1"}}
-
-
-def test_a_paired_difference_goes_first() -> None:
-    history = History([row(0.93, 1, model_name="best")], ("best", "1"))
-    for baseline in ("champion", "best/1", "best"):
-        decision = worse_than_baseline(baseline).check(evaluation(0.926, paired=PAIRED), history)
-        assert decision.drifted is True
-        assert decision.p_value == pytest.approx(stats.norm.cdf(-4))
-        assert decision.threshold == pytest.approx(0.93)
-        assert decision.compared_with == "that of best version 1 on the same rows"
-    policy = worse_than_baseline("champion", min_effect=0.003)
-    assert policy.check(evaluation(0.926, paired=PAIRED), history).p_value == pytest.approx(stats.norm.cdf(-1))
-    alike = {**PAIRED, "difference": 0.0, "se": 0.0}
-    assert policy.check(evaluation(0.926, paired=alike), history).p_value == 1
-
-
-@pytest.mark.parametrize(
-    "paired",
-    [
-        None, {}, {**PAIRED, "se": None}, {**PAIRED, "se": 0.0}, {**PAIRED, "difference": math.nan},
-        {**PAIRED, "baseline": {"model_name": "best", "model_version": "2"}}, {**PAIRED, "baseline": None},
-    ],
-)  # fmt: skip
-def test_a_paired_difference_that_says_nothing_is_left_alone(paired: Any) -> None:
-    history = History([row(0.93, 1, model_name="best")], ("best", "1"))
-    decision = worse_than_baseline("champion").check(evaluation(0.926, paired=paired), history)
-    assert decision.p_value == pytest.approx(stats.norm.cdf(-0.004 / (0.004 * math.sqrt(2))))
-
-
 # -------------------------------------------------------------------------------------------------------- combinations
 
 
