@@ -40,24 +40,28 @@ def parse_parts(name: str, dialect: str) -> list[str]:
     >>> parse_parts('"My db".T-1', "postgres")
     ['My db', 't-1']
 
-    Quoted parts are kept; bare ones take the engine's case folding where it has one.
+    Quoted parts are kept; bare ones take the engine's case folding where it has one. Pieces that touch are one part, as
+    in a shell, so that a template may put something before or behind a name that is quoted:
+
+    >>> parse_parts('out.predicted_"my table"_1', "postgres")
+    ['out', 'predicted_my table_1']
 
     :raises ValueError: the text is not a name.
     """
-    parts: list[str] = []
+    parts = [""]
     position = 0
     while isinstance(name, str) and (match := _PART.match(name, position)):
         quoted, ticked, bare = match.groups()
         if bare is not None:
-            parts.append(_fold(bare, dialect))
+            parts[-1] += _fold(bare, dialect)
         else:
-            parts.append(quoted.replace('""', '"') if quoted is not None else ticked.replace("``", "`"))
+            parts[-1] += quoted.replace('""', '"') if quoted is not None else ticked.replace("``", "`")
         position = match.end()
         if position == len(name):
             return parts
-        if name[position] != ".":
-            break
-        position += 1
+        if name[position] == ".":
+            parts.append("")
+            position += 1
     raise ValueError(
         f"{name!r} is not a table name: write schema.table, and put a part with spaces, dots or quotes "
         'in double quotes, such as "my schema"."my table"'

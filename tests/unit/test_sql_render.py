@@ -76,6 +76,8 @@ def test_a_value_that_is_no_literal() -> None:
         ("cat.my-db.2024_t", "trino", ["cat", "my-db", "2024_t"]),
         ("naïve.日本", "duckdb", ["naïve", "日本"]),
         ("select.table", "duckdb", ["select", "table"]),
+        ('out.predicted_"My table; DROP TABLE x"_1', "postgres", ["out", "predicted_My table; DROP TABLE x_1"]),
+        ('OUT."a"_B`c d`."t"', "postgres", ["out", "a_bc d", "t"]),
     ],
 )
 def test_names(name: str, dialect: str, parts: list[str]) -> None:
@@ -84,7 +86,8 @@ def test_names(name: str, dialect: str, parts: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", ".", "a.", ".a", "a..b", "a b", 'a"b"', '"a', "a;b", "f(x)", "a, b", "a'b", None]
+    "name",
+    ["", " ", ".", "a.", ".a", "a..b", "a b", 'a"b', '"a" "b"', '"a', '""', 'a""', "a;b", "f(x)", "a, b", "a'b", None],
 )
 def test_what_is_no_name(name: str) -> None:
     with pytest.raises(ValueError, match="not a table name"):
