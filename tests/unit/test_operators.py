@@ -349,6 +349,8 @@ def test_checks_both_branches_before_it_decides(dag: DAG) -> None:
 
 
 def test_a_wrong_threshold_is_not_retried(dag: DAG) -> None:
-    task = branching(dag, policy=below("high"))
+    with pytest.raises(ValueError, match="threshold is 'high'"):  # when the DAG is parsed
+        below("high")
+    task = branching(dag, policy=below("{{ 'high' }}"))
     with pytest.raises(AirflowFailException, match="threshold is 'high'"):
-        task.choose_branch(context(task))  # type: ignore[arg-type]
+        task.render_template_fields(context(task))  # type: ignore[arg-type]
