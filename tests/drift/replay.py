@@ -76,11 +76,13 @@ def days(values: Iterable[float | None], start: int = 0, **more: Any) -> list[di
 
 def main() -> None:
     """Print how each year went; the first day that differs from the model ends it."""
+    import structlog
+
     from airflow_provider_automl.hooks.automl import AutoMLHook
     from tests.drift.days import Days
     from tests.drift.years import WORLDS, values_of
 
-    logging.disable(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     for metric in ("auroc", "rmse"):
         for world in WORLDS:
             os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="automl-year-")
