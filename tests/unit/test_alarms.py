@@ -185,3 +185,27 @@ def test_tables_of_an_older_version(tracking: TrackingTables) -> None:
     found = day(30, BAD)
     assert found["alarm"] == "opened"
     assert found["threshold"] == pytest.approx(sum(HEALTHY) / 5)
+
+
+def test_two_checks_of_one_model_in_one_dag(capsys: pytest.CaptureFixture[str]) -> None:
+    for number, value in enumerate([*HEALTHY, BAD, BAD]):
+        first = day(number, value)
+        second = day(number, value, task_id="strict", policy=worse_than_baseline(min_effect=0.03))
+    assert (first["alarm"], second["alarm"]) == ("lasting", "lasting")
+    assert first["episode_id"] != second["episode_id"]
+    assert parse(["drift", "accept", "census", "--reason", "x"]) == 1
+    assert "Several alarms are open: name one by --episode" in capsys.readouterr().err
+    assert parse(["drift", "accept", "census", "--reason", "x", "--episode", second["episode_id"]]) == 0
+    assert day(7, BAD)["alarm"] == "lasting"
+    assert day(7, BAD, task_id="strict", policy=worse_than_baseline(min_effect=0.03))["alarm"] is None
+
+
+def test_rows_of_an_alarm_are_deleted(tracking: TrackingTables) -> None:
+    """Nothing is known of it then: the next day with drift opens another, against the baseline that was kept."""
+    days(HEALTHY)
+    first = days([BAD] * 3, 5)
+    tracking.warehouse.drop_table(tracking.name(DRIFT_RESULTS))
+    found = day(8, BAD)
+    assert (found["alarm"], found["compared_with"]) == ("opened", first[0]["compared_with"])
+    assert found["episode_id"] != first[0]["episode_id"]
+    assert len(tracking.read(BASELINES)) == 1
