@@ -127,11 +127,10 @@ def drop(current: Estimate, baseline: Sequence[Estimate], margin: float = 0.0) -
     :param margin: 0 or above.
     """
     count = len(baseline)
-    mean = fmean(each.value for each in baseline)
-    within = fmean(each.error**2 for each in baseline)
     between = between_variance(baseline)
+    mean, of_mean = mean_of(baseline, between)
     added = between * (1 + 1 / count)
-    total = current.error**2 + within / count + added
+    total = current.error**2 + of_mean + between
     score = (current.value - mean + margin) / math.sqrt(total)
     degrees = (count - 1) * (total / added) ** 2 if added > 0 else math.inf
     p_value = student_below(score, int(degrees)) if degrees < _NEARLY_NORMAL else normal_below(score)
@@ -164,22 +163,25 @@ def has_recovered(episode: Sequence[Estimate], baseline: Sequence[Estimate], alp
     if count < 1:
         return False
     spread = between_variance(baseline)
-    level, of_level = _mean_of(baseline, spread)
+    level, of_level = mean_of(baseline, spread)
 
     def is_lower(window: Sequence[Estimate]) -> bool:
-        value, of_value = _mean_of(window, spread)
+        value, of_value = mean_of(window, spread)
         return normal_below((value - level + margin) / math.sqrt(of_value + of_level)) <= STILL_LOWER
 
     last, before = episode[-count:], episode[:-count]
-    value, of_value = _mean_of(last, spread)
-    value_before, of_before = _mean_of(before, spread)
+    value, of_value = mean_of(last, spread)
+    value_before, of_before = mean_of(before, spread)
     is_higher = normal_below((value_before - value) / math.sqrt(of_value + of_before)) <= alpha
     if is_higher and not is_lower(last):
         return True
     return len(episode) > LONG_WINDOW and not is_lower(episode[-LONG_WINDOW:])
 
 
-def _mean_of(estimates: Sequence[Estimate], spread: float) -> tuple[float, float]:
-    """The mean and its variance, where evaluations vary by ``spread`` (a variance) beyond their errors."""
+def mean_of(estimates: Sequence[Estimate], spread: float) -> tuple[float, float]:
+    """The mean of one or more estimates and its variance.
+
+    :param spread: by how much evaluations vary beyond their errors, as a variance: see :func:`between_variance`.
+    """
     within = fmean(each.error**2 for each in estimates)
     return fmean(each.value for each in estimates), (within + spread) / len(estimates)

@@ -13,12 +13,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from statistics import fmean
 from typing import Any
 
 from airflow_provider_automl.drift.episodes import OPEN, Episode
 from airflow_provider_automl.drift.policies import FIRST
-from airflow_provider_automl.drift.statistics import WINDOW, Estimate, between_variance
+from airflow_provider_automl.drift.statistics import WINDOW, Estimate, between_variance, mean_of
 from airflow_provider_automl.tracking.store import TrackingTables, record_id
 from airflow_provider_automl.tracking.tables import BASELINES, DRIFT_RESULTS
 
@@ -41,11 +40,9 @@ class Place:
 class Baseline:
     """A row of ``automl_baselines``."""
 
-    baseline_id: str
     estimates: tuple[Estimate, ...]
     made_by: str
     made_at: datetime
-    episode_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,10 +80,7 @@ class Alarms:
         others = [row for name in models if name != place.model_name
                   for row in self.tracking.read(DRIFT_RESULTS, model_name=name)]  # fmt: skip
         alarmed = frozenset((row["dag_id"], row["run_id"]) for row in (*rows, *others) if _is_alarmed(row))
-        here = sorted(
-            (row for row in rows if _is_at(row, place)),
-            key=lambda row: (utc(row["session_time"]), str(row["recorded_at"])),
-        )
+        here = _in_order(row for row in rows if _is_at(row, place))
         version = [row for row in here if row["model_version"] == place.model_version]
         own = {row["check_key"]: row for row in version if row["run_id"] == run_id and row.get("check_key")}
         before = [row for row in here if row["run_id"] != run_id and utc(row["session_time"]) <= now]
@@ -94,10 +88,7 @@ class Alarms:
         episodes: dict[str, Episode] = {}
         for key, last in _last(row for row in before if row["model_version"] == place.model_version).items():
             if last["alarm"] in OPEN and last["episode_id"] not in accepted:
-                judged = [
-                    row for row in before if row.get("episode_id") == last["episode_id"] and row["check_key"] == key
-                ]
-                episodes[key] = Episode(last["episode_id"], tuple(_estimates(judged)))
+                episodes[key] = Episode(last["episode_id"], tuple(_estimates(_within(before, last))))
         left = {
             key: last["model_version"]
             for key, last in _last(before).items()
@@ -125,13 +116,11 @@ class Alarms:
 
     def keep(
         self, place: Place, metric: str, estimates: Sequence[Estimate], *, now: datetime, run_id: str | None
-    ) -> str:
-        """Keep what a measure is held against, once; returns its id."""
-        baseline_id = record_id(*_parts(place), metric, FIRST_EVALUATIONS)
-        known = {row["baseline_id"] for row in self._baseline_rows(place)}
-        if baseline_id not in known:
+    ) -> None:
+        """Keep what a measure is held against, unless there is something already."""
+        if not any(row["metric"] == metric for row in self._baseline_rows(place)):
+            baseline_id = record_id(*_parts(place), metric, FIRST_EVALUATIONS)
             self._write(place, metric, estimates[:FIRST], baseline_id, FIRST_EVALUATIONS, None, now, run_id, None)
-        return baseline_id
 
     def accept(
         self, place: Place, metric: str, estimates: Sequence[Estimate], *, by: str, reason: str, episode_id: str,
@@ -152,15 +141,14 @@ class Alarms:
         self, place: Place, metric: str, estimates: Sequence[Estimate], baseline_id: str, by: str, reason: str | None,
         now: datetime, run_id: str | None, episode_id: str | None,
     ) -> None:  # fmt: skip
-        spread = between_variance(estimates)
-        within = fmean(each.error**2 for each in estimates)
+        level, of_level = mean_of(estimates, between_variance(estimates))
         row = {
             "baseline_id": baseline_id, "dag_id": place.dag_id, "task_id": place.task_id,
             "model_name": place.model_name, "model_version": place.model_version, "dataset": place.dataset or None,
             "metric": metric, "evaluations": json.dumps([[each.value, each.error] for each in estimates]),
-            "level": fmean(each.value for each in estimates), "error": math.sqrt((within + spread) / len(estimates)),
-            "made_by": by, "reason": reason, "made_at": datetime.now(UTC), "session_time": now, "run_id": run_id,
-            "episode_id": episode_id,
+            "level": level, "error": math.sqrt(of_level), "made_by": by,
+            "reason": reason, "made_at": datetime.now(UTC), "session_time": now,
+            "run_id": run_id, "episode_id": episode_id,
         }  # fmt: skip
         self.tracking.record(BASELINES, row, record_id=baseline_id)
         self._baselines.clear()
@@ -184,9 +172,7 @@ def open_alarms(tracking: TrackingTables, model_name: str | None = None) -> list
     (the session time of the first), ``evaluations`` (how many), ``metric`` and ``estimates`` (the last ones).
     """
     where = {} if model_name is None else {"model_name": model_name}
-    rows = sorted(
-        tracking.read(DRIFT_RESULTS, **where), key=lambda row: (utc(row["session_time"]), str(row["recorded_at"]))
-    )
+    rows = _in_order(tracking.read(DRIFT_RESULTS, **where))
     accepted = {row["episode_id"] for row in tracking.read(BASELINES, **where)} - {None}
     last: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in rows:
@@ -195,20 +181,9 @@ def open_alarms(tracking: TrackingTables, model_name: str | None = None) -> list
     found = []
     for row in last.values():
         if row["alarm"] in OPEN and row["episode_id"] not in accepted:
-            within = [
-                each
-                for each in rows
-                if each["episode_id"] == row["episode_id"] and each["check_key"] == row["check_key"]
-            ]
-            estimates = _estimates(within)
-            found.append(
-                {
-                    **row,
-                    "opened": within[0]["session_time"],
-                    "evaluations": len(within),
-                    "estimates": estimates[-WINDOW:],
-                }
-            )
+            within = _within(rows, row)
+            opened, estimates = within[0]["session_time"], _estimates(within)
+            found.append({**row, "opened": opened, "evaluations": len(within), "estimates": estimates[-WINDOW:]})
     return found
 
 
@@ -229,7 +204,7 @@ def _rank(baseline: Baseline) -> tuple[bool, datetime]:
 
 def _baseline(row: Mapping[str, Any]) -> Baseline:
     estimates = tuple(Estimate(value, error) for value, error in json.loads(row["evaluations"]))
-    return Baseline(row["baseline_id"], estimates, row["made_by"], utc(row["made_at"]), row["episode_id"])
+    return Baseline(estimates, row["made_by"], utc(row["made_at"]))
 
 
 def _parts(place: Place) -> tuple[str | None, ...]:
@@ -246,6 +221,16 @@ def _is_alarmed(row: Mapping[str, Any]) -> bool:
     if row.get("check_key") is None:
         return bool(row["drifted"])
     return row["alarm"] in OPEN
+
+
+def _in_order(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Decisions, those on the oldest evaluations first."""
+    return sorted(rows, key=lambda row: (utc(row["session_time"]), str(row["recorded_at"])))
+
+
+def _within(rows: Iterable[Mapping[str, Any]], last: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The decisions of a check in the episode of one of them."""
+    return [row for row in rows if all(row.get(key) == last[key] for key in ("episode_id", "check_key"))]
 
 
 def _last(rows: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

@@ -134,6 +134,14 @@ def test_a_person_accepts_the_level(tracking: TrackingTables, capsys: pytest.Cap
     assert "No alarm of model 'other' is open" in capsys.readouterr().err
 
 
+def test_what_was_accepted_is_not_kept_as_the_first_evaluations(tracking: TrackingTables) -> None:
+    days(HEALTHY[:3])
+    days([BAD] * 6, 3)
+    assert parse(["drift", "accept", "census", "--reason", "a new market", "--by", "ann"]) == 0
+    days([BAD] * 3, 9)
+    assert [row["made_by"] for row in tracking.read(BASELINES)] == ["ann"]
+
+
 def test_another_version_ends_the_alarm() -> None:
     days(HEALTHY)
     day(5, BAD)
