@@ -193,7 +193,7 @@ def _accept(options: Namespace, hook: AutoMLHook) -> list[dict[str, Any]]:
     if not found:
         named = f" with the episode {options.episode!r}" if options.episode else ""
         raise InputError(f"No alarm of model {options.model!r} is open{named}: see `drift alarms`.")
-    if len({alarm["model_version"] for alarm in found}) > 1 or len({place_of(alarm) for alarm in found}) > 1:
+    if len({place_of(alarm) for alarm in found}) > 1:
         raise InputError("Several alarms are open: name one by --episode; see `drift alarms`.")
     alarms, by = Alarms(tracking), options.by or _user()
     return [

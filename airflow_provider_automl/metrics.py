@@ -22,14 +22,12 @@ class Metric:
     :param problems: the problem types of which it is told.
     :param higher_is_better: None: neither way is (``bias`` is best near 0).
     :param error: the method of its standard error; None: it has none, and no significance of it is judged.
-    :param title: as people read it.
     """
 
     name: str
     problems: tuple[str, ...]
     higher_is_better: bool | None
     error: str | None
-    title: str
 
 
 _CLASSES = (BINARY, MULTICLASS)
@@ -39,47 +37,35 @@ _MEAN, _SHARE, _DELTA = "of a mean", "of a share (Wilson)", "delta method"
 ALL: Final[dict[str, Metric]] = {
     metric.name: metric
     for metric in (
-        Metric("auroc", (BINARY,), True, "DeLong", "AUC"),
-        Metric("average_precision", (BINARY,), True, _DELTA, "average precision"),
-        Metric("log_loss", _CLASSES, False, _MEAN, "log loss"),
-        Metric("brier", (BINARY,), False, _MEAN, "Brier score"),
-        Metric("accuracy", _CLASSES, True, _SHARE, "accuracy"),
-        Metric("balanced_accuracy", (MULTICLASS,), True, _DELTA, "balanced accuracy"),
-        Metric("precision", (BINARY,), True, _SHARE, "precision"),
-        Metric("recall", (BINARY,), True, _SHARE, "recall"),
-        Metric("f1", (BINARY,), True, _DELTA, "F1"),
-        Metric("fbeta", (BINARY,), True, _DELTA, "F-beta"),
-        Metric("macro_f1", (MULTICLASS,), True, _DELTA, "macro F1"),
-        Metric("weighted_f1", (MULTICLASS,), True, _DELTA, "weighted F1"),
-        Metric("macro_auroc", (MULTICLASS,), True, None, "macro AUC"),
-        Metric("expected_calibration_error", (BINARY,), False, None, "expected calibration error"),
-        Metric("ks", (BINARY,), True, None, "KS"),
-        Metric("rmse", (REGRESSION,), False, _DELTA, "RMSE"),
-        Metric("mse", (REGRESSION,), False, _MEAN, "MSE"),
-        Metric("mae", (REGRESSION,), False, _MEAN, "MAE"),
-        Metric("mape", (REGRESSION,), False, None, "MAPE"),
-        Metric("r2", (REGRESSION,), True, _DELTA, "R²"),
-        Metric("median_absolute_error", (REGRESSION,), False, None, "median absolute error"),
-        Metric("bias", (REGRESSION,), None, _MEAN, "bias"),
+        Metric("auroc", (BINARY,), True, "DeLong"),
+        Metric("average_precision", (BINARY,), True, _DELTA),
+        Metric("log_loss", _CLASSES, False, _MEAN),
+        Metric("brier", (BINARY,), False, _MEAN),
+        Metric("accuracy", _CLASSES, True, _SHARE),
+        Metric("balanced_accuracy", (MULTICLASS,), True, _DELTA),
+        Metric("precision", (BINARY,), True, _SHARE),
+        Metric("recall", (BINARY,), True, _SHARE),
+        Metric("f1", (BINARY,), True, _DELTA),
+        Metric("fbeta", (BINARY,), True, _DELTA),
+        Metric("macro_f1", (MULTICLASS,), True, _DELTA),
+        Metric("weighted_f1", (MULTICLASS,), True, _DELTA),
+        Metric("macro_auroc", (MULTICLASS,), True, None),
+        Metric("expected_calibration_error", (BINARY,), False, None),
+        Metric("ks", (BINARY,), True, None),
+        Metric("rmse", (REGRESSION,), False, _DELTA),
+        Metric("mse", (REGRESSION,), False, _MEAN),
+        Metric("mae", (REGRESSION,), False, _MEAN),
+        Metric("mape", (REGRESSION,), False, None),
+        Metric("r2", (REGRESSION,), True, _DELTA),
+        Metric("median_absolute_error", (REGRESSION,), False, None),
+        Metric("bias", (REGRESSION,), None, _MEAN),
     )
 }  # fmt: skip
 
 
-def title(name: str) -> str:
-    """As people read it; a measure of somebody's own by its name."""
-    return ALL[name].title if name in ALL else name
-
-
-def fitting(problem_type: str, *, judged: bool = False) -> list[str]:
-    """The measures of a problem type.
-
-    :param judged: only those that have a standard error and a direction.
-    """
-    return [
-        metric.name
-        for metric in ALL.values()
-        if problem_type in metric.problems and (not judged or (metric.error and metric.higher_is_better is not None))
-    ]
+def fitting(problem_type: str) -> list[str]:
+    """The measures of a problem type."""
+    return [metric.name for metric in ALL.values() if problem_type in metric.problems]
 
 
 def judged() -> list[str]:

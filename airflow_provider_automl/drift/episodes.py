@@ -138,12 +138,10 @@ def _settled(
             return decision
         return replace(decision, alarm=OPENED, episode_id=new_id)
     lasting = replace(decision, alarm=LASTING, episode_id=episode.episode_id)
-    if decision.statistic is None or estimate is None:
+    reference = _reference(policy, evaluation, history)
+    if decision.statistic is None or estimate is None or not reference:
         return replace(lasting, drifted=None, detail=f"{decision.detail} The alarm lasts.")
     since = (*episode.evaluations, estimate)
-    reference = _reference(policy, evaluation, history)
-    if not reference:
-        return replace(lasting, drifted=None, detail=f"{decision.detail} The alarm lasts.")
     sign = 1 if metrics.ALL[policy.metric].higher_is_better else -1
     back = has_recovered(
         [Estimate(sign * each.value, each.error) for each in since],

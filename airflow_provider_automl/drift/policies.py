@@ -714,11 +714,6 @@ def _is_template(value: object) -> bool:
 
 
 def number_of(value: object) -> float:
-    """A policy's parameter that is a number, or its text."""
-    return _number(value)
-
-
-def _number(value: object) -> float:
     """A finite number from itself or its text, else NaN."""
     try:
         number = float(value) if not isinstance(value, bool) else math.nan  # type: ignore[arg-type]
@@ -728,28 +723,28 @@ def _number(value: object) -> float:
 
 
 def _threshold(value: object) -> float:
-    number = _number(value)
+    number = number_of(value)
     if math.isnan(number):
         raise ValueError(f"The drift threshold is {value!r}: give a number, such as 0.93.")
     return number
 
 
 def _alpha(value: object) -> float:
-    number = _number(value)
+    number = number_of(value)
     if not 0 < number < 1:
         raise ValueError(f"alpha is {value!r}: give a probability above 0 and below 1, such as 0.05.")
     return number
 
 
 def _min_effect(value: object) -> float:
-    number = _number(value)
+    number = number_of(value)
     if not number >= 0:
         raise ValueError(f"min_effect is {value!r}: give a number, 0 or above, such as 0.005.")
     return number
 
 
 def _times(value: object) -> int:
-    number = _number(value)
+    number = number_of(value)
     if not (number >= 1 and number == int(number)):
         raise ValueError(f"n of consecutive is {value!r}: give a whole number, 1 or above.")
     return int(number)
@@ -762,7 +757,7 @@ def _window(value: object) -> int | None:
     """
     if isinstance(value, str) and value.strip() and not value.strip().isdigit():
         return None
-    number = _number(value)
+    number = number_of(value)
     if not (number >= 1 and number == int(number)):
         raise ValueError(
             f'baseline is {value!r}: give "own", "champion", a model\'s name, "MODEL/VERSION", or how many of the last '

@@ -215,9 +215,10 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
     def _branch(self, decision: Decision, *, remind: bool, retrain: bool) -> str | list[str]:
         if retrain:
             followed = self.if_drifted
+        elif decision.alarm in OPEN and self.if_lasting is not None:
+            followed = self.if_lasting
         else:
-            lasting = decision.alarm in OPEN and self.if_lasting is not None
-            followed = self.if_lasting if lasting and self.if_lasting is not None else self.if_stable
+            followed = self.if_stable
         if self.alert is None or not remind:
             return followed
         return [*_listed(followed), *_listed(self.alert)]

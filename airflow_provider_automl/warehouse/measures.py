@@ -343,21 +343,38 @@ def _is_unknown(known: Sequence[tuple[exp.Expression, object]] | None) -> exp.Ex
     return case.else_("1") if known else exp.Literal.number(1)
 
 
-def _refuse_unknown(data: _Data, options: _Options, counts: Mapping[str, int], classes: Sequence[object]) -> None:
-    """:raises InputError: too many labels are none of these classes."""
-    unknown = counts["unknown_labels"]
-    labelled = counts["rows_evaluated"] + counts["rows_skipped"] - counts["null_labels"] - counts["nan_labels"]
-    if unknown <= options.max_unknown_labels * labelled:
+def refuse_unknown(
+    warehouse: Warehouse, table: str | Query, what: str, label: str, classes: Sequence[object], unknown: int,
+    labelled: int, most: float,
+) -> None:  # fmt: skip
+    """Refuse a table of which too many labels are none of the classes.
+
+    :param what: the table's name, for people.
+    :param unknown: so many labels are, of so many that are ``labelled``.
+    :param most: the largest share.
+    :raises InputError: they are too many; names the commonest.
+    """
+    if unknown <= most * labelled:
         return
-    known = {_class_text(value) for _, value in _known(data.columns, data.label, classes)}
-    found = labels_of(data.warehouse, data.table, label=data.label)
+    columns = warehouse.columns(table)
+    label = _column(columns, label, "label", what)
+    known = {_class_text(value) for _, value in _known(columns, label, classes)}
+    found = labels_of(warehouse, table, label=label)
     others = [f"{text!r} ({n:,} rows)" for text, n in found if text not in known] or ["rare ones"]
     raise InputError(
-        f"{unknown:,} of {labelled:,} labels in {data.label!r} of {data.what} are none of the classes "
+        f"{unknown:,} of {labelled:,} labels in {label!r} of {what} are none of the classes "
         f"{', '.join(repr(_class_text(name)) for name in classes[:_LISTED_CLASSES])}: {', '.join(others[:5])}. "
-        f"Correct them, raise max_unknown_labels (now {options.max_unknown_labels:g}) to leave them out, or, of two "
-        "classes, count them as negative by negative_classes."
+        f"Correct them, raise max_unknown_labels (now {most:g}) to leave them out, or, of two classes, count them as "
+        "negative by negative_classes."
     )
+
+
+def _refuse_unknown(data: _Data, options: _Options, counts: Mapping[str, int], classes: Sequence[object]) -> None:
+    labelled = counts["rows_evaluated"] + counts["rows_skipped"] - counts["null_labels"] - counts["nan_labels"]
+    refuse_unknown(
+        data.warehouse, data.table, data.what, data.label, classes, counts["unknown_labels"], labelled,
+        options.max_unknown_labels,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.warehouse.base import Warehouse
 from airflow_provider_automl.warehouse.formulas import Z_95, delong_error, fraction, without_exception
 from airflow_provider_automl.warehouse.measures import (
-    _class_text,
     _column,
     _compared,
     _is_numeric,
     _is_unknown,
     _known,
     _require_number,
+    refuse_unknown,
 )
 from airflow_provider_automl.warehouse.query import Query
 
@@ -130,7 +130,10 @@ def compare_auc(
     counts = {name: fraction(count) for name, count in found.items()}
     where = (_named(champion_table, "champion"), _named(challenger_table, "challenger"))
     matching = _matching(counts, where, row_id, label, max_unmatched)
-    _refuse_unknown(counts, where[1], label, classes, max_unknown_labels)
+    refuse_unknown(
+        warehouse, challenger_table, where[1], label, classes or (), matching["unknown_labels"],
+        int(counts["matched"]) - matching["null_labels"], max_unknown_labels,
+    )  # fmt: skip
     if not counts["positives"] or not counts["negatives"]:
         raise InputError(
             f"{where[0]} and {where[1]} have {int(counts['positives'])} rows of the positive class {positive_class!r} "
@@ -209,7 +212,10 @@ def compare_means(
     measured = ("_sum", "_squares", "_predicted")  # which may be infinite
     counts = {name: fraction(count) for name, count in found.items() if not name.endswith(measured)}
     matching = _matching(counts, where, row_id, label, max_unmatched)
-    _refuse_unknown(counts, where[1], label, classes, max_unknown_labels)
+    refuse_unknown(
+        warehouse, challenger_table, where[1], label, classes or (), matching["unknown_labels"],
+        int(counts["matched"]) - matching["null_labels"], max_unknown_labels,
+    )  # fmt: skip
     if of_probabilities:
         for bound in ("least_predicted", "most_predicted"):
             value = found[bound]
@@ -370,20 +376,6 @@ def _unknown(columns: dict[str, str], label: str, classes: Sequence[object] | No
     if classes is None:
         return _is_unknown(None)
     return _is_unknown(_known(columns, label, [*([] if positive is None else [positive]), *classes]))
-
-
-def _refuse_unknown(
-    counts: dict[str, Fraction], table: str, label: str, classes: Sequence[object] | None, most: float
-) -> None:
-    """:raises InputError: too many labels are of no class."""
-    unknown, labelled = int(counts["unknown_labels"]), int(counts["matched"] - counts["null_labels"])
-    if unknown > most * labelled:
-        known = ", ".join(repr(_class_text(name)) for name in (classes or [])[:5])
-        raise InputError(
-            f"{unknown:,} of {labelled:,} labels in {label!r} of {table} are none of the classes {known}: correct "
-            f"them, raise max_unknown_labels (now {most:g}) to leave them out, or, of two classes, count them as "
-            "negative by negative_classes."
-        )
 
 
 # ------------------------------------------------------------------------------------------------ what was given

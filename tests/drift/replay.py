@@ -21,14 +21,7 @@ from airflow_provider_automl.drift.policies import worse_than_baseline
 from airflow_provider_automl.operators.drift import AutoMLDriftBranchOperator
 from airflow_provider_automl.operators.evaluate import AutoMLRecordEvaluationOperator
 from tests.drift.days import START
-
-
-class Ti(SimpleNamespace):
-    """What an operator asks of its task instance."""
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        """Keep it."""
-        self.pushed[key] = value
+from tests.operators.conftest import Ti
 
 
 def evaluation(auroc: float | None, table: str, *, error: float = 0.004, **more: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from statistics import NormalDist
 from typing import Any
 
@@ -87,3 +88,22 @@ def wilson(hits: int, of: int, z: float = 1.959963984540054) -> tuple[float, flo
     middle = (share + z * z / (2 * of)) / (1 + z * z / of)
     half = z / (1 + z * z / of) * np.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
     return float(middle - half), float(middle + half)
+
+
+def regression_sums(error: Floats) -> dict[str, Fraction]:
+    """What ``errors.sql`` adds up of predictions that are off by this much; the rest is made up."""
+    size, square = np.abs(error), error**2
+
+    def about(values: Floats) -> Fraction:
+        return Fraction(float(((values - values.mean()) ** 2).sum()))
+
+    zero, one, count = Fraction(0), Fraction(1), Fraction(len(error))
+    median = Fraction(float(np.median(size)))
+    return {
+        "n": count, "w": count, "error_sum": Fraction(float(error.sum())), "error_squares": about(error),
+        "size_sum": Fraction(float(size.sum())), "size_squares": about(size),
+        "square_sum": Fraction(float(square.sum())), "square_squares": about(square),
+        "actual_sum": zero, "actual_squares": one, "ratio_sum": one, "least": zero, "most": one,
+        "median_low": median, "median_high": median, "centred_sum": zero, "centred_cubes": zero,
+        "centred_fourths": one, "crossed": zero, "crossed_squares": one,
+    }  # fmt: skip

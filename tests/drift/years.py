@@ -19,7 +19,7 @@ import numpy as np
 from airflow_provider_automl.drift.policies import worse_than_baseline
 from airflow_provider_automl.warehouse.formulas import f_with_error, mean, regression, wilson
 from tests.drift.days import Days
-from tests.drift.simulation import Floats, evaluate
+from tests.drift.simulation import Floats, evaluate, regression_sums
 from tests.drift.simulation import wilson as interval_of
 
 DAYS, ONSET, REPAIR = 365, 30, 120
@@ -76,21 +76,7 @@ def _classes(metric: str, p: Floats, q: Floats) -> tuple[float, float]:
 
 
 def _regression(metric: str, error: Floats) -> tuple[float, float]:
-    size, square = np.abs(error), error**2
-
-    def about(values: Floats) -> Fraction:
-        return Fraction(float(((values - values.mean()) ** 2).sum()))
-
-    zero, count = Fraction(0), Fraction(len(error))
-    sums = {
-        "n": count, "w": count, "error_sum": Fraction(float(error.sum())), "error_squares": about(error),
-        "size_sum": Fraction(float(size.sum())), "size_squares": about(size),
-        "square_sum": Fraction(float(square.sum())), "square_squares": about(square), "actual_sum": zero,
-        "actual_squares": Fraction(1), "ratio_sum": zero, "least": zero, "most": Fraction(1), "median_low": zero,
-        "median_high": zero, "centred_sum": zero, "centred_cubes": zero, "centred_fourths": Fraction(1),
-        "crossed": zero, "crossed_squares": Fraction(1),
-    }  # fmt: skip
-    found = regression(sums, weighted=False)[metric]
+    found = regression(regression_sums(error), weighted=False)[metric]
     assert found.value is not None
     assert found.se is not None
     return found.value, found.se

@@ -14,6 +14,7 @@ import pytest
 from airflow_provider_automl.warehouse import open_warehouse
 from airflow_provider_automl.warehouse.formulas import Measure, f_with_error, multiclass, regression, wilson
 from airflow_provider_automl.warehouse.measures import evaluate
+from tests.drift.simulation import regression_sums
 from tests.warehouse.conformance import put
 from tests.warehouse.conftest import Connect
 
@@ -47,28 +48,7 @@ def classes(name: str, n: int, table: list[list[float]]) -> Draw:
 
 
 def numbers(name: str, n: int, noise: Callable[[np.random.Generator, int], Any]) -> Draw:
-    def draw(rng: np.random.Generator) -> Measure:
-        actual = rng.normal(size=n)
-        error = noise(rng, n)
-
-        def about(values: Any) -> Fraction:
-            return Fraction(float(((values - values.mean()) ** 2).sum()))
-
-        size, square = np.abs(error), error**2
-        sums = {
-            "n": Fraction(n), "w": Fraction(n),
-            "error_sum": Fraction(float(error.sum())), "error_squares": about(error),
-            "size_sum": Fraction(float(size.sum())), "size_squares": about(size),
-            "square_sum": Fraction(float(square.sum())), "square_squares": about(square),
-            "actual_sum": Fraction(0), "actual_squares": about(actual), "ratio_sum": Fraction(1),
-            "least": Fraction(float(actual.min())), "most": Fraction(float(actual.max())),
-            "median_low": Fraction(float(np.median(size))), "median_high": Fraction(float(np.median(size))),
-            "centred_sum": Fraction(0), "centred_cubes": Fraction(0), "centred_fourths": Fraction(1),
-            "crossed": Fraction(0), "crossed_squares": Fraction(1),
-        }  # fmt: skip
-        return regression(sums, weighted=False)[name]
-
-    return draw
+    return lambda rng: regression(regression_sums(noise(rng, n)), weighted=False)[name]
 
 
 BALANCED = [[0.30, 0.03, 0.02], [0.03, 0.25, 0.04], [0.02, 0.05, 0.26]]
