@@ -1,11 +1,9 @@
-"""The drift check on one warehouse: the world changes; that is recorded, mailed and learnt, and the better is promoted.
-
-Then the world changes back, and the mail server is down.
-"""
+"""The drift check on one warehouse: what is recorded, mailed, learnt and promoted on a day of each kind."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tests.system import census
@@ -16,79 +14,95 @@ from tests.system.server import AirflowServer
 CHECK, ALIAS = "automl_drift_check", "census_champion"
 
 
-def check_drift(
-    airflow: AirflowServer, mailbox: Mailbox, conf: Mapping[str, Any], changed: str, count: int | None = None
-) -> None:
-    """Run the check three times, and look at what it did.
+@dataclass
+class DriftCheck:
+    """Runs of the check, and looks at what they did.
 
-    :param mailbox: the mail server of ``smtp_default``; it is stopped.
+    :param mailbox: the mail server of ``smtp_default``.
     :param conf: of the training that went before, which recorded its evaluation.
-    :param changed: a schema for the changed world's tables.
-    :param count: at most so many rows of these.
+    :param count: at most so many rows of the changed world's tables.
     """
-    results = conf["output_database"]
-    asked = {name: conf[name] for name in ("input_database", "output_database", "fit_time_limit")}
-    with reached(airflow.env):
-        census.load(changed, changed=True, rows=count)
 
-    def check(**more: Any) -> tuple[str, str, dict[str, str]]:
-        run_id = airflow.trigger(CHECK, {**asked, "mail_to": "a@example.com", **more})
-        state = airflow.wait(CHECK, run_id, timeout=600)
-        return run_id, state, airflow.states(CHECK, run_id)
+    airflow: AirflowServer
+    mailbox: Mailbox
+    conf: Mapping[str, Any]
+    count: int | None = None
 
-    def history() -> list[dict[str, Any]]:
-        with reached(airflow.env) as hook:
+    def nothing_changes(self) -> None:
+        """The training's own rows again: the model becomes champion, and nobody is told anything."""
+        data = self.conf.get("input_database", "ml_datasets")
+        run_id, state, states = self._run(input_database=data)
+        assert state == "success", states
+        assert states["no_drift"] == "success"
+        assert states["retrain"] == states["alert_if_drift_detected"] == "skipped"
+        (first,) = self._history()
+        assert first["reason"].startswith("Nobody held the alias")
+        (evaluated,) = [row for row in self._results("automl_eval_results") if row["run_id"] == run_id]
+        assert evaluated["test_table"] == f"{data}.gluon_test"
+        assert evaluated["model_version"] == first["model_version"]
+        decided = self._decision(run_id)
+        assert decided["drifted"] is False
+        assert decided["check_name"].startswith("worse_than_baseline('champion'")
+        assert decided["p_value"] > 0.4  # the very rows that the training's own evaluation was of
+        assert self.mailbox.about(run_id) == []
+
+    def the_world_changes(self) -> str:
+        """Told, and answered by a better model; returns the run."""
+        changed = f"{self.conf['input_database']}_changed"
+        with reached(self.airflow.env):
+            census.load(changed, changed=True, rows=self.count)
+        before = self._history()
+        run_id, state, states = self._run(input_database=changed)
+        assert state == "success", states
+        assert {name for name, state in states.items() if state != "success"} == {"no_drift", "alarm_lasts"}
+        decided = self._decision(run_id)
+        assert decided["drifted"] is decided["told"] is decided["retrain"] is True
+        assert decided["alarm"] == "opened"
+        assert decided["p_value"] < 1e-6
+        found = self.airflow.xcom(CHECK, run_id, "promote")
+        assert found["promoted"] is True
+        assert found["p_value"] < 1e-6
+        first, second = self._history()
+        assert first["reason"].startswith("Nobody held the alias")
+        assert before in ([], [first])
+        assert second["model_version"] == found["challenger_version"] != first["model_version"]
+        assert "significantly better" in second["reason"]
+        told = self.mailbox.about(run_id)
+        assert {mail["Subject"] for mail in told} == {"Drift detected", f"{ALIAS} changed"}
+        alert = next(body(mail) for mail in told if mail["Subject"] == "Drift detected")
+        assert "is significantly below" in alert
+        return run_id
+
+    def it_changes_back_and_no_mail_can_be_sent(self, before: str) -> None:
+        """No mail that fails costs a record, a training or a promotion; ``before`` is the run that promoted before."""
+        self.mailbox.stop()
+        run_id, state, states = self._run()
+        assert state == "failed"
+        assert {name for name, state in states.items() if state == "failed"} == {
+            "alert_if_drift_detected", "tell_of_promotion",
+        }  # fmt: skip
+        assert self._decision(run_id)["drifted"] is True
+        assert self._decision(run_id)["alarm"] == "opened"  # another version's, so another alarm
+        assert len(self._history()) == 3
+        assert self.airflow.xcom(CHECK, run_id, "promote")["promoted"] is True
+        compared = self._results("automl_comparisons")
+        promoted = [(row["run_id"], row["promoted"]) for row in compared if row["run_id"] in (before, run_id)]
+        assert sorted(promoted) == sorted([(before, True), (run_id, True)])
+
+    def _run(self, **more: Any) -> tuple[str, str, dict[str, str]]:
+        names = ("input_database", "output_database", "fit_time_limit", "model_name")
+        asked = {name: self.conf[name] for name in names if name in self.conf}
+        run_id = self.airflow.trigger(CHECK, {**asked, "mail_to": "a@example.com", **more})
+        state = self.airflow.wait(CHECK, run_id, timeout=600)
+        return run_id, state, self.airflow.states(CHECK, run_id)
+
+    def _results(self, table: str) -> list[dict[str, Any]]:
+        return rows(self.airflow.env, f"{self.conf['output_database']}.{table}")
+
+    def _history(self) -> list[dict[str, Any]]:
+        with reached(self.airflow.env) as hook:
             return hook.models.alias_history(ALIAS)
 
-    def decision(run_id: str) -> dict[str, Any]:
-        with reached(airflow.env) as hook:
-            (row,) = hook.warehouse.rows(f"{results}.automl_drift_results", where={"run_id": run_id})
+    def _decision(self, run_id: str) -> dict[str, Any]:
+        (row,) = [row for row in self._results("automl_drift_results") if row["run_id"] == run_id]
         return row
-
-    run_id, state, states = check()
-    assert state == "success", states
-    assert states["no_drift"] == "success"
-    assert states["retrain"] == states["alert_if_drift_detected"] == "skipped"
-    (first,) = history()
-    assert first["reason"].startswith("Nobody held the alias")
-    (evaluated,) = [row for row in rows(airflow.env, f"{results}.automl_eval_results") if row["dag_id"] == CHECK]
-    assert evaluated["test_table"] == f"{conf['input_database']}.gluon_test"
-    assert evaluated["model_version"] == first["model_version"]
-    decided = decision(run_id)
-    assert decided["drifted"] is False
-    assert decided["check_name"].startswith("worse_than_baseline('champion'")
-    assert decided["p_value"] > 0.4  # the very rows that the training's own evaluation was of
-
-    run_id, state, states = check(input_database=changed)
-    assert state == "success", states
-    assert {name for name, state in states.items() if state != "success"} == {"no_drift", "alarm_lasts"}
-    decided = decision(run_id)
-    assert decided["drifted"] is decided["told"] is decided["retrain"] is True
-    assert decided["alarm"] == "opened"
-    assert decided["p_value"] < 1e-6
-    found = airflow.xcom(CHECK, run_id, "promote")
-    assert found["promoted"] is True
-    assert found["p_value"] < 1e-6
-    assert history()[:1] == [first]
-    assert len(history()) == 2
-    assert history()[1]["model_version"] == found["challenger_version"] != first["model_version"]
-    assert "significantly better" in history()[1]["reason"]
-    told = mailbox.about(run_id)
-    assert {mail["Subject"] for mail in told} == {"Drift detected", f"{ALIAS} changed"}
-    alert = next(body(mail) for mail in told if mail["Subject"] == "Drift detected")
-    assert "is significantly below" in alert
-
-    mailbox.stop()
-    again, state, states = check()
-    assert state == "failed"
-    assert {name for name, state in states.items() if state == "failed"} == {
-        "alert_if_drift_detected", "tell_of_promotion",
-    }  # fmt: skip
-    assert decision(again)["drifted"] is True
-    assert decision(again)["alarm"] == "opened"  # another version's, so another alarm
-    assert len(history()) == 3
-    assert airflow.xcom(CHECK, again, "promote")["promoted"] is True
-    compared = rows(airflow.env, f"{results}.automl_comparisons")
-    assert [(row["run_id"], row["promoted"]) for row in compared if row["run_id"] in (run_id, again)] == [
-        (run_id, True), (again, True),
-    ]  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from tests.engines import required
 from tests.system import census
 from tests.system.conftest import reached
-from tests.system.drift_check import check_drift
+from tests.system.drift_check import DriftCheck
 from tests.system.mail import Mailbox
 from tests.system.server import REPO, AirflowServer
 
@@ -31,6 +31,8 @@ if "trino" not in required():
             try:
                 run_id = server.trigger("automl_experiment", CONF)
                 assert server.wait("automl_experiment", run_id, timeout=600) == "success"
-                check_drift(server, mailbox, CONF, "changed", 6_000)
+                check = DriftCheck(server, mailbox, CONF, 6_000)
+                check.nothing_changes()
+                check.it_changes_back_and_no_mail_can_be_sent(check.the_world_changes())
             finally:
                 server.stop()

@@ -6,11 +6,13 @@ import os
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
 from tests.system.conftest import rows
+from tests.system.drift_check import DriftCheck
 from tests.system.mail import RECIPIENTS, Mailbox, body
 from tests.system.server import AirflowServer
 
@@ -40,13 +42,19 @@ def experiment(airflow: AirflowServer, mailbox: Mailbox) -> str:
     return run_id
 
 
+def recorded(airflow: AirflowServer, table: str, run_id: str) -> dict[str, Any]:
+    """A run's row of a table of the results."""
+    (row,) = [row for row in rows(airflow.env, f"workflow.{table}") if row["run_id"] == run_id]
+    return row
+
+
 def test_documented_columns_are_filled(airflow: AirflowServer, experiment: str) -> None:
     for table, columns in DOCUMENTED.items():
-        (row,) = rows(airflow.env, f"workflow.{table}")
+        row = recorded(airflow, table, experiment)
         assert tuple(row)[: len(columns)] == columns
         assert all(row[column] is not None for column in columns), row
-    (tracked,) = rows(airflow.env, "workflow.automl_experiments")
-    (evaluated,) = rows(airflow.env, "workflow.automl_eval_results")
+    tracked = recorded(airflow, "automl_experiments", experiment)
+    evaluated = recorded(airflow, "automl_eval_results", experiment)
     assert (tracked["model_name"], tracked["model_version"]) == (evaluated["model_name"], evaluated["model_version"])
     assert evaluated["test_table"] == "ml_datasets.gluon_test"
     assert tracked["notebook_url"].startswith(f"{airflow.url}/automl/reports/automl_default/{tracked['model_name']}/")
@@ -156,7 +164,7 @@ def test_nothing_but_reports_is_served(airflow: AirflowServer, experiment: str) 
 def test_auc_is_scikit_learns(airflow: AirflowServer, experiment: str) -> None:
     from sklearn.metrics import roc_auc_score
 
-    (evaluated,) = rows(airflow.env, "workflow.automl_eval_results")
+    evaluated = recorded(airflow, "automl_eval_results", experiment)
     predicted = rows(airflow.env, evaluated["predictions_table"])
     labels = [row["class"] == " >50K" for row in predicted]
     scores = [row["predicted_proba"] for row in predicted]
@@ -166,7 +174,7 @@ def test_auc_is_scikit_learns(airflow: AirflowServer, experiment: str) -> None:
 
 
 def test_drift_is_mailed_and_says_why(airflow: AirflowServer, mailbox: Mailbox, experiment: str) -> None:
-    (evaluated,) = rows(airflow.env, "workflow.automl_eval_results")
+    evaluated = recorded(airflow, "automl_eval_results", experiment)
     states = airflow.states("automl_experiment", experiment)
     drifted = evaluated["auroc"] < 0.93
     if "AUTOML_TEST_DATA" in os.environ:
@@ -184,11 +192,18 @@ def test_drift_is_mailed_and_says_why(airflow: AirflowServer, mailbox: Mailbox, 
 
 
 def test_exports_tell_the_version(airflow: AirflowServer, experiment: str) -> None:
-    (tracked,) = rows(airflow.env, "workflow.automl_experiments")
+    tracked = recorded(airflow, "automl_experiments", experiment)
     for table in ("leaderboard_gluon_train", "feature_importance_gluon_train"):
         exported = rows(airflow.env, f"workflow.{table}")
         assert exported
         assert {row["model_version"] for row in exported} == {tracked["model_version"]}
+
+
+def test_a_healthy_day_is_neither_mailed_nor_answered(
+    airflow: AirflowServer, mailbox: Mailbox, experiment: str
+) -> None:
+    tracked = recorded(airflow, "automl_experiments", experiment)
+    DriftCheck(airflow, mailbox, {**CONF, "model_name": tracked["model_name"]}).nothing_changes()
 
 
 def test_a_failed_drift_check_is_mailed(airflow: AirflowServer, mailbox: Mailbox) -> None:
