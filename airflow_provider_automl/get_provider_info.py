@@ -40,7 +40,8 @@ def get_provider_info() -> dict[str, Any]:
                     "hidden-fields": ["host", "schema", "login", "password", "port", "extra"],
                     "relabeling": {},
                     "placeholders": {
-                        "warehouse_conn_id": "postgres_default",
+                        "warehouse_conn_id": "trino_default",
+                        "tracking_conn_id": "postgres_default",
                         "tracking_schema": "automl_test",
                         "model_store": "s3://bucket/models",
                         "staging": "s3://bucket/staging",
@@ -52,6 +53,10 @@ def get_provider_info() -> dict[str, Any]:
                     "warehouse_conn_id": _text(
                         "Warehouse connection",
                         "Connection of type trino, hiveserver2, postgres or duckdb; empty: an embedded DuckDB file.",
+                    ),
+                    "tracking_conn_id": _text(
+                        "Tracking connection",
+                        "Connection of the database that holds the automl_* tables; empty: they are beside the data.",
                     ),
                     "tracking_schema": _text("Tracking schema", "Schema of the automl_* tables."),
                     "model_store": _text("Model store", "Directory or object storage URI for the models' files."),

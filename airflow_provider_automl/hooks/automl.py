@@ -34,6 +34,7 @@ DEFAULT_TRACKING_SCHEMA = "automl_test"
 #: What the connection's extra may hold, each of one of these kinds or null.
 _EXTRA: dict[str, tuple[type, ...]] = {
     "warehouse_conn_id": (str,),
+    "tracking_conn_id": (str,),
     "tracking_schema": (str,),
     "model_store": (str,),
     "staging": (str,),
@@ -55,6 +56,8 @@ class AutoMLSettings:
     """What the connection says, defaults filled in.
 
     :param warehouse_conn_id: the warehouse's own Airflow connection; None is the embedded DuckDB file.
+    :param tracking_conn_id: the Airflow connection of the database that holds this provider's tables; None: they are
+        beside the data.
     :param tracking_schema: the schema that holds this provider's tables.
     :param model_store: directory or URI of the models' files.
     :param staging: a directory of this worker's for Parquet on its way between the warehouse and a job.
@@ -68,6 +71,7 @@ class AutoMLSettings:
     """
 
     warehouse_conn_id: str | None
+    tracking_conn_id: str | None
     tracking_schema: str
     model_store: str
     staging: str
@@ -88,7 +92,8 @@ class AutoMLHook(BaseHook):
 
     :param automl_conn_id: the connection; any other than the default one must exist.
     :param warehouse_conn_id: a warehouse to read and write data tables on instead of the connection's own. The
-        registry of models stays where the connection says.
+        registry of models stays where the connection says, and so do the result tables if it has a
+        ``tracking_conn_id``.
     :param lock_timeout: seconds to wait for a warehouse that is locked, instead of the connection's.
     :param on_query: called with the web page of each query that a warehouse starts, where its engine has such pages.
     :raises InputError: from whatever is reached first, where the connection is missing or wrong.
@@ -155,6 +160,7 @@ class AutoMLHook(BaseHook):
         staging, shared_staging = self._staging(extra.get("staging"), home / "staging")
         settings = AutoMLSettings(
             warehouse_conn_id=extra.get("warehouse_conn_id") or None,
+            tracking_conn_id=extra.get("tracking_conn_id") or None,
             tracking_schema=extra.get("tracking_schema") or DEFAULT_TRACKING_SCHEMA,
             model_store=extra.get("model_store") or str(home / "models"),
             staging=staging,
@@ -279,18 +285,27 @@ class AutoMLHook(BaseHook):
     def _own_warehouse(self) -> Warehouse:
         return self._open(self.settings.warehouse_conn_id)
 
+    @cached_property
+    def _tracking_warehouse(self) -> Warehouse:
+        """The database of the registry and, where it is not the data's, of the result tables."""
+        conn_id = self.settings.tracking_conn_id
+        if conn_id in (None, self.settings.warehouse_conn_id):
+            return self._own_warehouse
+        return self.warehouse if conn_id == self.warehouse_conn_id else self._open(conn_id, "tracking")
+
     @property
     def opened(self) -> list[Warehouse]:
         """The warehouses that were reached so far."""
-        found = {id(each): each for name in ("warehouse", "_own_warehouse") if (each := self.__dict__.get(name))}
+        names = ("warehouse", "_own_warehouse", "_tracking_warehouse")
+        found = {id(each): each for name in names if (each := self.__dict__.get(name))}
         return list(found.values())
 
-    def _open(self, conn_id: str | None) -> Warehouse:
-        warehouse = self._opened(conn_id)
+    def _open(self, conn_id: str | None, what: str = "warehouse") -> Warehouse:
+        warehouse = self._opened(conn_id, what)
         warehouse.on_query = self.on_query
         return warehouse
 
-    def _opened(self, conn_id: str | None) -> Warehouse:
+    def _opened(self, conn_id: str | None, what: str) -> Warehouse:
         from airflow_provider_automl.warehouse import open_warehouse
 
         lock_timeout = self.settings.lock_timeout
@@ -306,38 +321,43 @@ class AutoMLHook(BaseHook):
             hook.airflow_connection = None  # the file is no connection's; otherwise it would look for duckdb_default
             _require_pyarrow("The embedded warehouse", "duckdb")
             return open_warehouse(hook, lock_timeout=lock_timeout)
+        what = f"The {what} connection {conn_id!r}"
         try:
             connection = self.get_connection(conn_id)
         except AirflowNotFoundException:
             raise InputError(
-                f"The warehouse connection {conn_id!r} is not defined: create it in Airflow's UI, "
-                f"or set AIRFLOW_CONN_{conn_id.upper()}."
+                f"{what} is not defined: create it in Airflow's UI, or set AIRFLOW_CONN_{conn_id.upper()}."
             ) from None
         extra = _DRIVERS.get(connection.conn_type or "")
         try:
             hook = connection.get_hook()  # type: ignore[no-untyped-call]
         except ImportError as error:
-            raise _missing_extra(f"The warehouse connection {conn_id!r}", extra, error) from error
+            raise _missing_extra(what, extra, error) from error
         except Exception as error:  # Airflow raises its bare AirflowException for a type that no provider has
             if "Unknown hook type" not in str(error):
                 raise
-            raise _missing_extra(f"The warehouse connection {conn_id!r}", extra, error) from error
+            raise _missing_extra(what, extra, error) from error
         if not hasattr(hook, "get_conn") or not hasattr(hook, "dialect_name"):
             raise InputError(
-                f"The warehouse connection {conn_id!r} is of type {connection.conn_type!r}, which is no SQL database: "
+                f"{what} is of type {connection.conn_type!r}, which is no SQL database: "
                 "name a connection of a common-sql provider, such as trino, hiveserver2, duckdb or postgres."
             )
-        _require_pyarrow(f"The warehouse connection {conn_id!r}", extra or "automl")
+        _require_pyarrow(what, extra or "automl")
         return open_warehouse(hook, lock_timeout=lock_timeout, staging=self.settings.shared_staging)
 
     def tracking(self, schema: str | None = None) -> TrackingTables:
-        """The result tables, on :attr:`warehouse`, in ``schema`` or the connection's tracking schema."""
-        return TrackingTables(self.warehouse, schema or self.settings.tracking_schema)
+        """The result tables, in ``schema`` or the connection's tracking schema.
+
+        They are in the database of the connection's ``tracking_conn_id``, or on :attr:`warehouse` if it names none.
+        """
+        elsewhere = self.settings.tracking_conn_id is not None
+        warehouse = self._tracking_warehouse if elsewhere else self.warehouse
+        return TrackingTables(warehouse, schema or self.settings.tracking_schema)
 
     @cached_property
     def registry(self) -> TrackingTables:
-        """The tables of models and aliases: always the connection's own warehouse and schema."""
-        return TrackingTables(self._own_warehouse, self.settings.tracking_schema)
+        """The tables of models and aliases: always in the connection's own database and tracking schema."""
+        return TrackingTables(self._tracking_warehouse, self.settings.tracking_schema)
 
     @cached_property
     def models(self) -> ModelStore:
@@ -417,9 +437,9 @@ class AutoMLHook(BaseHook):
             log=log,
         )
 
-    def _reach(self, where: str) -> str:
-        self._own_warehouse.run("current_schema")
-        return f"{where} ({self._own_warehouse.dialect})"
+    def _reach(self, where: str, warehouse: Warehouse) -> str:
+        warehouse.run("current_schema")
+        return f"{where} ({warehouse.dialect})"
 
     def _reach_staging(self, uri: str) -> str:
         """Have the engine write a row there and fetch it, as an unload does."""
@@ -454,7 +474,9 @@ class AutoMLHook(BaseHook):
         except InputError as error:
             return False, str(error)
         where = settings.warehouse_conn_id or str(settings.embedded)
-        attempt("warehouse", lambda: self._reach(where))
+        attempt("warehouse", lambda: self._reach(where, self._own_warehouse))
+        if (tracking := settings.tracking_conn_id) is not None:
+            attempt("tracking tables", lambda: self._reach(tracking, self._tracking_warehouse))
         attempt("model store", lambda: check_store(settings.model_store))
         attempt("staging", staging)
         if (uri := settings.shared_staging) is not None:

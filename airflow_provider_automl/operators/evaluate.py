@@ -392,6 +392,6 @@ class AutoMLRecordEvaluationOperator(AutoMLOperator):
             "run_id": run.run_id,
         }
         recorded = tracking.record(EVAL_RESULTS, row, record_id=record_id)
-        where = (tracking.name(EVAL_RESULTS), self.hook.warehouse.dialect)
+        where = (tracking.name(EVAL_RESULTS), tracking.warehouse.dialect)
         self.log.info("%s: the evaluation is in %s of %s", recorded, *where)
         return {"table": tracking.name(EVAL_RESULTS), "record_id": record_id, "recorded": recorded}

@@ -27,6 +27,7 @@ from tests.system.conftest import reached, run_dag
 from tests.system.drift_check import DriftCheck
 from tests.system.mail import Mailbox
 from tests.system.server import REPO, AirflowServer, environment
+from tests.warehouse.conftest import fresh_database
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
@@ -53,11 +54,15 @@ class Place:
     warehouse: dict[str, Any]
     staging: str | None = None
     more: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tracking: dict[str, Any] | None = None
 
     def env(self, home: Path) -> dict[str, str]:
         extra = {"warehouse_conn_id": "warehouse", "staging": self.staging, "model_store": str(home / "models")}
         automl = {"conn_type": "automl", "extra": extra}
         connections = {"automl_default": automl, "warehouse": self.warehouse, **self.more}
+        if self.tracking:
+            extra["tracking_conn_id"] = "tracking"
+            connections["tracking"] = self.tracking
         return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection) for name, connection in connections.items()}
 
 
@@ -110,7 +115,7 @@ def check_tables(
     tracking = hook.tracking(RESULTS)
     row: dict[str, dict[str, Any]] = {}
     for table in (EXPERIMENTS, EVAL_RESULTS):
-        found = hook.warehouse.rows(tracking.name(table), where={"run_id": run_id})
+        found = tracking.warehouse.rows(tracking.name(table), where={"run_id": run_id})
         assert len(found) == 1, found
         (row[table],) = tracking.read(table, run_id=run_id)
         assert row[table] == found[0]
@@ -236,10 +241,25 @@ class TestTrinoS3(OnEngine):
 
 @pytest.mark.shares("metastore: census")
 class TestHive(OnEngine):
+    """With the tracking tables in Postgres. Those on Hive itself: TestTrinoHive, and ``tests/warehouse``."""
+
     @pytest.fixture(scope="class")
     @classmethod
-    def place(cls, hive_server: Facts, tmp_path_factory: pytest.TempPathFactory) -> Place:
-        return Place(hiveserver2(hive_server), staging=tmp_path_factory.mktemp("staging").as_uri())
+    def place(
+        cls, hive_server: Facts, postgres_server: Facts, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[Place]:
+        staging = tmp_path_factory.mktemp("staging").as_uri()
+        with fresh_database(postgres_server) as tracking:
+            yield Place(hiveserver2(hive_server), staging=staging, tracking=tracking)
+
+    def test_what_is_recorded_is_in_the_other_database(self, hook: AutoMLHook, run_id: str) -> None:
+        tracking, data = hook.tracking(RESULTS), hook.warehouse
+        assert (tracking.warehouse.dialect, data.dialect) == ("postgres", "hive")
+        (evaluated,) = tracking.read(EVAL_RESULTS, run_id=run_id)
+        assert data.exists(evaluated["predictions_table"])
+        assert not tracking.warehouse.exists(evaluated["predictions_table"])
+        table = tracking.name(EVAL_RESULTS)
+        assert not data.exists(table) or not data.rows(table, where={"run_id": run_id})
 
 
 @pytest.mark.shares("spark")

@@ -93,6 +93,42 @@ def test_the_same_connection_is_one_warehouse(monkeypatch: pytest.MonkeyPatch) -
     assert hook.opened == [hook.warehouse, hook.registry.warehouse]
 
 
+def test_tracking_tables_in_another_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TRINO_MINE", "TRINO_OTHER", "TRINO_TRACKING"):
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps({"conn_type": "trino", "host": "nowhere.invalid"}))
+    connection(monkeypatch, warehouse_conn_id="trino_mine", tracking_conn_id="trino_tracking")
+    for data in (None, "trino_mine", "trino_other"):
+        hook = AutoMLHook(warehouse_conn_id=data)
+        tracking = hook.tracking("results").warehouse
+        assert tracking is hook.registry.warehouse is hook.models.tracking.warehouse
+        assert tracking.hook.get_conn_id() == "trino_tracking"
+        assert hook.warehouse.hook.get_conn_id() == (data or "trino_mine")
+        assert hook.opened == [hook.warehouse, tracking]  # which all end their queries when the task is killed
+    hook = AutoMLHook(warehouse_conn_id="trino_tracking")
+    assert hook.warehouse is hook.registry.warehouse
+
+
+def test_tracking_tables_stay_where_the_connection_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TRINO_MINE", "TRINO_OTHER"):
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps({"conn_type": "trino", "host": "nowhere.invalid"}))
+    connection(monkeypatch, warehouse_conn_id="trino_mine", tracking_conn_id="trino_mine")
+    hook = AutoMLHook(warehouse_conn_id="trino_other")
+    assert hook.tracking().warehouse is hook.registry.warehouse
+    assert hook.tracking().warehouse.hook.get_conn_id() == "trino_mine"
+    connection(monkeypatch, warehouse_conn_id="trino_mine")
+    hook = AutoMLHook(warehouse_conn_id="trino_other")
+    assert hook.tracking().warehouse is hook.warehouse
+
+
+def test_a_missing_tracking_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection(monkeypatch, tracking_conn_id="nowhere")
+    with pytest.raises(InputError, match="The tracking connection 'nowhere' is not defined"):
+        _ = AutoMLHook().registry
+    reached, message = AutoMLHook().test_connection()
+    assert not reached
+    assert message.startswith("tracking tables: The tracking connection 'nowhere' is not defined")
+
+
 def test_a_missing_warehouse_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     connection(monkeypatch, warehouse_conn_id="nowhere")
     with pytest.raises(InputError, match="The warehouse connection 'nowhere' is not defined"):

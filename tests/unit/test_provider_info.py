@@ -13,6 +13,7 @@ from airflow_provider_automl.hooks.automl import AutoMLHook
 
 FIELDS = {
     "warehouse_conn_id",
+    "tracking_conn_id",
     "tracking_schema",
     "model_store",
     "staging",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,6 +35,13 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
 @pytest.fixture
 def postgres_connection(postgres_server: Facts) -> Iterator[dict[str, Any]]:
     """A fresh database of that server, as an Airflow connection."""
+    with fresh_database(postgres_server) as connection:
+        yield connection
+
+
+@contextmanager
+def fresh_database(postgres_server: Facts) -> Iterator[dict[str, Any]]:
+    """Create a database on a Postgres server, yield it as an Airflow connection, and drop it."""
     import psycopg2
 
     name = f"test_{uuid.uuid4().hex}"
@@ -47,5 +55,7 @@ def postgres_connection(postgres_server: Facts) -> Iterator[dict[str, Any]]:
         connection.close()
 
     administer(f"CREATE DATABASE {name}")
-    yield {"conn_type": "postgres", **server, "login": "postgres", "schema": name}
-    administer(f"DROP DATABASE {name} WITH (FORCE)")
+    try:
+        yield {"conn_type": "postgres", **server, "login": "postgres", "schema": name}
+    finally:
+        administer(f"DROP DATABASE {name} WITH (FORCE)")
