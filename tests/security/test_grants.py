@@ -213,7 +213,7 @@ class TestTrino:
             for table, task in zip(TABLES, (train, partial(predict, model)), strict=True):
                 (grant,) = (grant for grant in grants if table in grant)
                 administer(grant.replace("GRANT", "REVOKE").replace(" TO ", " FROM "))
-                refused(task, f"Trino refuses to work with {table}: Access Denied: Cannot select from table {table}")
+                refused(task, f"Trino rejected the query on {table}: Access Denied: Cannot select from table {table}")
                 administer(grant)
         finally:
             administer(*(f"DROP SCHEMA IF EXISTS granted.{schema} CASCADE" for schema in (INPUT, OUTPUT)))
@@ -233,18 +233,18 @@ class TestTrino:
                 administer(f"CREATE TABLE iceberg.{OUTPUT}.predicted_automl_0123456789abcdef (a BIGINT)")
                 assert predict(model)["rows"] == 200
                 denied = "Access Denied: Cannot"
-                user = f"Trino refuses the user of the connection theirs: {denied}"
+                user = f"Trino denies access to the user of the connection theirs: {denied}"
                 without: list[tuple[dict[str, Any], Task, str]] = [
                     (less(rules, "queries"), create, f"{user} execute query"),
                     (less(rules, "catalogs"), create, f"{denied} access catalog iceberg"),
-                    (less(rules, "tables", 0), train, f"Trino refuses to work with {TABLES[0]}: {denied} select from"),
+                    (less(rules, "tables", 0), train, f"Trino rejected the query on {TABLES[0]}: {denied} select from"),
                     (less(rules, "tables", 0, "table", "gluon_train"), partial(predict, model),
-                     f"work with {TABLES[1]}: {denied} "),
+                     f"the query on {TABLES[1]}: {denied} "),
                     (less(rules, "tables", 1), create, f"table {OUTPUT}.automl_experiments cannot be made: {denied}"),
                     (less(rules, "tables", 1, "privileges", ["SELECT", "INSERT", "DELETE"]), partial(predict, model),
                      f"{OUTPUT}.predicted cannot be written: {denied} create table iceberg.{OUTPUT}.predicted_"),
                     (less(rules, "tables", 1, "privileges", ["SELECT", "INSERT", "OWNERSHIP"]), partial(track, model),
-                     f"to work with {OUTPUT}.automl_experiments: {denied} delete from table iceberg.{OUTPUT}."),
+                     f"the query on {OUTPUT}.automl_experiments: {denied} delete from table iceberg.{OUTPUT}."),
                     (less(rules, "tables", 1, "privileges", ["SELECT", "DELETE", "OWNERSHIP"]),
                      partial(record, evaluation), f"{denied} insert into table iceberg.{OUTPUT}.automl_eval_results"),
                     (less(rules, "tables", 2), create, f"{user} select from table system.metadata.catalogs"),
@@ -290,7 +290,7 @@ class TestTrino:
                 let(both | {"catalog_session_properties": [{"user": "ruled", "allow": False}, {"allow": True}]})
                 there_and_back()
                 warehouse = open_warehouse(hook)
-                with pytest.raises(InputError, match=r"precision is MILLISECONDS.* say hive.timestamp-precision=MICRO"):
+                with pytest.raises(InputError, match=r"precision is MILLISECONDS.* set hive.timestamp-precision=MICRO"):
                     warehouse.create_table("files.automl_staging.times", {"a": "TIMESTAMP"})
         finally:
             administer(*(f"DROP SCHEMA IF EXISTS iceberg.{schema} CASCADE" for schema in (INPUT, OUTPUT)))

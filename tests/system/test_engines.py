@@ -388,7 +388,7 @@ class TestTrinoHive(OnEngine):
         os.kill(server.xcom(dag_id, run_id, "train", "process"), signal.SIGKILL)
         second = linked(other_than=first)
         assert ended(first) == "USER_CANCELED"
-        told = f"The query {urlsplit(first).query} of a killed predecessor still runs: it is ended."
+        told = f"Cancelling query {urlsplit(first).query}, left by an earlier attempt."
         assert told in server.task_log(dag_id, run_id, "train")
         server.mark(dag_id, run_id, "train", "failed")
         assert ended(second) == "USER_CANCELED"

@@ -24,7 +24,7 @@ import pytest
 
 from airflow_provider_automl.errors import BusyError, InputError
 from airflow_provider_automl.warehouse import Query, Warehouse, open_warehouse
-from airflow_provider_automl.warehouse.trino import TrinoWarehouse, _old
+from airflow_provider_automl.warehouse.trino import TrinoWarehouse, _backup_of
 from tests.engines import Facts
 from tests.warehouse.conformance import (
     INF,
@@ -194,7 +194,7 @@ class OnTrino(Conformance):
         doubled = Query(f"{query.sql} UNION ALL {query.sql}")
         assert take(warehouse, doubled, tmp_path, max_rows=1).to_pylist() == data.to_pylist()
         for value in ("APPROX_SET(1)", "TDIGEST_AGG(1.0)", "QDIGEST_AGG(1)"):
-            with pytest.raises(InputError, match="'h' is .* no place in Parquet"):
+            with pytest.raises(InputError, match="'h' is .*, which cannot be stored in Parquet"):
                 take(warehouse, Query(f"SELECT {value} AS h"), tmp_path)
 
     def test_two_publish_at_once(self, warehouse: Warehouse, tmp_path: Path) -> None:
@@ -349,10 +349,10 @@ class WithoutSnapshots(OnTrino):
         put(warehouse, "s.t", numbers(3), tmp_path)
         tables = self.tables(warehouse)
         target = warehouse._qualified("s.t")
-        new, mark = warehouse._new(target, "another task")
+        new, tag = warehouse._new(target, "another task")
         with warehouse._session(write=True) as cursor:
-            warehouse._run_marked(cursor, "create_marked", mark, table=new, columns={"id": "BIGINT"})
-            warehouse._rename(cursor, target, _old(new))
+            warehouse._run_tagged(cursor, "create_marked", tag, table=new, columns={"id": "BIGINT"})
+            warehouse._rename(cursor, target, _backup_of(new))
         assert not warehouse.exists("s.t")
         assert put(warehouse, "s.t", numbers(2, 3), tmp_path, mode="append") == 2
         assert warehouse.count("s.t") == 5
@@ -364,11 +364,11 @@ class WithoutSnapshots(OnTrino):
     ) -> None:
         put(warehouse, "s.t", numbers(3), tmp_path)
         target = warehouse._qualified("s.t")
-        old = _old(warehouse._new(target, "task")[0])
+        old = _backup_of(warehouse._new(target, "task")[0])
         with warehouse._session(write=True) as cursor:
             warehouse._rename(cursor, target, old)
             warehouse._run(cursor, "create_table", table=target, columns={"id": "BIGINT"})
-            warehouse._back(cursor, target, old, lambda: warehouse._rename(cursor, old, target))
+            warehouse._restore(cursor, target, old, lambda: warehouse._rename(cursor, old, target))
         assert warehouse.count("s.t") == 3
 
     def test_one_killed_when_it_had_published(self, warehouse: TrinoWarehouse, tmp_path: Path) -> None:
@@ -376,10 +376,10 @@ class WithoutSnapshots(OnTrino):
         put(warehouse, "s.t", numbers(3), tmp_path)
         tables = self.tables(warehouse)
         target = warehouse._qualified("s.t")
-        new, mark = warehouse._new(target, "task")
+        new, tag = warehouse._new(target, "task")
         with warehouse._session(write=True) as cursor:
-            warehouse._run_marked(cursor, "create_marked", mark, table=new, columns={"id": "BIGINT"})
-            warehouse._rename(cursor, target, _old(new))
+            warehouse._run_tagged(cursor, "create_marked", tag, table=new, columns={"id": "BIGINT"})
+            warehouse._rename(cursor, target, _backup_of(new))
             warehouse._rename(cursor, new, target)
         put(warehouse, "s.t", numbers(2), tmp_path, key="task")
         assert warehouse.count("s.t") == 2
@@ -388,13 +388,13 @@ class WithoutSnapshots(OnTrino):
     def test_leftovers_are_ours_by_name_and_comment(self, warehouse: TrinoWarehouse, tmp_path: Path) -> None:
         put(warehouse, "s.t", numbers(1), tmp_path)
         target = warehouse._qualified("s.t")
-        dead, its_mark = warehouse._new(target, "dead")
-        alive, new_mark = warehouse._new(target, "alive")
-        like_ours, like_old = warehouse._new(target, "users")[0], _old(warehouse._new(target, "users")[0])
-        long_ago = replace(its_mark, begun=its_mark.begun - dt.timedelta(days=2))
+        dead, its_tag = warehouse._new(target, "dead")
+        alive, new_tag = warehouse._new(target, "alive")
+        like_ours, like_old = warehouse._new(target, "users")[0], _backup_of(warehouse._new(target, "users")[0])
+        long_ago = replace(its_tag, created=its_tag.created - dt.timedelta(days=2))
         with warehouse._session(write=True) as cursor:
-            for table, mark in ((dead, long_ago), (alive, new_mark), (like_ours, None), (like_old, None)):
-                warehouse._run_marked(cursor, "create_marked", mark, table=table, columns={"id": "BIGINT"})
+            for table, tag in ((dead, long_ago), (alive, new_tag), (like_ours, None), (like_old, None)):
+                warehouse._run_tagged(cursor, "create_marked", tag, table=table, columns={"id": "BIGINT"})
         put(warehouse, "s.t", numbers(2), tmp_path)
         found = {name for _, name in self.tables(warehouse)}
         assert dead.name not in found
@@ -518,7 +518,7 @@ class TestHiveByCursor(TestHive):
     def test_a_row_that_fits_no_statement(self, warehouse: Warehouse, tmp_path: Path) -> None:
         put(warehouse, "s.t", pa.table({"text": ["short"]}), tmp_path)
         tables = self.tables(warehouse)
-        with pytest.raises(InputError, match="row of 1000005 bytes does not fit into one statement .* staging"):
+        with pytest.raises(InputError, match="row of 1000005 bytes does not fit into one statement, .* staging"):
             put(warehouse, "s.t", pa.table({"text": ["short", "é" * 500_000]}), tmp_path)
         assert warehouse.rows("s.t") == [{"text": "short"}]
         assert self.tables(warehouse) == tables
@@ -706,11 +706,11 @@ class TestLake(TestHive):
 
         put(warehouse, "s.t", numbers(3), tmp_path)
         target = warehouse._qualified("s.t")
-        new, mark = warehouse._new(target, "task")
+        new, tag = warehouse._new(target, "task")
         with warehouse._session(write=True) as cursor:
             items = [exp.column("id"), exp.column("x")]
-            warehouse._run_marked(cursor, "create_marked_as", mark, table=new, source=target, items=items)
-            warehouse._hold(cursor, new)
+            warehouse._run_tagged(cursor, "create_marked_as", tag, table=new, source=target, items=items)
+            warehouse._tag_as_backing(cursor, new)
             warehouse._run(cursor, "drop_table", table=target)
         assert put(warehouse, "s.t", numbers(2, 3), tmp_path, mode="append", key="task") == 2
         assert warehouse.count("s.t") == 5
@@ -724,12 +724,12 @@ class TestLake(TestHive):
         class Failing(TrinoWarehouse):
             failed = False
 
-            def _hold(self, cursor: Any, holder: Any) -> Any:
-                mark = super()._hold(cursor, holder)
+            def _tag_as_backing(self, cursor: Any, backing: Any) -> Any:
+                tag = super()._tag_as_backing(cursor, backing)
                 if not self._found(cursor, self._qualified("s.t")) and not self.failed:
                     self.failed = True
                     raise OSError("the worker has lost its way")
-                return mark
+                return tag
 
         put(warehouse, "s.t", numbers(3), tmp_path)
         tables = self.tables(warehouse)

@@ -101,7 +101,7 @@ def test_a_place_that_one_side_does_not_see(
     blocked = opened("file:///proc/self/cwd/blocked")
     for call in (lambda: put(blocked, "s.t", numbers(1), tmp_path), lambda: take(blocked, "s.t", tmp_path)):
         with pytest.raises(
-            InputError, match=r"Trino cannot use .*/blocked by its catalog files: .* servers must reach it"
+            InputError, match=r"Trino cannot use .*/blocked through its catalog files: .* servers must reach it"
         ):
             call()
     for wrong, reason in (
