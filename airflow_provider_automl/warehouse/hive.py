@@ -1,4 +1,4 @@
-"""Hive, by HiveServer2."""
+"""Hive, through HiveServer2."""
 
 from __future__ import annotations
 
@@ -46,51 +46,51 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How much text one INSERT of rows may have, and how many values. The server's parser takes about a kilobyte a value.
+# Max characters and values per INSERT. The server's parser uses about a kilobyte of memory per value.
 _INSERT_CHARACTERS = 500_000
 _INSERT_VALUES = 60_000
 
-# How many characters of a text may want a backslash before it goes in Base64.
+# A text with more characters to escape than this is sent as Base64.
 _ESCAPED = 1000
 
-# The property of tables that are ours: JSON that says whose, and since when.
-_MARK = "automl_mark"
+# The table property with our ownership tag, as JSON. Stored in warehouses: do not change, nor its keys.
+_TAG_PROPERTY = "automl_mark"
 
-# After so many seconds, what another run left is nobody's.
-_ABANDONED = 24 * 3600.0
+# Seconds after which another run's tables are orphaned.
+_ORPHANED_AFTER = 24 * 3600.0
 
-# Seconds for which work that crossed another session's is tried again.
+# Seconds for which work that conflicts with another session's is retried.
 _CONFLICT_TIMEOUT = 60.0
 
-# As text in quotes. A NUL in octal with all its digits, since a digit may follow.
+# Escapes in a string literal. NUL has all three octal digits, since a digit may follow.
 _ESCAPES = str.maketrans(
     {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\000", "\x1a": "\\Z"}
 )
 
 
-# What a server says of a place where it may not write.
+# How a server reports a location where it may not write.
 _UNWRITABLE = re.compile(r"denied|AccessControl|No FileSystem|mkdirs|(Unable|Failed) to create|annot create", re.I)
 
-# What SQL-standard authorization says of a place that the user does not own.
-_UNOWNED = re.compile(r"Permission denied: Principal .* on Object \[type=(LOCAL|DFS)_URI")
+# How SQL-standard authorization reports a location that the user does not own.
+_NOT_OWNER = re.compile(r"Permission denied: Principal .* on Object \[type=(LOCAL|DFS)_URI")
 
-# What a server says that stops under a statement.
+# How a server reports that it is shutting down, or that it cancelled the statement.
 _STOPPING = re.compile(r"shut ?down|cancel|stopped SparkContext", re.I)
 
 
-class _GivenUp(BusyError):
-    """The engine gave a statement up, for reasons of its own."""
+class _Aborted(BusyError):
+    """The engine aborted a statement for reasons unrelated to the statement."""
 
 
-class _Crossed(Exception):
+class _Conflict(Exception):
     """Another session changed the table between two steps of ours."""
 
 
 def open_hive(hook: DbApiHook, *, lock_timeout: float = 600.0, staging: str | None = None) -> HiveWarehouse:
-    """Return the warehouse behind a ``hiveserver2`` connection: the server itself says whether it is Hive or Spark.
+    """Return the warehouse of a ``hiveserver2`` connection. The server reports whether it is Hive or Spark.
 
     :raises BusyError: the server cannot be reached.
-    :raises InputError: it refuses the connection's user.
+    :raises InputError: it rejects the connection's user.
     """
     from TCLIService import ttypes  # type: ignore[import-untyped]
 
@@ -104,44 +104,47 @@ def open_hive(hook: DbApiHook, *, lock_timeout: float = 600.0, staging: str | No
 
 
 class HiveWarehouse(Warehouse):
-    """Hive, by HiveServer2. Tables that are made here are Parquet.
+    """Hive, through HiveServer2. Tables are created as Parquet.
 
-    **Publishing.** Hive without ACID tables has no transaction. A load fills a staging table in the target's schema;
-    then the old table is renamed aside, the staging table is renamed to the target's name, and the old one is dropped.
-    Each rename is one transaction of the metastore. Until the first, whatever fails leaves the old table as it was.
-    Between the two, for some tenths of a second, the name is missing: a query that starts then fails with "table not
-    found", and one that was planned before may fail, or find nothing at all, since the files are elsewhere: an unload
-    and a count look again. None ever sees some of the rows. (``INSERT OVERWRITE`` would show readers an empty or a
-    partial table for longer, and would lose the old rows if the server died in it.)
-    A client killed between the two leaves both tables whole, under other names: the next load of the same target puts
-    the old one back, then goes on. Of two that publish the same table, the later one stays. A view is refused.
+    **Publishing.** Without ACID tables, Hive has no transactions. A load fills a staging table in the target's schema.
+    Then the old table is renamed to a backup name, the staging table is renamed to the target's name, and the backup is
+    dropped. Each rename is one metastore transaction. Any failure before the first leaves the old table unchanged.
+    Between the two renames, for some tenths of a second, the target does not exist: a query that starts then fails with
+    "table not found", and one that was planned before may fail or find no rows, since the files have moved; unloads and
+    counts check again. No query ever sees only some of the rows. (``INSERT OVERWRITE`` would show readers an empty or
+    partial table for longer, and would lose the old rows if the server died during it.)
+    A client killed between the two renames leaves both tables intact under other names: the next load of the same
+    target restores the backup first. If two sessions publish the same table, the later one wins. Views are rejected.
 
-    The new table is a new one: grants, partitions, buckets, format and properties of the old one are not kept, and the
-    files of an external one stay where they are.
+    A load creates a new table: grants, partitions, buckets, format and properties of the old one are not kept. The
+    files of an external table are not deleted.
 
-    **Appending.** One ``INSERT``. With ``delete_where`` and rows that it means, a table like the old one is filled and
-    published as above, since Hive's plain tables have no ``DELETE``; again, if another session's rows came meanwhile
-    (those that come in the very moment of a rename may be lost with the old table).
-    An ``INSERT`` whose answer was lost may have been done: a retry with ``delete_where`` replaces those rows.
+    **Appending.** One ``INSERT``. If ``delete_where`` matches rows, a copy of the table without them is filled and
+    published as above, since Hive's non-ACID tables have no ``DELETE``. This is repeated if another session added rows
+    in the meantime (rows added at the very moment of a rename may be lost with the old table).
+    An ``INSERT`` whose response was lost may have succeeded: a retry with ``delete_where`` replaces those rows.
 
-    **Recording.** A row is inserted unless the newest row of that key, by ``recorded_at``, is the same. Another one is
-    inserted beside it and supersedes it. Two that write the same row at the same moment may both insert it.
+    **Recording.** A row is inserted unless the newest row of that key, by ``recorded_at``, is equal. A newer row
+    supersedes the older one, which stays in the table. Two sessions that write the same row at the same time may both
+    insert it.
 
-    **Leftovers.** Staging tables are told by their name and by a property: a user's table that is named alike is left.
-    A load drops those of its target that have its key or are older than a day.
+    **Orphaned tables.** Staging tables are recognised by their name and by a table property: a user's table with such a
+    name is left alone. A load drops its target's staging tables that have its key or are older than a day.
 
-    **Types.** Times with zone become TIMESTAMP in UTC, since Hive's Parquet has none with a zone; the session's zone
-    is set to UTC. Arrays, maps, structs and unions are read as JSON text, through the cursor. Intervals become text.
+    **Types.** Timestamps with time zone become TIMESTAMP in UTC, since Hive's Parquet has none with a zone; the
+    session's time zone is set to UTC. Arrays, maps, structs and unions are read as JSON text, through the cursor.
+    Intervals become text.
 
-    :param staging: a URI or directory that the engine and this process both reach; None: rows go through the cursor.
+    :param staging: a URI or directory that the engine and this process can both reach. If None, rows go through the
+        cursor.
     """
 
     engine = "Hive"
     capabilities = Capabilities(cancel=True)
-    #: For each session. The first: statistics say how many rows there were, not always how many there are, and never
-    #: of a table with a quote in its name. No statistics of columns: Trino, on the same metastore, does not read those
-    #: of a time, and refuses to INSERT where there are some. The last one: rows may hold ``${…}``, which must not be
-    #: replaced by the server's properties.
+    #: Settings of each session. ``compute.query.using.stats``: row counts in statistics may be outdated, and are wrong
+    #: for tables with a quote in their name. ``column.autogather``: Trino, on the same metastore, cannot read the
+    #: statistics of timestamp columns, and then its INSERTs fail. ``variable.substitute``: rows may contain ``${…}``,
+    #: which must not be replaced by server properties.
     settings: ClassVar[dict[str, str]] = {
         "hive.compute.query.using.stats": "false",
         "hive.resultset.use.unique.column.names": "false",
@@ -154,9 +157,9 @@ class HiveWarehouse(Warehouse):
         "hive.stats.column.autogather": "false",
         "hive.variable.substitute": "false",
     }
-    #: Neutral types that become another one here.
+    #: Neutral types that are stored as another type.
     narrower: ClassVar[dict[str, str]] = {"TIMESTAMPTZ": "TIMESTAMP", "NULL": "VARCHAR", "HUGEINT": "DECIMAL(38,0)"}
-    #: Types of columns that staged files cannot hold: rows with such go through the cursor.
+    #: Column types that staged files cannot store: rows with such columns go through the cursor.
     by_cursor = re.compile(r".*\]|(ARRAY|MAP|STRUCT|UNION).*", re.DOTALL)
 
     _table_name = re.compile(r"[A-Za-z0-9_\-'\"`%$#@&!+ ]+")
@@ -171,7 +174,7 @@ class HiveWarehouse(Warehouse):
         self._cursors: set[Cursor] = set()
 
     def cancel(self) -> None:
-        """Hang up: the server cancels what runs in a session whose client is gone."""
+        """Close the connections: the server cancels what runs in a session whose client has disconnected."""
         for cursor in list(self._cursors):
             cursor.hang_up()
 
@@ -180,7 +183,7 @@ class HiveWarehouse(Warehouse):
     def record(self, table: str, row: Mapping[str, object], *, key: str = "record_id") -> str:
         """As :meth:`.Warehouse.record`, without transactions: see the class.
 
-        ``replaced`` means that this row supersedes the other, which stays beneath it.
+        ``replaced`` means that this row supersedes the older one, which stays in the table.
         """
         target = self._qualified(table)
         if row.get(key) is None:
@@ -190,7 +193,7 @@ class HiveWarehouse(Warehouse):
             try:
                 with self._explained(table), self._session(write=True) as cursor:
                     return self._record(cursor, table, target, row, key)
-            except _GivenUp:  # as Spark does when two insert into the same table; what is there now decides
+            except _Aborted:  # Spark, if two sessions insert into the same table; the retry checks what is there
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(random.uniform(0.05, 0.5))
@@ -203,10 +206,10 @@ class HiveWarehouse(Warehouse):
         if any(_same_row(other, wanted) for other in newest_rows(found)):
             return "unchanged"
         self._run(cursor, "insert", table=target, columns=list(wanted), items=list(wanted.values()))
-        if not self._keeps_inserts:
+        if not self._concurrent_inserts:
             now = self._fetch(cursor, "select", columns=list(columns), source=target, condition={own_key: row[key]})
             if not any(_same_row(other, wanted) for other in now):
-                raise _GivenUp(f"{self.engine} lost a row of {table} that it had taken.")
+                raise _Aborted(f"{self.engine} reported that it inserted a row into {table}, but the row is missing.")
         return "replaced" if found else "inserted"
 
     def _load(
@@ -215,31 +218,31 @@ class HiveWarehouse(Warehouse):
         from airflow_provider_automl.warehouse.types import neutral_columns
 
         columns = self._storable(neutral_columns(parquet_schema(files)))
-        mark = {"target": _dotted(target), "key": _digest(key) if key else "", "since": int(time.time())}
+        tag = {"target": _dotted(target), "key": _digest(key) if key else "", "since": int(time.time())}
         staging, merged = (self._scratch(target) for _ in range(2))
         try:
             with self._session(write=True) as cursor:
                 self._create_schema(cursor, target)
                 self._refuse_view(cursor, target)
                 self._recover(cursor, target)
-                self._sweep(cursor, target, mark)
+                self._clean_up_orphans(cursor, target, tag)
                 if self.staging is None:
-                    self._run(cursor, "create_marked", table=staging, columns=columns, mark=json.dumps(mark))
+                    self._run(cursor, "create_marked", table=staging, columns=columns, mark=json.dumps(tag))
                     rows = self._insert(cursor, staging, list(columns), parquet_batches(files))
                 else:
-                    rows = self._insert_files(cursor, staging, columns, files, mark)
+                    rows = self._insert_files(cursor, staging, columns, files, tag)
                 if (arrived := self._count(cursor, staging)) != rows:
-                    raise BusyError(f"{self.engine} stored {arrived} of {rows} rows: {_dotted(target)} is as it was.")
+                    raise BusyError(f"{self.engine} stored {arrived} of {rows} rows: {_dotted(target)} is unchanged.")
                 log.info("Publishing %d rows as %s", rows, _dotted(target))
                 if mode == "append":
-                    self._append_to(cursor, target, columns, staging, rows, merged, delete_where, mark)
+                    self._append_to(cursor, target, columns, staging, rows, merged, delete_where, tag)
                 else:
                     self._publish(cursor, staging, target, mode=mode)
         finally:
-            # In a session of its own: this one may have been cut in the middle of a statement.
+            # In a new session: the other one may have been cut off in the middle of a statement.
             with suppress(Exception), self._session(write=True) as cursor:
-                for leftover in (staging, merged):
-                    self._run(cursor, "drop_table", table=leftover)
+                for table in (staging, merged):
+                    self._run(cursor, "drop_table", table=table)
         return rows
 
     def _append_to(
@@ -251,43 +254,44 @@ class HiveWarehouse(Warehouse):
         rows: int,
         merged: exp.Table,
         delete_where: dict[str, object],
-        mark: dict[str, object],
+        tag: dict[str, object],
     ) -> None:
         self._create_table(cursor, target, columns)
         deadline = time.monotonic() + min(self.lock_timeout, _CONFLICT_TIMEOUT)
         while True:
             try:
                 version = self._version(cursor, target)
-                with self._crossed_if(partial(self._is_new, cursor, target, version)):
+                with self._conflict_if(partial(self._is_new, cursor, target, version)):
                     leaving, total = self._counts(cursor, target, delete_where)
-                    if self._keeps_inserts and not leaving:
+                    if self._concurrent_inserts and not leaving:
                         self._run(cursor, "append", table=target, columns=list(columns), source=staging)
                         return
-                    self._merge(cursor, target, columns, staging, merged, delete_where, mark)
+                    self._merge(cursor, target, columns, staging, merged, delete_where, tag)
                     if (found := self._count(cursor, merged)) != total - leaving + rows:
-                        raise _Crossed(f"it was replaced while it was read: {found} rows, not {total - leaving + rows}")
+                        expected = total - leaving + rows
+                        raise _Conflict(f"it was replaced while it was read: {found} rows, not {expected}")
                 self._swap(cursor, merged, target, expected=version)
                 return
-            except _Crossed as error:
-                if not delete_where and self._keeps_inserts:
-                    raise BusyError(f"Another session changed {_dotted(target)} meanwhile: {error}") from error
-                self._await_turn(cursor, target, error, deadline)
+            except _Conflict as error:
+                if not delete_where and self._concurrent_inserts:
+                    raise BusyError(f"Another session changed {_dotted(target)} at the same time: {error}") from error
+                self._wait_to_retry(cursor, target, error, deadline)
 
-    #: Whether an INSERT that went well has its rows in the table, whoever else inserts at that moment.
-    _keeps_inserts: ClassVar[bool] = True
+    #: Whether the rows of a successful INSERT are in the table even if other sessions insert at the same time.
+    _concurrent_inserts: ClassVar[bool] = True
 
     def _counts(self, cursor: Cursor, table: exp.Table, condition: dict[str, object]) -> tuple[int, int]:
-        """Return how many rows a condition means, and how many a table has.
+        """Return how many rows of a table match a condition, and how many it has.
 
-        A query that was planned before another session renamed the table may find no row of it. Where there is no
-        condition and an INSERT is enough, nothing is counted.
+        A query that was planned before another session renamed the table may find no rows. Without a condition, and if
+        an INSERT is enough, nothing is counted.
         """
         if not condition:
-            return 0, 0 if self._keeps_inserts else self._count(cursor, table)
+            return 0, 0 if self._concurrent_inserts else self._count(cursor, table)
         (row,) = self._fetch(cursor, "count_where", source=table, condition=condition)
         matching, total = int(str(row["n"])), int(str(row["total"]))
         if not total and self._count(cursor, table):
-            raise _Crossed("it was replaced while it was read")
+            raise _Conflict("it was replaced while it was read")
         return matching, total
 
     def _merge(
@@ -298,14 +302,14 @@ class HiveWarehouse(Warehouse):
         staging: exp.Table,
         merged: exp.Table,
         delete_where: dict[str, object],
-        mark: dict[str, object],
+        tag: dict[str, object],
     ) -> None:
-        """Fill a table like the target with the rows that stay and those that come."""
+        """Fill a copy of the target with the rows to keep and the new rows."""
         whole = list(self._columns(cursor, target))
         self._run(cursor, "drop_table", table=merged)
         cursor.execute(
             f"CREATE TABLE {self._text(merged)} LIKE {self._text(target)} "
-            f"TBLPROPERTIES ({_quoted(_MARK)}={_quoted(json.dumps(mark))})"
+            f"TBLPROPERTIES ({_quoted(_TAG_PROPERTY)}={_quoted(json.dumps(tag))})"
         )
         if delete_where:
             self._run(cursor, "keep", table=merged, columns=whole, source=target, condition=delete_where)
@@ -314,7 +318,7 @@ class HiveWarehouse(Warehouse):
         self._run(cursor, "append", table=merged, columns=list(columns), source=staging)
 
     def _insert(self, cursor: Any, table: exp.Table, columns: list[str], batches: Iterator[pa.RecordBatch]) -> int:
-        """Insert Arrow batches, by statements of many rows, whose values are text that the statement casts."""
+        """Insert Arrow batches with multi-row statements, whose values are texts that the statement casts."""
         total = size = 0
         waiting: list[str] = []
         schema: pa.Schema | None = None
@@ -349,55 +353,55 @@ class HiveWarehouse(Warehouse):
         items = [_from_text(exp.column(f"c{i}"), kind, i in encoded) for i, kind in enumerate(kinds.values())]
         rows_of = self._rows_of([f"c{i}" for i in range(len(kinds))])
         text = sql.render("insert_rows", self.dialect, table=table, columns=list(kinds), items=items, rows=rows_of)
-        # sqlglot would take a second a thousand rows to build and print what is put in here.
+        # Inserted as text: sqlglot would take a second per thousand rows to build and print them.
         head, tail = text.rsplit("automl_rows", 1)
-        return head + ", ".join(self._row_word + row for row in rows) + tail
+        return head + ", ".join(self._row_prefix + row for row in rows) + tail
 
-    #: What stands before a row in parentheses.
-    _row_word: ClassVar[str] = "STRUCT"
+    #: The prefix of a row in parentheses.
+    _row_prefix: ClassVar[str] = "STRUCT"
 
     def _rows_of(self, names: list[str]) -> exp.Expression:
-        """Return a table of rows, which stand where it says ``automl_rows``."""
+        """Return a subquery of rows, with the placeholder ``automl_rows`` for them."""
         from sqlglot import exp
 
         listed = ", ".join(names)
         return exp.Var(this=f"(SELECT INLINE(ARRAY(automl_rows)) AS ({listed})) AS q")
 
     def _insert_files(
-        self, cursor: Cursor, table: exp.Table, columns: dict[str, str], files: list[Path], mark: dict[str, object]
+        self, cursor: Cursor, table: exp.Table, columns: dict[str, str], files: list[Path], tag: dict[str, object]
     ) -> int:
-        """Make the staging table of Parquet files, by way of a copy where the engine reads it."""
+        """Create the staging table from Parquet files, by way of a copy that the engine can read."""
         from pyhive.exc import Error  # type: ignore[import-untyped]
 
         from airflow_provider_automl.warehouse.types import arrow_schema
 
         rows = parquet_rows(files)
-        key = f"{mark['target']} {mark['key'] or uuid.uuid4().hex}"
+        key = f"{tag['target']} {tag['key'] or uuid.uuid4().hex}"
         with tempfile.TemporaryDirectory() as scratch, self._exchange().directory(key) as shared:
             shared.put(parquet_as(files, arrow_schema(columns), Path(scratch)))
             try:
                 source = self._files(cursor, columns, shared.uri)
                 seen = not rows or bool(self._fetch(cursor, "first_file", source=source))
-            except Error as error:  # the server's own words; one that went away says none
+            except Error as error:  # reported by the server, so it is still there
                 if _STOPPING.search(first_line(error)):
                     raise
-                self._refuse_unowned(shared.uri, error)
-                raise InputError(f"{self._unseen(shared.uri)}: {first_line(error)}") from error
+                self._refuse_not_owner(shared.uri, error)
+                raise InputError(f"{self._unreadable(shared.uri)}: {first_line(error)}") from error
             if not seen:
-                raise InputError(f"{self._unseen(shared.uri)}: it finds no file there.")
+                raise InputError(f"{self._unreadable(shared.uri)}: no file found.")
             self._run(
-                cursor, "create_marked_as", table=table, mark=json.dumps(mark), columns=list(columns), source=source
+                cursor, "create_marked_as", table=table, mark=json.dumps(tag), columns=list(columns), source=source
             )
         return rows
 
-    def _unseen(self, uri: str) -> str:
+    def _unreadable(self, uri: str) -> str:
         return (
             f"{self.engine}'s servers cannot read {uri}, where this worker wrote (set the connection's staging to a "
-            "place that both reach)"
+            "location that both can reach)"
         )
 
     def _files(self, cursor: Cursor, columns: Mapping[str, str], uri: str) -> exp.Table:
-        """Return a table of this session over Parquet files."""
+        """Create and return a temporary table over Parquet files."""
         table = table_of(self._home["current_schema"], f"automl_{uuid.uuid4().hex}")
         text = sql.render("files", self.dialect, table=table, columns=columns, location=uri)
         cursor.execute(text.replace("CREATE EXTERNAL", "CREATE TEMPORARY EXTERNAL", 1))
@@ -406,7 +410,7 @@ class HiveWarehouse(Warehouse):
     # ------------------------------------------------------------------------------------------------ publishing
 
     def _publish(self, cursor: Cursor, staging: exp.Table, target: exp.Table, *, mode: Mode) -> None:
-        """Have the staging table take the target's name; again, for a while, if another session's work crosses it."""
+        """Replace the target with the staging table; retry for a while on conflicts with other sessions."""
         deadline = time.monotonic() + min(self.lock_timeout, _CONFLICT_TIMEOUT)
         while True:
             if mode == "error":
@@ -414,124 +418,125 @@ class HiveWarehouse(Warehouse):
             try:
                 self._swap(cursor, staging, target)
                 return
-            except _Crossed as error:
-                self._await_turn(cursor, target, error, deadline)
+            except _Conflict as error:
+                self._wait_to_retry(cursor, target, error, deadline)
 
     def _swap(self, cursor: Cursor, staging: exp.Table, target: exp.Table, *, expected: object = None) -> None:
-        """Have the staging table take the target's name, once.
+        """Replace the target with the staging table, without retries.
 
-        :param expected: what :meth:`_version` said of the target when the staging table was made from it.
-        :raises _Crossed: another session's work came between: all is as before.
+        :param expected: the target's :meth:`_version` when the staging table was created from it.
+        :raises _Conflict: another session changed the target at the same time; nothing was changed.
         """
         self._refuse_view(cursor, target)
         if not self._found(cursor, target):
             if expected is not None:
-                raise _Crossed(f"{_dotted(target)} is gone")
+                raise _Conflict(f"{_dotted(target)} no longer exists")
             self._rename(cursor, staging, target)
             return
-        aside, mine = self._aside(target), uuid.uuid4().hex
-        self._set_mark(cursor, target, {"aside": _dotted(target), "by": mine})
+        backup, mine = self._backup_of(target), uuid.uuid4().hex
+        self._set_tag(cursor, target, {"aside": _dotted(target), "by": mine})
         try:
-            self._rename(cursor, target, aside)
-            if expected is not None and self._version(cursor, aside) != expected:
-                raise _Crossed(f"another session wrote to {_dotted(target)}")
+            self._rename(cursor, target, backup)
+            if expected is not None and self._version(cursor, backup) != expected:
+                raise _Conflict(f"another session wrote to {_dotted(target)}")
             self._rename(cursor, staging, target)
         except BaseException:
             with suppress(Exception), self._session(write=True) as fresh:
                 self._recover(fresh, target)
             raise
-        with suppress(_Crossed), self._crossed_if(lambda: not self._found(cursor, aside)):
-            # Another session may have dropped it already, and wait to have the new table back under that very name.
-            if self._mark_of(cursor, aside).get("by") == mine:
-                self._run(cursor, "drop_table", table=aside)
+        with suppress(_Conflict), self._conflict_if(lambda: not self._found(cursor, backup)):
+            # Another session may have dropped it already, and renamed the new table to that very name as its backup.
+            if self._tag_of(cursor, backup).get("by") == mine:
+                self._run(cursor, "drop_table", table=backup)
 
     def _refuse_view(self, cursor: Cursor, target: exp.Table) -> None:
         if "VIEW" in (self._kind(cursor, target) or ""):
             raise InputError(f"The table {_dotted(target)} cannot be written: it is a view.")
 
     def _rename(self, cursor: Cursor, table: exp.Table, name: exp.Table) -> None:
-        with self._crossed_if(lambda: self._found(cursor, name) or not self._found(cursor, table)):
+        with self._conflict_if(lambda: self._found(cursor, name) or not self._found(cursor, table)):
             self._run(cursor, "rename_table", table=table, name=name)
 
-    def _await_turn(self, cursor: Cursor, target: exp.Table, error: _Crossed, deadline: float) -> None:
+    def _wait_to_retry(self, cursor: Cursor, target: exp.Table, error: _Conflict, deadline: float) -> None:
         if time.monotonic() > deadline:
             raise BusyError(f"Another session kept changing {_dotted(target)}: {error}") from error
-        time.sleep(random.uniform(0.05, 0.5))  # so that two do not meet again
+        time.sleep(random.uniform(0.05, 0.5))  # so that two sessions do not collide again
         self._recover(cursor, target)
 
     def _recover(self, cursor: Cursor, target: exp.Table) -> None:
-        """Put back, or drop, what one that was killed while it published left aside."""
-        aside = self._aside(target)
-        if not self._found(cursor, aside):
+        """Restore or drop the backup that a load left when it was killed while publishing."""
+        backup = self._backup_of(target)
+        if not self._found(cursor, backup):
             return
         try:
-            mark = self._mark_of(cursor, aside)
+            tag = self._tag_of(cursor, backup)
         except Exception:
-            if self._found(cursor, aside):
+            if self._found(cursor, backup):
                 raise
-            return  # the session that publishes has dropped it meanwhile
-        if mark.get("aside") != _dotted(target):
-            if not self._found(cursor, aside):
-                return  # nothing is said of a table that is gone
+            return  # the publishing session has dropped it
+        if tag.get("aside") != _dotted(target):
+            if not self._found(cursor, backup):
+                return  # dropped after it was found: that is why it has no tag
             raise InputError(
-                f"The table {_dotted(aside)}, which is none of ours, has the name under which the old "
-                f"{_dotted(target)} waits while a new one is published: rename it."
+                f"The table {_dotted(backup)} was not created by this provider, but has the name that the backup of "
+                f"{_dotted(target)} needs while a load is published: rename it."
             )
-        with suppress(_Crossed):
+        with suppress(_Conflict):
             if self._found(cursor, target):
-                with self._crossed_if(lambda: not self._found(cursor, aside) or not self._found(cursor, target)):
-                    if self._mark_of(cursor, target) or self._count(cursor, target):
-                        self._run(cursor, "drop_table", table=aside)
+                with self._conflict_if(lambda: not self._found(cursor, backup) or not self._found(cursor, target)):
+                    if self._tag_of(cursor, target) or self._count(cursor, target):
+                        self._run(cursor, "drop_table", table=backup)
                         return
-                    # One that found no table for a moment made an empty one to append to: nothing was published.
+                    # Empty and without a tag: created by a session that found no table to append to, so not published.
                     self._run(cursor, "drop_table", table=target)
-            log.warning("A load of %s was cut off while it published: its old rows are put back.", _dotted(target))
-            self._rename(cursor, aside, target)  # its mark stays: another session may have set it anew by now
+            log.warning("A load of %s was killed while publishing: restoring its backup.", _dotted(target))
+            self._rename(cursor, backup, target)  # keep its tag: another session may have set a new one by now
 
-    def _aside(self, target: exp.Table) -> exp.Table:
+    def _backup_of(self, target: exp.Table) -> exp.Table:
+        # The key is hashed into the table's name: do not change it, or backups of older versions are not found.
         return self._staging(target, "the old table while a new one is published")
 
     def _scratch(self, target: exp.Table) -> exp.Table:
-        """Return a name beside the target that nobody has yet."""
+        """Return an unused table name next to the target."""
         return self._staging(target, uuid.uuid4().hex)
 
-    def _sweep(self, cursor: Cursor, target: exp.Table, mark: Mapping[str, object]) -> None:
-        """Drop what dead runs of this load left beside the target."""
+    def _clean_up_orphans(self, cursor: Cursor, target: exp.Table, tag: Mapping[str, object]) -> None:
+        """Drop tables next to the target that killed runs of this load left."""
         prefix = self._staging(target, "").name[:-16]
         for schema, name, _ in cursor.tables(target.db, prefix + "%"):
             table = table_of(schema, name)
             if not re.fullmatch(re.escape(prefix) + "[0-9a-f]{16}", name, re.IGNORECASE):
                 continue
-            with suppress(Exception):  # it may be gone by now
-                found = self._mark_of(cursor, table)
-                old = float(str(found.get("since") or "inf")) < time.time() - _ABANDONED
-                if found.get("target") == mark["target"] and (old or found.get("key") == mark["key"] != ""):
-                    log.warning("The table %s, which a dead run left, is dropped.", _dotted(table))
+            with suppress(Exception):  # it may have been dropped by now
+                found = self._tag_of(cursor, table)
+                old = float(str(found.get("since") or "inf")) < time.time() - _ORPHANED_AFTER
+                if found.get("target") == tag["target"] and (old or found.get("key") == tag["key"] != ""):
+                    log.warning("Dropping %s, left by a killed run.", _dotted(table))
                     self._run(cursor, "drop_table", table=table)
 
-    def _mark_of(self, cursor: Cursor, table: exp.Table) -> dict[str, object]:
-        """Return what the property of ours says of a table; nothing for another's."""
+    def _tag_of(self, cursor: Cursor, table: exp.Table) -> dict[str, object]:
+        """Return the ownership tag in a table's properties; empty if it has none."""
         try:
-            found = json.loads(self._properties(cursor, table).get(_MARK, "{}"))
+            found = json.loads(self._properties(cursor, table).get(_TAG_PROPERTY, "{}"))
         except ValueError:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _set_mark(self, cursor: Cursor, table: exp.Table, mark: Mapping[str, object]) -> None:
-        change = f"SET TBLPROPERTIES ({_quoted(_MARK)}={_quoted(json.dumps(mark))})"
-        with self._crossed_if(lambda: not self._found(cursor, table)):
+    def _set_tag(self, cursor: Cursor, table: exp.Table, tag: Mapping[str, object]) -> None:
+        change = f"SET TBLPROPERTIES ({_quoted(_TAG_PROPERTY)}={_quoted(json.dumps(tag))})"
+        with self._conflict_if(lambda: not self._found(cursor, table)):
             cursor.execute(f"ALTER TABLE {self._text(table)} {change}")
 
     @contextmanager
-    def _crossed_if(self, crossed: Callable[[], bool]) -> Iterator[None]:
-        """Take a statement's failure for another session's doing, if that is to be seen."""
+    def _conflict_if(self, conflict: Callable[[], bool]) -> Iterator[None]:
+        """Raise a conflict when a statement fails, if ``conflict`` finds that another session caused it."""
         try:
             yield
-        except (AutoMLError, _Crossed):
+        except (AutoMLError, _Conflict):
             raise
         except Exception as error:
-            if crossed():
-                raise _Crossed(first_line(error)) from error
+            if conflict():
+                raise _Conflict(first_line(error)) from error
             raise
 
     def _properties(self, cursor: Cursor, table: exp.Table) -> Mapping[str, str]:
@@ -542,8 +547,8 @@ class HiveWarehouse(Warehouse):
         return self._version(cursor, table) != version
 
     def _version(self, cursor: Cursor, table: exp.Table) -> object:
-        """Return what changes when rows of a table change."""
-        with self._crossed_if(lambda: not self._found(cursor, table)):
+        """Return a fingerprint that changes with a table's rows."""
+        with self._conflict_if(lambda: not self._found(cursor, table)):
             found = self._properties(cursor, table)
         return {name: found.get(name) for name in ("numFiles", "numRows", "totalSize")}
 
@@ -565,7 +570,7 @@ class HiveWarehouse(Warehouse):
         else:
             rows = super()._unload(cursor, query, columns, path, batch_rows)
         if not rows and self._count(cursor, query.subquery("q")):
-            raise BusyError(f"{self.engine} read nothing where there are rows: the table was being replaced.")
+            raise BusyError(f"{self.engine} returned no rows of a table that has rows: it was being replaced.")
         return rows
 
     def _batches(self, cursor: Cursor, text: str, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
@@ -573,17 +578,17 @@ class HiveWarehouse(Warehouse):
         yield from cursor.batches(schema, min(batch_rows, 10_000))
 
     def _readable_as(self, column: exp.Expression, kind: str) -> exp.Expression | None:
-        """Return what to select for a column whose type PyHive or Parquet lacks; None for the column itself."""
+        """Return the expression to select for a column whose type PyHive or Parquet does not support; else None."""
         from sqlglot import exp
 
         wanted = {"TIMESTAMPTZ": "TIMESTAMP", "INTERVAL": "VARCHAR", "NULL": "VARCHAR"}.get(kind)
         return exp.cast(column, wanted) if wanted else None
 
     def _unload_files(self, cursor: Cursor, query: exp.Select, columns: Mapping[str, str], path: Path) -> int:
-        """Have the engine write the rows as Parquet files, and take those."""
+        """Have the engine write the rows as Parquet files, and move those here."""
         import pyarrow.parquet as pq
 
-        with self._exchange().directory(str(path.parent.absolute())) as shared:  # the same in a retry
+        with self._exchange().directory(str(path.parent.absolute())) as shared:  # the same key in a retry
             with self._writes(shared.uri):
                 written = self._write_files(cursor, sql.to_text(query, self.dialect), shared.uri)
             rows = int(str(self._fetch(cursor, "count", source=written)[0]["n"]))
@@ -592,7 +597,7 @@ class HiveWarehouse(Warehouse):
         if here != rows:
             raise InputError(
                 f"{self.engine} wrote {rows} rows to {shared.uri}, where this worker finds {here}: set the "
-                "connection's staging to a place that both reach."
+                "connection's staging to a location that both can reach."
             )
         if not taken:
             from airflow_provider_automl.warehouse.types import arrow_schema
@@ -602,35 +607,35 @@ class HiveWarehouse(Warehouse):
 
     @contextmanager
     def _writes(self, uri: str) -> Iterator[None]:
-        """Tell a staging place where the engine may not write from a query that fails."""
+        """Distinguish a staging location where the engine may not write from a failing query."""
         from pyhive.exc import Error
 
         try:
             yield
-        except Error as error:  # the server's own words; one that went away says none
-            said = first_line(error)
-            self._refuse_unowned(uri, error)
+        except Error as error:  # reported by the server, so it is still there
+            message = first_line(error)
+            self._refuse_not_owner(uri, error)
             if (
                 not _is_users_fault(error)
-                and not _STOPPING.search(said)
-                and (_UNWRITABLE.search(said) or uri.rpartition(":")[2] in said)
+                and not _STOPPING.search(message)
+                and (_UNWRITABLE.search(message) or uri.rpartition(":")[2] in message)
             ):
                 raise InputError(
                     f"{self.engine}'s servers cannot write to {uri}, which this worker can: set the connection's "
-                    f"staging to a place that both reach: {said}"
+                    f"staging to a location that both can reach: {message}"
                 ) from error
             raise
 
-    def _refuse_unowned(self, uri: str, error: Exception) -> None:
-        """Tell a staging place that only its owner may use, whatever the server may."""
-        if _UNOWNED.search(said := first_line(error)):
+    def _refuse_not_owner(self, uri: str, error: Exception) -> None:
+        """Raise an error if SQL-standard authorization lets only the owner use a staging location."""
+        if _NOT_OWNER.search(message := first_line(error)):
             raise InputError(
-                f"{self.engine} lets only the owner of {uri}, the user that this worker runs as, use it: log in as "
-                f"that user, or have staging be a directory without file://: {said}"
+                f"{self.engine} lets only the owner of {uri}, which is this worker's user, use it: log in as that "
+                f"user, or give staging as a directory without file://: {message}"
             ) from error
 
     def _write_files(self, cursor: Cursor, query: str, uri: str) -> exp.Table:
-        """Have the engine write a query's rows to a place, and return a table over them."""
+        """Have the engine write a query's rows to a location, and return a table over them."""
         table = table_of(self._home["current_schema"], f"automl_{uuid.uuid4().hex}")
         cursor.execute(
             f"CREATE TEMPORARY EXTERNAL TABLE {self._text(table)} STORED AS PARQUET LOCATION {_quoted(uri)} AS {query}"
@@ -638,30 +643,30 @@ class HiveWarehouse(Warehouse):
         return table
 
     def _count(self, cursor: Any, source: exp.Expression) -> int:
-        """As the base's; nothing is believed only when it is said twice, by a server that is well."""
+        """As the base's, but a count of zero is repeated after a check of the server."""
         count = super()._count(cursor, source)
         if not count:
-            self._refuse_ill(cursor)
+            self._check_server(cursor)
             count = super()._count(cursor, source)
         return count
 
-    def _refuse_ill(self, cursor: Cursor) -> None:
-        """After a result that is empty, see whether the server is to be believed.
+    def _check_server(self, cursor: Cursor) -> None:
+        """Check whether the server still reads rows.
 
-        Where tasks run in the server itself (Tez in local mode), one that failed may have all later ones read nothing,
-        without an error, until the server is restarted.
+        If tasks run in the server itself (Tez in local mode), all tasks after a failed one may read no rows, without an
+        error, until the server is restarted.
         """
         if not self._fetch(cursor, "canary")[0]["n"]:
             raise BusyError(
-                f"{self.engine}'s server (connection {self.hook.get_conn_id()}) finds no row where there is one, as it "
-                "does after a task failed inside it: nothing that it says is to be believed before it is restarted."
+                f"{self.engine}'s server (connection {self.hook.get_conn_id()}) returns no row where there is one. "
+                "This happens after a task failed inside the server: its results are wrong until it is restarted."
             )
 
-    # ------------------------------------------------------------------------------------------------ what is there
+    # ------------------------------------------------------------------------------------------------ metadata
 
     @contextmanager
     def _session(self, *, write: bool = False, directory: Path | None = None) -> Iterator[Any]:
-        """Yield a cursor of a session; there is no transaction. The server's errors come as PEP 249 has them."""
+        """Yield a cursor of a session, without transactions. The server's errors are PEP 249 exceptions."""
         from pyhive.exc import OperationalError
 
         with connected(self.hook) as connection:
@@ -671,12 +676,12 @@ class HiveWarehouse(Warehouse):
                 self._prepare(cursor)
                 yield cursor
             except OperationalError as error:
-                raise _GivenUp(f"{self.engine} gave a statement up: {first_line(error)[:2000]}") from error
+                raise _Aborted(f"{self.engine} aborted the statement: {first_line(error)[:2000]}") from error
             finally:
                 self._cursors.discard(cursor)
 
     def _prepare(self, cursor: Cursor) -> None:
-        """Set what this class needs, and say which task this is."""
+        """Apply the settings that this class requires, and those that name the task."""
         for name, value in self.settings.items():
             try:
                 cursor.set(name, value)
@@ -687,54 +692,54 @@ class HiveWarehouse(Warehouse):
                 if f"{name}={value}" not in (str(row[0]) for row in cursor.fetchall()):
                     raise InputError(
                         f"{self.engine} (connection {self.hook.get_conn_id()}) does not let this user set {name} "
-                        f"to {value}, which its tables need: have the server allow it, or set it there: "
+                        f"to {value}, which is required: allow it in the server's configuration, or set it there: "
                         f"{first_line(error)}"
                     ) from error
-        if not self._says_who:
+        if not self._sets_context:
             return
-        for name, value in self._names().items():
+        for name, value in self._task_settings().items():
             with suppress(Exception):
                 cursor.set(name, value)
 
     @cached_property
-    def _says_who(self) -> bool:
+    def _sets_context(self) -> bool:
         connection = self.hook.get_connection(self.hook.get_conn_id())
         return bool(connection.extra_dejson.get("run_set_variable_statements", True))
 
-    def _names(self) -> dict[str, str]:
-        """Return what tells this task in the server's lists and logs."""
+    def _task_settings(self) -> dict[str, str]:
+        """Return settings that name this task in the server's query lists and logs."""
         name = task_name()
         return task_context() | ({"hive.query.name": name, "mapreduce.job.name": name} if name else {})
 
     def _comment(self) -> str:
-        """Return what each statement says of this task, where no setting does."""
+        """Return a comment for each statement that names this task, if no setting does."""
         return ""
 
     @contextmanager
     def _explained(self, *sources: str | Query) -> Iterator[None]:
         tables = " and ".join(source for source in sources if isinstance(source, str))
         with (
-            self._writing(f"{self.engine} refuses to work with {tables or 'the query'}"),
+            self._writing(f"{self.engine} rejected the query{f' on {tables}' if tables else ''}"),
             super()._explained(*sources),
         ):
             yield
 
     def _source(self, source: str | Query) -> exp.Expression:
-        """As the base's; where a subquery cannot begin with WITH, its expressions go to the front of the statement."""
-        if isinstance(source, str) or self._nests_with:
+        """As the base's; if a subquery may not begin with WITH, its CTEs move to the start of the statement."""
+        if isinstance(source, str) or self._supports_nested_with:
             return super()._source(source)
         with_text, text = leading_ctes(source.text(self.dialect), self.dialect)
         return framed(text, with_text=with_text)
 
     def _admit(self, cursor: Any, text: str) -> None:
-        """By EXPLAIN, which takes one statement."""
+        """Validate with EXPLAIN, which accepts exactly one statement."""
         cursor.execute(f"EXPLAIN\n{text}")
 
-    #: Whether a subquery may begin with WITH; else sqlglot moves that to the front of the statement.
-    _nests_with: ClassVar[bool] = False
+    #: Whether a subquery may begin with WITH; if not, sqlglot moves it to the start of the statement.
+    _supports_nested_with: ClassVar[bool] = False
 
     def _describe(self, cursor: Any, source: exp.Expression) -> list[tuple[str, str]]:
-        """Ask for no rows, and read the types that the server tells."""
+        """Run a query for no rows, and return the types that the server reports."""
         cursor.execute(sql.render("describe", self.dialect, source=source))
         found: list[tuple[str, str]] = cursor.types()
         return found
@@ -743,7 +748,7 @@ class HiveWarehouse(Warehouse):
         return [table_of(schema, name) for schema, name, _ in cursor.tables("%")]
 
     def _kind(self, cursor: Cursor, table: exp.Table) -> str | None:
-        """Return TABLE, VIEW or the like; None if nothing has that name."""
+        """Return TABLE, VIEW or another kind; None if there is no such table."""
         wanted = (table.db.lower(), table.name.lower())
         pattern = table.name if re.fullmatch(r"\w+", table.name) else "%"
         found = cursor.tables(table.db, pattern.lower())
@@ -763,11 +768,11 @@ class HiveWarehouse(Warehouse):
         try:
             self._run(cursor, "create_schema", schema=exp.Table(db=table.args["db"]))
         except Exception:
-            if not present():  # now, by another session
+            if not present():  # else another session has created it
                 raise
 
     def _create_table(self, cursor: Any, table: exp.Table, columns: Mapping[str, str]) -> None:
-        """Make it, or add what is missing; again, if another session's columns crossed these."""
+        """Create the table, or add missing columns; retry if another session adds columns at the same time."""
         wanted = self._storable(columns)
         for last in (False, False, False, False, True):
             try:
@@ -791,21 +796,21 @@ class HiveWarehouse(Warehouse):
         for part in (table.db, table.name):
             if not self._table_name.fullmatch(part):
                 raise InputError(
-                    f"{part!r} cannot name a table or schema of {self.dialect}, which takes {self._table_characters}: "
-                    "choose another name."
+                    f"{part!r} is not a valid table or schema name in {self.dialect}: choose a name of "
+                    f"{self._table_characters}."
                 )
         return table
 
     def _storable(self, columns: Mapping[str, str]) -> dict[str, str]:
-        """Return columns as they are stored here.
+        """Return columns with the types that they are stored as.
 
-        :raises InputError: a name that Hive's Parquet tables cannot have.
+        :raises InputError: a name is not allowed in Hive's Parquet tables.
         """
         for name in columns:
             if not self._column_name.fullmatch(name):
                 raise InputError(
-                    f"The column name {name!r} cannot be stored by {self.dialect}, which takes all characters but "
-                    "spaces, tabs, line ends and , ; { } ( ) = . and the colon: rename the column."
+                    f"The column name {name!r} is not allowed in {self.dialect}: rename the column without spaces, "
+                    "tabs, line breaks, colons and , ; { } ( ) = ."
                 )
         return {name: self.narrower.get(kind, kind) for name, kind in columns.items()}
 
@@ -825,10 +830,10 @@ def _quoted(text: str) -> str:
 
 
 def _text_rows(batch: pa.RecordBatch) -> tuple[list[str], frozenset[int]]:
-    """Return each row as ``('1', 'a', NULL)``, and which columns of texts are in Base64.
+    """Return each row as ``('1', 'a', NULL)``, and the indices of the text columns in Base64.
 
-    Those are: Hive takes time by the square of how many characters of a text have a backslash before them, and
-    compiles nobody else's query meanwhile.
+    Base64 is for texts with many characters to escape: Hive's parser takes quadratic time in their number, and compiles
+    no other query in the meantime.
     """
     import base64
 

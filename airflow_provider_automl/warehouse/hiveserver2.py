@@ -1,7 +1,6 @@
-"""HiveServer2's protocol by PyHive, over the connection that Airflow's hook makes, with what PyHive lacks.
+"""HiveServer2's protocol through PyHive, over the connection of Airflow's hook, with features that PyHive lacks.
 
-Statements run on the server while this side only asks how they do, so that they can be cancelled; the server's error
-comes with its SQLSTATE; and columns come as Arrow.
+Statements run asynchronously, so that they can be cancelled; errors have their SQLSTATE; columns are read as Arrow.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-# HiveServer2's type ids (TCLIService.thrift). PyHive knows them up to 21.
+# HiveServer2's type ids (TCLIService.thrift). PyHive has them up to 21.
 _TYPES = {
     0: "BOOLEAN",
     1: "TINYINT",
@@ -52,13 +51,13 @@ _DECIMAL = 15
 _WORKING = frozenset({0, 1, 7})  # TOperationState: INITIALIZED, RUNNING, PENDING
 _FINISHED, _ERROR = 2, 5
 
-# What the server's words are wrapped in.
+# Prefixes of the server's error messages.
 _WRAPPING = re.compile(
     r"^(?:(?:org\.apache|java)\.[\w.$]+: |Error running query: |Error while compiling statement: |"
     r"\[[\w.]+\] (?=(?:org\.apache|java)\.[\w.$]+: ))+"
 )
 
-# How Airflow calls a task in the environment of its process, and what HiveServer2Hook sets for a session.
+# Airflow's environment variables of a task, and the session settings that HiveServer2Hook derives from them.
 _CONTEXT = {
     "AIRFLOW_CTX_DAG_ID": "airflow.ctx.dag_id",
     "AIRFLOW_CTX_TASK_ID": "airflow.ctx.task_id",
@@ -70,12 +69,12 @@ _CONTEXT = {
 
 
 def task_context() -> dict[str, str]:
-    """Return which task this is, under the names that ``HiveServer2Hook`` sets; nothing outside a task."""
+    """Return the task under the names that ``HiveServer2Hook`` sets; empty outside a task."""
     return {name: os.environ[key] for key, name in _CONTEXT.items() if os.environ.get(key)}
 
 
 def task_name() -> str:
-    """Return the task in one line for the engine's lists of jobs; "" outside a task."""
+    """Return the task in one line for the engine's job lists; "" outside a task."""
     parts = [os.environ.get(f"AIRFLOW_CTX_{key}", "") for key in ("DAG_ID", "TASK_ID", "DAG_RUN_ID", "TRY_NUMBER")]
     if not parts[0]:
         return ""
@@ -85,10 +84,10 @@ def task_name() -> str:
 
 @contextmanager
 def connected(hook: DbApiHook) -> Iterator[Any]:
-    """Yield a PyHive connection of the hook, whose login and authentication it keeps.
+    """Yield the hook's PyHive connection, with its login and authentication.
 
     :raises BusyError: the server cannot be reached, or went away.
-    :raises InputError: it refuses the login.
+    :raises InputError: it rejects the login.
     """
     from pyhive.exc import Error  # type: ignore[import-untyped]
     from thrift.Thrift import TException  # type: ignore[import-untyped]
@@ -99,16 +98,16 @@ def connected(hook: DbApiHook) -> Iterator[Any]:
     try:
         connection = hook.get_conn()
     except Error as error:
-        raise InputError(f"The server of the connection {name} opens no session: {said(error)}") from error
+        raise InputError(f"The server of the connection {name} could not open a session: {_message(error)}") from error
     except Exception as error:
         reason = str(error).strip() or type(error).__name__
         if not isinstance(error, (TTransportException, OSError, EOFError)):
             raise InputError(f"The connection {name} cannot log in: {type(error).__name__}: {reason}") from error
         if re.search(r"Bad status|Bad SASL|Could not start SASL|Error validating|GSS", reason):
-            raise InputError(f"The server of the connection {name} refuses its login: {reason}") from error
+            raise InputError(f"The server of the connection {name} rejected the login: {reason}") from error
         raise BusyError(
-            f"The server of the connection {name} cannot be reached, or hangs up on a login of another kind than its "
-            f"own (auth_mechanism): {reason}"
+            f"The server of the connection {name} cannot be reached, or closes the connection because its "
+            f"auth_mechanism differs: {reason}"
         ) from error
     if handle := _socket(connection):
         handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -125,10 +124,10 @@ def connected(hook: DbApiHook) -> Iterator[Any]:
 
 
 class Cursor:
-    """Statements of one session, one at a time, as PEP 249 has them, and more.
+    """A cursor of one session as in PEP 249, with additions.
 
-    :raises ProgrammingError: what the statement is to blame for.
-    :raises OperationalError: any other failure, in the server's words.
+    :raises ProgrammingError: the statement is faulty.
+    :raises OperationalError: any other failure, with the server's message.
     :raises BusyError: the server went away, or :meth:`hang_up` was called.
     """
 
@@ -139,15 +138,15 @@ class Cursor:
         self._comment = f"/* {comment} */ " if comment else ""
 
     def execute(self, text: str) -> None:
-        """Run a statement to its end."""
+        """Run a statement to completion."""
         self._guarded(lambda: self._execute(text))
 
     def _execute(self, text: str) -> None:
         self._cursor.execute(self._comment + text, async_=True)
         pause = 0.005
         while True:
-            # The server answers when the statement has ended, or after half a second and more. Another kind of server
-            # may answer at once.
+            # HiveServer2 responds when the statement has ended, or after half a second or more; other servers may
+            # respond at once.
             asked = time.monotonic()
             status = self._cursor.poll(get_progress_update=False)
             if status.operationState not in _WORKING:
@@ -156,13 +155,13 @@ class Cursor:
                 time.sleep(pause)
                 pause = min(0.5, pause * 1.5)
         if status.operationState != _FINISHED:
-            kind = "failed" if status.operationState == _ERROR else "was cancelled on the server, or took too long"
+            kind = "failed" if status.operationState == _ERROR else "was cancelled on the server, or timed out"
             raise _failure(status.errorMessage or f"The statement {kind}.", status.sqlState)
         if status.hasResultSet is not None:
             self._cursor._operationHandle.hasResultSet = status.hasResultSet
 
     def set(self, name: str, value: str) -> None:
-        """Set something for the session."""
+        """Set a session property."""
         self._guarded(lambda: self._cursor.execute(f"SET {name}={value}"))
 
     @property
@@ -179,7 +178,7 @@ class Cursor:
         return [_with_dates(row, dates) for row in rows] if dates else rows
 
     def types(self) -> list[tuple[str, str]]:
-        """Return the columns of the result with their neutral types; PyHive's description lacks some."""
+        """Return the result's columns with their neutral types; PyHive's description lacks some types."""
         from TCLIService import ttypes  # type: ignore[import-untyped]
 
         def ask() -> Any:
@@ -189,9 +188,9 @@ class Cursor:
         return [(str(c.columnName), _neutral(c.typeDesc.types[0].primitiveEntry)) for c in self._guarded(ask)]
 
     def batches(self, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield the result as Arrow batches of at most so many rows.
+        """Yield the result as Arrow batches of at most ``rows`` rows.
 
-        :raises InputError: a value that its Arrow type cannot hold.
+        :raises InputError: the Arrow type of a column cannot represent a value.
         """
         from TCLIService import ttypes
 
@@ -208,7 +207,7 @@ class Cursor:
                 raise _failure(str(found.status.errorMessage), found.status.sqlState)
             return found.results.columns
 
-        # One request is always ahead: the server makes the next batch while this side reads the last one.
+        # Always one request ahead: the server prepares the next batch while this client reads the last one.
         self._guarded(lambda: client.send_FetchResults(request))
         while True:
             self._guarded(lambda: client.send_FetchResults(request))
@@ -246,7 +245,7 @@ class Cursor:
         return rows
 
     def hang_up(self) -> None:
-        """Cut the session from this side: at once, from any thread or signal handler, be the server there or not.
+        """Close the connection at once. Safe in any thread and signal handler, and if the server is down.
 
         The server then closes the session and cancels what runs in it, unless its configuration says otherwise
         (``hive.server2.close.session.on.disconnect``).
@@ -272,8 +271,8 @@ class Cursor:
             raise
 
 
-def said(error: BaseException) -> str:
-    """Return the server's words, of an error of PyHive's that holds its whole answer."""
+def _message(error: BaseException) -> str:
+    """Return the server's message, from a PyHive error that has the whole response."""
     status = getattr(error.args[0], "status", None) if error.args else None
     return str(status.errorMessage if status else error).strip().splitlines()[0]
 
@@ -282,7 +281,7 @@ def _failure(message: str, state: str | None) -> Exception:
     from pyhive.exc import OperationalError, ProgrammingError
 
     text = _WRAPPING.sub("", message)
-    if "SQLSTATE" in text and (found := re.search(r"SQLSTATE: (\w{5})", text)):  # Spark's, when it runs apart
+    if "SQLSTATE" in text and (found := re.search(r"SQLSTATE: (\w{5})", text)):  # Spark's, if async
         state = found[1]
     kind = ProgrammingError if (state or "").startswith(("42", "22", "0A")) else OperationalError
     error = kind(text)
@@ -291,7 +290,7 @@ def _failure(message: str, state: str | None) -> Exception:
 
 
 def _socket(connection: Any) -> socket.socket | None:
-    """Return what a connection talks by, whatever wraps it; None if it is closed, or of an unknown kind."""
+    """Return a connection's socket, through its wrappers; None if it is closed, or of an unknown kind."""
     transport = getattr(connection, "_transport", None)
     while transport is not None and not hasattr(transport, "handle"):
         wrapped = getattr(transport, "_trans", None)
@@ -301,20 +300,20 @@ def _socket(connection: Any) -> socket.socket | None:
 
 
 def _decode(answer: Any, protocol: Any, _: object) -> None:
-    """Have Thrift's C read an answer, where it is there; in Python, a value takes four calls."""
+    """Decode a response with Thrift's C extension, if available; in Python, each value takes four calls."""
     kind: Any = type(answer)
     try:
         from thrift.protocol.fastbinary import decode_binary  # type: ignore[import-untyped]
 
         decode_binary(answer, protocol, [kind, _listed(kind)])
-    except (ImportError, TypeError):  # not compiled, or by a Thrift whose C wants another form; nothing is read yet
+    except (ImportError, TypeError):  # not compiled, or a Thrift version with another signature; nothing is read yet
         protocol._fast_decode = None
         answer.read(protocol)
 
 
 @cache
 def _listed(kind: Any) -> Any:
-    """Return the specification of an answer's fields as Thrift's C wants it: PyHive's were generated by Thrift 0.10."""
+    """Return a response's field specification as Thrift's C extension needs it: PyHive's are Thrift 0.10's."""
 
     def form(number: int, args: Any) -> Any:
         if number == 12:  # a struct
@@ -345,7 +344,7 @@ def _neutral(entry: Any) -> str:
 
 
 def _with_dates(row: tuple[Any, ...], dates: list[int]) -> tuple[Any, ...]:
-    """Return a row of PyHive's, which leaves dates as text, with dates."""
+    """Return a row with its dates parsed: PyHive returns them as text."""
     values = list(row)
     for i in dates:
         if isinstance(values[i], str):
@@ -358,20 +357,20 @@ def _record_batch(columns: Any, schema: pa.Schema) -> pa.RecordBatch:
 
     arrays = []
     for column, field in zip(columns, schema, strict=True):
-        held = next(value for value in vars(column).values() if value is not None)
-        array = pa.array(_with_nulls(held.values, held.nulls))
+        data = next(value for value in vars(column).values() if value is not None)
+        array = pa.array(_with_nulls(data.values, data.nulls))
         try:
             arrays.append(_cast(array, field.type))
         except (pa.ArrowInvalid, ValueError) as error:
             raise InputError(
-                f"The column {field.name!r} holds a value that {field.type} cannot: {error}. Leave it out, or make "
-                "text of it in a query."
+                f"The column {field.name!r} has a value that {field.type} cannot represent: {error}. Leave it out, or "
+                "cast it to text in a query."
             ) from error
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _with_nulls(values: list[Any], nulls: bytes) -> list[Any]:
-    """Set None where the server's bits say so."""
+    """Set None where the server's null bitmap says so."""
     if nulls.strip(b"\0"):
         for i, byte in enumerate(nulls):
             for bit in range(8):
@@ -381,7 +380,7 @@ def _with_nulls(values: list[Any], nulls: bytes) -> list[Any]:
 
 
 def _cast(array: pa.Array, wanted: pa.DataType) -> pa.Array:
-    """Return a column of the protocol, where decimals, dates and times are text, as its Arrow type."""
+    """Convert a column of the protocol, where decimals, dates and times are text, to its Arrow type."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.types as t

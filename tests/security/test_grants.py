@@ -385,11 +385,15 @@ class TestHive:
         model, *_ = workflow()
         for table, grant, task in zip(TABLES, select, (train, partial(predict, model)), strict=True):
             administer(grant.replace("GRANT", "REVOKE").replace(" TO ", " FROM "))
-            refused(task, f"Hive refuses to work with {table}: ", denied, f"[type=TABLE_OR_VIEW, name={table}]]")
+            refused(task, f"Hive rejected the query on {table}: ", denied, f"[type=TABLE_OR_VIEW, name={table}]]")
             administer(grant)
         # As the time zone, where the server does not say what the page says.
         monkeypatch.setitem(HiveWarehouse.settings, "hive.exec.scratchdir", "/elsewhere")
-        refused(create, "does not let this user set hive.exec.scratchdir", "have the server allow it, or set it there")
+        refused(
+            create,
+            "does not let this user set hive.exec.scratchdir",
+            "allow it in the server's configuration, or set it there",
+        )
 
     def test_staging_is_its_owners(self, connection: dict[str, Any], connect: Connect, tmp_path: Path) -> None:
         """As the page says: no statement grants it."""
