@@ -1,6 +1,6 @@
-"""A warehouse over a connection of Airflow's common-sql provider: what all engines have in common.
+"""The warehouse base class, over a connection of Airflow's common-sql provider.
 
-An engine's own module declares what it can (:class:`Capabilities`) and says what it does otherwise.
+Each engine's module declares its :class:`Capabilities` and overrides what differs.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Mode = Literal["overwrite", "error", "append"]
 
-# SQLSTATEs of what another session's simultaneous work causes: after it, the same work succeeds or is already done.
+# SQLSTATEs caused by concurrent sessions: on retry, the same work succeeds or is already done.
 _CONFLICTS = frozenset({"40001", "40P01", "42P06", "42P07", "42701"})
 
-# SQLSTATE of dropping what a view or another table depends on.
+# SQLSTATE: dependent objects still exist.
 _DEPENDENTS_EXIST = "2BP01"
 
-# New objects after which Python looks for garbage while rows are read: some batches of rows.
-_OBJECTS = 200_000
+# Garbage collection threshold while rows are read: several batches of rows.
+_GC_THRESHOLD = 200_000
 
-# Seconds for which work that crossed another session's is tried again. A lock is waited for longer, by lock_timeout.
+# Seconds for which conflicting work is retried. Waiting for a lock takes longer: see lock_timeout.
 _CONFLICT_TIMEOUT = 30.0
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What an engine can beyond what every one must, as its class declares it; the conformance suite proves it.
+    """An engine's optional features, as declared by its class and verified by the conformance suite.
 
-    :param ddl_transactional: a load that fails or is killed leaves nothing behind, no table of ours either.
-    :param atomic_replace: while a table is replaced, whoever reads it finds it, with the old rows or the new ones.
-    :param read_only: what reads is done where the engine lets nothing be written, whatever a query calls.
-    :param cancel: what runs can be ended.
+    :param ddl_transactional: a load that fails or is killed leaves nothing behind, not even a staging table.
+    :param atomic_replace: while a table is replaced, readers see either the old rows or the new ones.
+    :param read_only: reads run in a read-only session: the engine rejects writes by any function that a query calls.
+    :param cancel: running statements can be cancelled.
     """
 
     ddl_transactional: bool = False
@@ -65,23 +65,23 @@ class Capabilities:
 class Warehouse:
     """A database that holds the tables, reached through an Airflow hook.
 
-    Tables are named as people write them: ``schema.table``, ``"my schema"."my.table"``, ``catalog.schema.table``.
-    Columns are named exactly. Every call opens a connection of its own and closes it.
+    Table names are parsed as SQL identifiers: ``schema.table``, ``"my schema"."my.table"``, ``catalog.schema.table``.
+    Column names are literal. Each call opens and closes its own connection.
 
     :param hook: a hook of the common-sql provider.
     :param dialect: sqlglot's name of the engine's dialect.
-    :param lock_timeout: seconds to wait for what another process holds.
+    :param lock_timeout: seconds to wait for a lock of another process.
     """
 
-    #: Where a person watches the newest query that read or wrote rows here; None where the engine has no such page.
+    #: The web page of the latest query that read or wrote rows; None if the engine has no such page.
     query_url: str | None = None
-    #: Called with each new ``query_url`` as soon as that query is started.
+    #: Called with each new ``query_url`` as soon as that query starts.
     on_query: Callable[[str], None] | None = None
-    #: A place that the engine's servers and this process both reach, for rows to go as files; None: by the cursor.
+    #: A location that the engine and this process both reach, to exchange rows as files; None: use the cursor.
     staging: str | None = None
-    #: The engine, for people.
+    #: The engine's display name.
     engine: ClassVar[str]
-    #: What the engine can.
+    #: The engine's optional features.
     capabilities: ClassVar[Capabilities]
 
     def __init__(self, hook: DbApiHook, *, dialect: str, lock_timeout: float = 600.0) -> None:
@@ -90,14 +90,14 @@ class Warehouse:
         self.lock_timeout = lock_timeout
         self._admitted: set[Query] = set()
 
-    # ------------------------------------------------------------------------------------------------ what is there
+    # ------------------------------------------------------------------------------------------------ metadata
 
     def columns(self, source: str | Query) -> dict[str, str]:
-        """Return the columns of a table or query, in order, with their types in one neutral spelling.
+        """Return the columns of a table or query, in order, with their engine-neutral types.
 
-        Types are such as BIGINT, INTEGER, DOUBLE, REAL, DECIMAL(18,3), VARCHAR, BOOLEAN, DATE, TIMESTAMP, TIMESTAMPTZ.
+        Examples: BIGINT, INTEGER, DOUBLE, REAL, DECIMAL(18,3), VARCHAR, BOOLEAN, DATE, TIMESTAMP, TIMESTAMPTZ.
 
-        :raises InputError: the table does not exist, or the query fails or names two columns alike.
+        :raises InputError: the table does not exist, the query fails, or it has duplicate column names.
         """
         with self._reading(source) as cursor:
             return self._columns(cursor, self._source(source))
@@ -109,11 +109,11 @@ class Warehouse:
             return self._found(cursor, wanted)
 
     def same_table(self, a: str, b: str) -> bool:
-        """Return whether two names, as people write them, mean the same table."""
+        """Return whether two names refer to the same table."""
         return self._same(self._qualified(a), self._qualified(b))
 
     def reads(self, source: str | Query, table: str) -> bool:
-        """Return whether a source is this table, or a query that names it."""
+        """Return whether a source is this table, or a query that references it."""
         if isinstance(source, str):
             return self.same_table(source, table)
         wanted = self._qualified(table)
@@ -136,10 +136,10 @@ class Warehouse:
         descending: bool = False,
         limit: int | None = None,
     ) -> list[dict[str, object]]:
-        """Return rows of a (small) table as dicts. Timestamps come without zone, as stored; ours are UTC.
+        """Return rows of a (small) table as dicts. Timestamps are naive, as stored; the package's own are UTC.
 
-        :param where: columns and the values they must equal; None asks for NULL.
-        :param order_by: columns to sort by, NULLs last either way.
+        :param where: columns and the values they must equal; None matches NULL.
+        :param order_by: columns to sort by; NULLs always come last.
         :raises InputError: the table does not exist.
         """
         from sqlglot import exp
@@ -153,7 +153,7 @@ class Warehouse:
                 keys = []
                 for name in order_by:
                     column = exp.column(exp.to_identifier(name, quoted=True))
-                    # Said by a key of its own: sqlglot leaves NULLS LAST out where it takes it for the default.
+                    # An explicit sort key: sqlglot omits NULLS LAST where it assumes that is the default.
                     absent = exp.case().when(column.copy().is_(exp.null()), "1").else_("0")
                     keys += [exp.Ordered(this=absent), exp.Ordered(this=column, desc=descending, nulls_first=False)]
                 query = query.order_by(*keys, copy=False)
@@ -162,11 +162,11 @@ class Warehouse:
             return self._fetch_text(cursor, sql.to_text(query, self.dialect))
 
     def run(self, template: str, /, **params: object) -> list[dict[str, object]]:
-        """Run a query of ``sql/`` and return its rows as dicts; a statement without result returns none.
+        """Run a query template of ``sql/`` and return its rows as dicts; a statement without a result returns none.
 
-        Where the file has a table, a table's name or a :class:`Query` may be given.
+        Table slots of the template accept a table name or a :class:`Query`.
 
-        :raises InputError: a table that does not exist, or a name that is none.
+        :raises InputError: a table does not exist, or its name is invalid.
         """
         tables = {key: value for key, value in params.items() if key in sql.table_slots(template, self.dialect)}
         named = {key: value for key, value in tables.items() if isinstance(value, (str, Query))}
@@ -175,27 +175,27 @@ class Warehouse:
         with self._reading(*named.values()) as cursor:
             return self._fetch_text(cursor, text)
 
-    # ------------------------------------------------------------------------------------------------ made and dropped
+    # ------------------------------------------------------------------------------------------------ DDL
 
     def create_schema(self, schema: str) -> None:
-        """Create a schema (``schema`` or ``catalog.schema``) if it is missing."""
+        """Create a schema (``schema`` or ``catalog.schema``) if it does not exist."""
         try:
             parts = parse_parts(schema, self.dialect)
         except ValueError as error:
             raise InputError(str(error).replace("table name", "schema name")) from error
         if len(parts) > 2:
-            raise InputError(f"{schema!r} has {len(parts)} parts: a schema's name has at most catalog.schema.")
-        with self._writing(f"The schema {schema} cannot be made"):
+            raise InputError(f"The schema name {schema!r} has {len(parts)} parts: use schema or catalog.schema.")
+        with self._writing(f"Could not create schema {schema}"):
             table = self._complete(table_of(*parts, "_"))
             self._write(lambda cursor: self._create_schema(cursor, table))
 
     def create_table(self, table: str, columns: Mapping[str, str]) -> None:
-        """Create a table, and its schema, if missing; add the columns that are missing. Nothing is ever dropped.
+        """Create a table and its schema if missing, and add missing columns. Nothing is dropped.
 
         :param columns: names and neutral types (see :meth:`columns`).
         """
         target = self._qualified(table)
-        with self._writing(f"The table {table} cannot be made"):
+        with self._writing(f"Could not create table {table}"):
             self._write(lambda cursor: self._create_table(cursor, target, columns))
 
     def drop_table(self, table: str) -> None:
@@ -205,40 +205,40 @@ class Warehouse:
             self._write(lambda cursor: self._run(cursor, "drop_table", table=target))
 
     def refuse_own(self, table: str) -> exp.Table:
-        """Return a table that rows may be loaded into.
+        """Return the table of this name if rows may be loaded into it.
 
-        :raises InputError: it is named as the tables that this package keeps.
+        :raises InputError: the name is reserved for one of this package's own tables.
         """
         target = self._qualified(table)
         if target.name.lower() in OWN_TABLES:
             raise InputError(
-                f"{table} has the name of a table that this package keeps, and rows are never loaded into one: choose "
-                "another name."
+                f"The table name {table} is reserved for this package's own tables, and rows cannot be loaded into "
+                "it: choose another name."
             )
         return target
 
     def refuse_columns(self, columns: Mapping[str, str], table: str) -> None:
-        """Refuse columns that no table here can have: for what is to become of work that has not begun.
+        """Reject columns that this engine does not support, before any work starts.
 
         :param columns: names and neutral types.
-        :raises InputError: names what cannot be.
+        :raises InputError: a column is unsupported; the message names it.
         """
 
     def refuse_rows(self, directory: Path, names: Sequence[str], added: Mapping[str, str], table: str) -> None:
-        """Refuse unloaded rows that no table here can hold, beside columns that work will add to them.
+        """Reject unloaded rows that, with the columns still to be added, exceed what a table of this engine can hold.
 
         :param names: which of the files' columns the table will have.
-        :param added: names and neutral types of the others.
-        :raises InputError: says which row.
+        :param added: names and neutral types of the columns to be added.
+        :raises InputError: a row is too large; the message gives its number.
         """
 
     @property
     def by_files(self) -> bool:
-        """Whether rows go as files by ``staging``."""
+        """Whether rows are exchanged as files through ``staging``."""
         return self.staging is not None
 
     def cancel(self) -> None:
-        """End what the engine is doing for this warehouse now, where it can be told to; called from ``on_kill``."""
+        """Cancel this warehouse's running statements, if the engine supports it; called from ``on_kill``."""
 
     # ------------------------------------------------------------------------------------------------ rows out
 
@@ -254,20 +254,20 @@ class Warehouse:
     ) -> int:
         """Write a table or query to Parquet files in a directory, in batches, and return the number of rows.
 
-        The directory is made. An empty result still writes a file, with the right columns and types.
+        The directory is created. An empty result still writes a file with the right columns and types.
 
-        :param max_rows: if there are more rows, so many are drawn in the warehouse as if at random: the same rows
-            for the same data and seed.
-        :param number_by: columns in whose order the rows are numbered from 1 on: ``row_id``, before all columns.
-        :raises InputError: the table does not exist, or the query fails or names two columns alike.
+        :param max_rows: if there are more rows, the warehouse draws a pseudorandom sample of this size; the same data
+            and seed give the same sample.
+        :param number_by: number the rows from 1 in the order of these columns, as a first column ``row_id``.
+        :raises InputError: the table does not exist, the query fails, or it has duplicate column names.
         """
         from sqlglot import exp
 
-        from airflow_provider_automl.warehouse.exchange import told
+        from airflow_provider_automl.warehouse.exchange import disk_errors
 
-        with told(directory):
+        with disk_errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
-        with self._reading(source, directory=directory) as cursor, told(directory), _in_memory():
+        with self._reading(source, directory=directory) as cursor, disk_errors(directory), _memory_errors():
             bound = self._source(source)
             columns = self._columns(cursor, bound)
             if number_by:
@@ -282,7 +282,7 @@ class Warehouse:
                 )
             else:
                 query = sql.statement("select", self.dialect, columns=list(columns), source=bound, condition={})
-            with _few_collections():
+            with _infrequent_gc():
                 return self._unload(cursor, query, columns, directory / "part-00000.parquet", batch_rows)
 
     # ------------------------------------------------------------------------------------------------ rows in
@@ -296,38 +296,39 @@ class Warehouse:
         key: str = "",
         delete_where: Mapping[str, object] | None = None,
     ) -> int:
-        """Load a directory's Parquet files into a table, whole or not at all, and return the number of rows.
+        """Load a directory's Parquet files into a table, all or nothing, and return the number of rows.
 
-        The rows go to a staging table beside the table, which then takes its place in one step; whoever reads
-        meanwhile sees the old table or the new one, and any failure leaves the old one as it was.
-        The schema is made if missing.
+        The rows are written to a staging table in the same schema, which then replaces the target in one step.
+        Concurrent readers see the old table or the new one; a failure leaves the old one unchanged.
+        The schema is created if missing.
 
-        :param mode: ``overwrite`` replaces the table; ``error`` wants it absent; ``append`` adds the rows to it, making
-            the table and the columns that are missing.
-        :param key: names the staging table: what a killed attempt of the same key left is dropped first.
-        :param delete_where: with ``append``: rows whose columns equal these values are replaced.
-        :raises InputError: ``error`` and the table exists; the name is a view's, or that of a table of our own; the
-            directory has no Parquet file.
+        :param mode: ``overwrite`` replaces the table; ``error`` fails if it exists; ``append`` adds the rows, creating
+            the table and missing columns.
+        :param key: idempotency key, part of the staging table's name: the staging table of a killed attempt with the
+            same key is dropped first.
+        :param delete_where: with ``append``: delete the rows whose columns equal these values first.
+        :raises InputError: mode ``error`` and the table exists; the name is that of a view or of one of this package's
+            own tables; the directory has no Parquet file.
         """
         target = self.refuse_own(table)
         files = parquet_files(directory)
         names = [name.lower() if folds_case(self.dialect) else name for name in parquet_schema(files).names]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise InputError(f"Two columns are named {twice[0]!r} alike: {table} cannot have both.")
+            raise InputError(f"Duplicate column name {twice[0]!r}: {table} cannot have both columns.")
         if mode == "error":
             with self._session() as cursor:
                 self._refuse_existing(cursor, target)
-        with self._writing(f"The table {table} cannot be written"), _in_memory():
+        with self._writing(f"The table {table} cannot be written"), _memory_errors():
             return self._load(files, target, mode=mode, key=key, delete_where=dict(delete_where or {}))
 
     def record(self, table: str, row: Mapping[str, object], *, key: str = "record_id") -> str:
-        """Write a row exactly once, however often and by however many it is written.
+        """Write a row idempotently: repeated and concurrent calls leave exactly one row per key.
 
         :param row: columns and values: text, numbers, booleans, None, datetimes (aware ones are stored as UTC).
-            Columns of the table that are not named are NULL.
-        :param key: the column that tells rows apart.
-        :returns: ``inserted``; ``unchanged`` if the same row is there already (``recorded_at`` does not count);
-            ``replaced`` if another row had the same key.
+            Columns not given are NULL.
+        :param key: the unique key column.
+        :returns: ``inserted``; ``unchanged`` if an identical row exists (``recorded_at`` is not compared);
+            ``replaced`` if a different row had the same key.
         :raises InputError: the table does not exist or lacks a column.
         """
         row = self._recordable(row)
@@ -355,13 +356,14 @@ class Warehouse:
     def append_if(
         self, table: str, where: Mapping[str, object], follow: Callable[[list[dict[str, Any]]], Mapping[str, object]]
     ) -> None:
-        """Add the row that ``follow`` makes of the rows there are, in one transaction that keeps other writers out: of
-        an engine whose capabilities have ``ddl_transactional``.
+        """Append the row that ``follow`` derives from existing rows, in one transaction that locks out other writers.
 
-        :param table: one that exists.
-        :param where: which rows are looked at, by columns and values.
-        :param follow: returns the row, or raises to add nothing; called again where another session's work crossed
-            this.
+        Only for engines with the capability ``ddl_transactional``.
+
+        :param table: an existing table.
+        :param where: columns and values that select the rows passed to ``follow``.
+        :param follow: returns the new row, or raises to append nothing; called again after a conflict with another
+            session.
         """
         target = self._qualified(table)
 
@@ -377,27 +379,28 @@ class Warehouse:
             self._write(work)
 
     def _recordable(self, row: Mapping[str, object]) -> Mapping[str, object]:
-        """A row of our own tables, without what the engine keeps in no text."""
+        """Return a row without the characters that the engine cannot store in text."""
         return row
 
-    # ------------------------------------------------------------------------------------------------ an engine's own
+    # ------------------------------------------------------------------------------------------------ engine-specific
 
     @contextmanager
     def _session(self, *, write: bool = False, directory: Path | None = None) -> Iterator[Any]:
-        """Yield a cursor in one transaction: committed at the end, rolled back by any exception.
+        """Yield a cursor in one transaction: committed at the end, rolled back on any exception.
 
-        :param write: whether anything will be written; where the engine can, nothing may be otherwise.
-        :param directory: where rows go as files meanwhile. An engine that runs in this process reaches no other one.
+        :param write: False: open a read-only transaction, if the engine supports it.
+        :param directory: the local directory through which rows are exchanged as files. An embedded engine may access
+            no other one.
         """
         raise NotImplementedError
 
     def _complete(self, table: exp.Table) -> exp.Table:
-        """Return a table with the schema that a bare name means to this connection."""
+        """Return a table, with this connection's default schema if it has none."""
         return table if table.db else table_of(self._home["current_schema"], table.name)
 
     @cached_property
     def _home(self) -> dict[str, str]:
-        """What a name without schema belongs to."""
+        """The connection's default schema (and catalog)."""
         with self._session() as cursor:
             (row,) = self._fetch(cursor, "current_schema")
         return {key: str(value) for key, value in row.items()}
@@ -407,10 +410,10 @@ class Warehouse:
         raise NotImplementedError
 
     def _lock(self, cursor: Any, table: exp.Table) -> None:
-        """Keep other writers of a table out until the transaction ends, where the engine can."""
+        """Lock a table against other writers until the transaction ends, if the engine supports it."""
 
     def _is_conflict(self, error: Exception) -> bool:
-        """Return whether an error came from another session's simultaneous work."""
+        """Return whether an error is a conflict with a concurrent session."""
         return _sqlstate(error) in _CONFLICTS
 
     def _unload(
@@ -430,7 +433,7 @@ class Warehouse:
         return rows
 
     def _batches(self, cursor: Any, text: str, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield a query's rows in batches, none of them empty."""
+        """Yield a query's rows in non-empty batches."""
         from airflow_provider_automl.warehouse.types import record_batch
 
         cursor.execute(text)
@@ -440,7 +443,7 @@ class Warehouse:
     def _load(
         self, files: list[Path], target: exp.Table, *, mode: Mode, key: str, delete_where: dict[str, object]
     ) -> int:
-        """Write Parquet files' rows as :meth:`load` promises."""
+        """Load the rows of Parquet files; see :meth:`load`."""
         raise NotImplementedError
 
     def _append(
@@ -459,7 +462,7 @@ class Warehouse:
     # ------------------------------------------------------------------------------------------------ shared steps
 
     def _write(self, work: Callable[[Any], T], *, directory: Path | None = None) -> T:
-        """Do work in a transaction; again, for a while, if another session's crossed it."""
+        """Run work in a transaction; retry for a limited time on conflicts with other sessions."""
         deadline = time.monotonic() + min(self.lock_timeout, _CONFLICT_TIMEOUT)
         pause = 0.02
         while True:
@@ -476,10 +479,10 @@ class Warehouse:
 
     @contextmanager
     def _reading(self, *sources: str | Query, directory: Path | None = None) -> Iterator[Any]:
-        """Yield a cursor; explain a failure that a missing table or a wrong query causes.
+        """Yield a cursor; translate failures caused by a missing table or an invalid query.
 
-        :param directory: as of :meth:`_session`.
-        :raises InputError: the engine does not take a query for exactly one SELECT.
+        :param directory: see :meth:`_session`.
+        :raises InputError: the engine does not parse a query as exactly one SELECT.
         """
         with self._explained(*sources), self._session(directory=directory) as cursor:
             for source in sources:
@@ -490,22 +493,22 @@ class Warehouse:
             yield cursor
 
     def _admit(self, cursor: Any, text: str) -> None:
-        """Have the engine's own parser look at a user's query, as it is written and by itself.
+        """Validate a user's query, verbatim and on its own, with the engine's parser.
 
-        Only what is one whole statement by itself cannot leave the parentheses that it is put between.
+        A complete statement cannot break out of the parentheses that it is later embedded in.
         """
         raise NotImplementedError
 
     @property
     def _extra(self) -> Mapping[str, Any]:
-        """The extra of the warehouse's connection."""
+        """The extra of the Airflow connection."""
         extra: dict[str, Any] = self.hook.get_connection(self.hook.get_conn_id()).extra_dejson
         return extra
 
     def _allowed(self, name: str) -> bool:
-        """Return whether the warehouse's connection allows something, in so many words.
+        """Return a boolean flag of the connection's extra; False if it is missing.
 
-        :raises InputError: it says neither true nor false.
+        :raises InputError: the value is not a boolean.
         """
         value = self._extra.get(name, False)
         if not isinstance(value, bool):
@@ -515,7 +518,7 @@ class Warehouse:
 
     @contextmanager
     def _writing(self, what: str) -> Iterator[None]:
-        """Explain a failure that the engine blames on the statement, such as a privilege that is missing."""
+        """Translate failures that the engine attributes to the statement, such as a missing privilege."""
         try:
             yield
         except AutoMLError:
@@ -590,12 +593,12 @@ class Warehouse:
         seen: set[str] = set()
         for name, _ in found:
             if name.lower() in seen:
-                raise InputError(f"Two columns are named {name!r} alike: give each a name of its own.")
+                raise InputError(f"Duplicate column name {name!r} (ignoring case): rename one of the columns.")
             seen.add(name.lower())
         return dict(found)
 
     def _spelled(self, columns: Mapping[str, str], row: Mapping[str, object], table: str) -> dict[str, object]:
-        """Return a row with its columns named as the table spells them."""
+        """Return a row with its columns spelled as in the table."""
         by_fold = {column.lower(): column for column in columns}
         if missing := [name for name in row if name.lower() not in by_fold]:
             raise InputError(f"The table {table} has no column {', '.join(missing)}: create the tables first.")
@@ -609,7 +612,7 @@ class Warehouse:
         from sqlglot import exp
 
         def present() -> bool:
-            # Asked first: CREATE SCHEMA IF NOT EXISTS wants a privilege that many lack, even with nothing to do.
+            # Checked first: CREATE SCHEMA IF NOT EXISTS requires a privilege that many users lack, even as a no-op.
             names = [str(row["schema_name"]) for row in self._fetch(cursor, "schemas")]
             return table.db.lower() in map(str.lower, names) if folds_case(self.dialect) else table.db in names
 
@@ -630,12 +633,12 @@ class Warehouse:
                 self._run(cursor, "add_column", table=table, column={name: kind})
 
     def _create_missing(self, cursor: Any, table: exp.Table, columns: Mapping[str, str]) -> None:
-        """Create a table that was not found, and its schema."""
+        """Create a missing table and its schema."""
         self._create_schema(cursor, table)
         self._run(cursor, "create_table", table=table, columns=columns)
 
     def _staging(self, target: exp.Table, key: str) -> exp.Table:
-        """Return the staging table of a target: beside it, short enough for engines that cut names at 63 bytes."""
+        """Return a target's staging table, in the same schema, with a name short enough for a limit of 63 bytes."""
         from hashlib import sha256
 
         digest = sha256(f"{target.name}\n{key}".encode()).hexdigest()[:16]
@@ -661,9 +664,9 @@ class Warehouse:
 
 
 def parquet_files(directory: Path) -> list[Path]:
-    """Return the Parquet files of a directory, in the order of their names.
+    """Return the Parquet files of a directory, sorted by name.
 
-    :raises InputError: there is none.
+    :raises InputError: there are none.
     """
     files = sorted(directory.glob("*.parquet"))
     if not files:
@@ -681,15 +684,15 @@ def parquet_schema(files: Sequence[Path]) -> pa.Schema:
 
 
 @contextmanager
-def _few_collections() -> Iterator[None]:
-    """Have Python look for garbage in cycles seldom, for a ``with`` block.
+def _infrequent_gc() -> Iterator[None]:
+    """Run Python's cyclic garbage collector less often within a ``with`` block.
 
-    A client's rows are a million lists without cycles, and each collection would look through all that are there:
-    40 % of a read from Trino.
+    A client's rows are a million lists without cycles, and each collection traverses all of them: 40 % of the time of
+    a read from Trino.
     """
     before = gc.get_threshold()
-    if 0 < before[0] < _OBJECTS:
-        gc.set_threshold(_OBJECTS, *before[1:])
+    if 0 < before[0] < _GC_THRESHOLD:
+        gc.set_threshold(_GC_THRESHOLD, *before[1:])
     try:
         yield
     finally:
@@ -697,22 +700,22 @@ def _few_collections() -> Iterator[None]:
 
 
 @contextmanager
-def _in_memory() -> Iterator[None]:
-    """Say that this worker's memory does not hold what is read or written at once.
+def _memory_errors() -> Iterator[None]:
+    """Translate :class:`MemoryError`.
 
-    :raises BusyError: it does not.
+    :raises BusyError: this worker ran out of memory.
     """
     try:
         yield
     except MemoryError as error:
         raise BusyError(
-            f"This worker's memory does not hold some rows at once ({first_line(error)}): give it more, or leave "
-            "columns of large values out."
+            f"This worker ran out of memory for a batch of rows ({first_line(error)}): give it more memory, or leave "
+            "out columns with large values."
         ) from error
 
 
 def parquet_batches(files: Sequence[Path], batch_rows: int = 8192) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of Parquet files in batches of their common schema."""
+    """Yield the rows of Parquet files in batches, cast to their common schema."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -734,20 +737,20 @@ def parquet_rows(files: Sequence[Path]) -> int:
 
 
 def parquet_as(files: list[Path], schema: pa.Schema, scratch: Path) -> list[Path]:
-    """Return the files if each has exactly that schema, else one that is written anew into ``scratch``.
+    """Return the files if each has exactly that schema, else a single one rewritten into ``scratch``.
 
-    :raises BusyError: this worker's disk has no room for it.
+    :raises BusyError: this worker's disk is full.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from airflow_provider_automl.warehouse.exchange import told
+    from airflow_provider_automl.warehouse.exchange import disk_errors
     from airflow_provider_automl.warehouse.types import driver_rows, record_batch
 
     if all(pq.read_schema(path).remove_metadata().equals(schema) for path in files):  # type: ignore[no-untyped-call]
         return files
     path = scratch / "part-00000.parquet"
-    with told(scratch), pq.ParquetWriter(path, schema) as writer:  # type: ignore[no-untyped-call]
+    with disk_errors(scratch), pq.ParquetWriter(path, schema) as writer:  # type: ignore[no-untyped-call]
         for batch in parquet_batches(files, 65536):
             try:
                 writer.write_table(pa.Table.from_batches([batch]).cast(schema))
@@ -760,7 +763,7 @@ def parquet_as(files: list[Path], schema: pa.Schema, scratch: Path) -> list[Path
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message: the engine's own, where the driver keeps it apart."""
+    """Return the first line of an error's message: the engine's own, if the driver exposes it separately."""
     message = getattr(error, "message", None)
     text = message if isinstance(message, str) else str(error)
     return (text.strip() or type(error).__name__).splitlines()[0]
@@ -771,27 +774,27 @@ def _sqlstate(error: Exception) -> str | None:
 
 
 def _is_users_fault(error: Exception) -> bool:
-    """Return whether the engine objects to the statement (PEP 249: ProgrammingError, DataError and the like)."""
+    """Return whether the engine rejected the statement itself (PEP 249: ProgrammingError, DataError and the like)."""
     names = {kind.__name__ for kind in type(error).__mro__}
     return bool(names & {"ProgrammingError", "DataError", "NotSupportedError", "TrinoUserError"})
 
 
 def newest_rows(rows: list[dict[str, object]]) -> list[dict[str, object]]:
-    """Return the rows that were recorded last; all of them where nothing says when."""
+    """Return the rows with the latest ``recorded_at``; all of them if none has one."""
     moments = [{name.lower(): value for name, value in row.items()}.get("recorded_at") for row in rows]
     last = max((moment for moment in moments if isinstance(moment, datetime)), default=None)
     return [row for row, moment in zip(rows, moments, strict=True) if moment == last]
 
 
 def _same_row(stored: Mapping[str, object], wanted: Mapping[str, object]) -> bool:
-    """Return whether a stored row is what would be written now. When it was recorded does not count."""
+    """Return whether a stored row equals the row to be written, except for ``recorded_at``."""
     return all(
         _plain(value) == _plain(wanted.get(name)) for name, value in stored.items() if name.lower() != "recorded_at"
     )
 
 
 def _plain(value: object) -> object:
-    """Return a value so that what was written and what a driver reads back compare equal."""
+    """Normalize a value so that a written value and the one a driver reads back compare equal."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
     if isinstance(value, Decimal):

@@ -1,4 +1,4 @@
-"""Staging: a place that the engine and this process both reach, for Parquet files on their way between them."""
+"""Staging: a shared location through which the engine and this process exchange Parquet files."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ log = logging.getLogger(__name__)
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
-# What a killed process left is removed by whoever uses the place a day later, if nobody did the same work again.
+# Age in seconds after which any user of the location removes a directory that a killed process left there.
 _ABANDONED = 24 * 60 * 60.0
 _NAME = re.compile(r"automl-[0-9a-f]{32}")
 
 
 class Exchange:
-    """A staging place.
+    """A staging location.
 
     :param uri: a directory, ``file:///shared/staging``, or a URI of another scheme that Airflow's
-        ``ObjectStoragePath`` reaches, such as ``s3://bucket/staging`` or, by an Airflow connection of that name,
+        ``ObjectStoragePath`` supports, such as ``s3://bucket/staging`` or, with an Airflow connection ID,
         ``s3://connection@bucket/staging``.
     """
 
@@ -42,13 +42,13 @@ class Exchange:
 
     @contextmanager
     def directory(self, key: str) -> Iterator[Shared]:
-        """Yield an empty directory, which no other call is given; it is removed whatever happens.
+        """Yield a new, empty directory that is exclusive to this call; it is always removed at the end.
 
-        What a killed process left under the same key is removed first; what the engine still writes for that process
-        lies beside this directory. On a disk, what others left a day ago is removed, too.
+        Files that a killed process left under the same key are removed first; files that the engine still writes for
+        that process end up outside this directory. On a disk, directories abandoned for a day are removed too.
 
-        :raises InputError: the place cannot be written to by this process.
-        :raises BusyError: it is full, or out of reach for now.
+        :raises InputError: this process cannot write to the location.
+        :raises BusyError: the location is full, or temporarily unreachable.
         """
         name = "automl-" + sha256(key.encode()).hexdigest()[:32]
         scheme = urlsplit(self.uri).scheme
@@ -59,7 +59,7 @@ class Exchange:
         else:
             shared = _Prefix(self.uri, name)
         _clear(shared)
-        with _told(self.uri):
+        with _staging_errors(self.uri):
             shared.make()
         shared.sweep()
         try:
@@ -69,39 +69,39 @@ class Exchange:
 
 
 class Shared:
-    """One directory of a staging place, alone within the directory of its key."""
+    """One directory of a staging location, inside the directory of its key."""
 
-    #: The directory as the engine is told of it, such as ``file:///shared/staging/automl-1a2b``; no slash at its end.
+    #: The URI passed to the engine, such as ``file:///shared/staging/automl-1a2b``; no trailing slash.
     uri: str
 
     def make(self) -> None:
-        """Make it, empty."""
+        """Create the directory, empty."""
         raise NotImplementedError
 
     def put(self, files: list[Path]) -> None:
-        """Copy local files into it, named ``part-00000.parquet`` and so on; on one disk they are linked instead."""
+        """Copy local files into it as ``part-00000.parquet`` and so on; on the same disk, hard-link them instead."""
         raise NotImplementedError
 
     def take(self, directory: Path) -> list[Path]:
         """Move its files to a local directory, as ``part-00000.parquet`` and so on, and return their paths.
 
-        Hidden files, checksums and empty files are left out.
+        Hidden files, checksums and empty files are skipped.
         """
         raise NotImplementedError
 
     def remove(self) -> None:
-        """Remove the directory of its key with all that is in it; nothing happens if it is missing."""
+        """Remove the directory of its key recursively, if it exists."""
         raise NotImplementedError
 
     def sweep(self) -> None:
-        """Remove what killed processes left under other keys, where that can be told."""
+        """Remove the directories that killed processes left under other keys, where they can be identified."""
 
 
 class _Directory(Shared):
     """On a disk that the engine's servers mount at the same path.
 
-    Others may write there. So nothing that is there already is followed or used: directories are made within open ones,
-    files within them, and a link is never gone through.
+    The location may be writable by other users, so existing entries are not trusted: directories and files are created
+    relative to open directory descriptors, and symbolic links are never followed.
     """
 
     def __init__(self, whole: Path) -> None:
@@ -114,7 +114,7 @@ class _Directory(Shared):
     def make(self) -> None:
         root = self.whole.parent
         root.mkdir(parents=True, exist_ok=True)
-        # The engine writes here as a user of its own: who may write to staging may write to this part of it.
+        # The engine writes as another user: grant everyone with access to the location the same access here.
         self._mode = stat.S_IMODE(root.stat().st_mode) & 0o3777 | 0o700
         above = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -127,7 +127,7 @@ class _Directory(Shared):
             os.close(above)
 
     def _make(self, above: int, name: str, *, is_new: bool) -> int:
-        """Make a directory within an open one, and open it."""
+        """Create a directory inside an open one, and open it."""
         made = True
         try:
             os.mkdir(name, 0o700, dir_fd=above)
@@ -138,7 +138,7 @@ class _Directory(Shared):
         found = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
         try:
             if not made and os.fstat(found).st_uid != os.geteuid():
-                raise PermissionError(errno.EPERM, "somebody else has made that directory: remove it", str(self.whole))
+                raise PermissionError(errno.EPERM, "owned by another user: remove that directory", str(self.whole))
             with suppress(PermissionError):
                 os.fchmod(found, self._mode)
         except BaseException:
@@ -148,7 +148,7 @@ class _Directory(Shared):
 
     def put(self, files: list[Path]) -> None:
         assert self._open is not None
-        with _told(self.uri):
+        with _staging_errors(self.uri):
             for path, name in zip(files, _names(len(files)), strict=True):
                 try:
                     os.link(path, name, dst_dir_fd=self._open)
@@ -156,13 +156,13 @@ class _Directory(Shared):
                 except OSError:
                     file = self._copy(path, name, self._open)
                 try:
-                    os.fchmod(file, 0o600 | self._mode & 0o044)  # who may read the directory may read the file
+                    os.fchmod(file, 0o600 | self._mode & 0o044)  # as readable as the directory
                 finally:
                     os.close(file)
 
     @staticmethod
     def _copy(path: Path, name: str, directory: int) -> int:
-        """Copy a file into an open directory; returns it, open."""
+        """Copy a file into an open directory, and return the open copy."""
         file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=directory)
         try:
             with path.open("rb") as source, os.fdopen(file, "wb", closefd=False) as target:
@@ -178,7 +178,7 @@ class _Directory(Shared):
         )
         filled = [path for path in found if path.stat().st_size]
         targets = [directory / name for name in _names(len(filled))]
-        with _told(self.uri), told(directory):
+        with _staging_errors(self.uri), disk_errors(directory):
             for path, target in zip(filled, targets, strict=True):
                 shutil.move(path, target)
         return targets
@@ -201,13 +201,13 @@ class _Directory(Shared):
 
 
 class _Prefix(Shared):
-    """In an object store, or whatever else fsspec reaches."""
+    """In an object store or another file system supported by fsspec."""
 
     def __init__(self, root: str, name: str) -> None:
         uri = f"{root}/{name}/{uuid.uuid4().hex}"
         parts = urlsplit(uri)
         self.uri = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-        with _told(uri):
+        with _staging_errors(uri):
             from airflow.providers.common.compat.sdk import ObjectStoragePath
 
             path = ObjectStoragePath(uri)
@@ -222,12 +222,12 @@ class _Prefix(Shared):
         self.files.makedirs(self.path, exist_ok=True)
 
     def put(self, files: list[Path]) -> None:
-        with _told(self.uri):
+        with _staging_errors(self.uri):
             for path, name in zip(files, _names(len(files)), strict=True):
                 self.files.put_file(str(path), f"{self.path}/{name}")
 
     def take(self, directory: Path) -> list[Path]:
-        with _told(self.uri), told(directory):
+        with _staging_errors(self.uri), disk_errors(directory):
             self.files.invalidate_cache()
             found = self.files.find(self.path, detail=True)
             filled = sorted(
@@ -247,8 +247,8 @@ class _Prefix(Shared):
 def _clear(shared: Shared) -> None:
     try:
         shared.remove()
-    except Exception as error:  # the engine may write there at this very moment
-        log.warning("The staging directory %s could not be removed: %s", shared.uri, error)
+    except Exception as error:  # the engine may be writing there
+        log.warning("Could not remove the staging directory %s: %s", shared.uri, error)
 
 
 def _names(count: int) -> list[str]:
@@ -260,10 +260,10 @@ def _is_data(name: str) -> bool:
 
 
 @contextmanager
-def told(directory: Path) -> Iterator[None]:
-    """Say that a directory of this worker's is full.
+def disk_errors(directory: Path) -> Iterator[None]:
+    """Translate errors of a full local disk.
 
-    :raises BusyError: it is.
+    :raises BusyError: the disk of this directory is full.
     """
     try:
         yield
@@ -274,21 +274,25 @@ def told(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _told(uri: str) -> Iterator[None]:
-    """Say what is wrong with a staging place."""
+def _staging_errors(uri: str) -> Iterator[None]:
+    """Translate errors of a staging location.
+
+    :raises InputError: it is unusable: missing permissions, or a file system that is not installed.
+    :raises BusyError: it is full.
+    """
     try:
         yield
     except (BusyError, InputError):
         raise
     except ImportError as error:
         raise InputError(
-            f"The staging place {uri} needs a file system that is not installed: {error}. For s3:// it comes with "
-            "pip install 'airflow-provider-automl[s3]'."
+            f"The staging place {uri} requires a file system that is not installed: {error}. For s3://: pip install "
+            "'airflow-provider-automl[s3]'."
         ) from error
     except OSError as error:
         if error.errno in _FULL:
             raise BusyError(f"The staging place {uri} is full: {error}") from error
         raise InputError(
             f"This worker cannot use the staging place {uri}: {type(error).__name__}: {error}. Give a place where both "
-            "the engine's servers and Airflow's workers may make files."
+            "the engine's servers and Airflow's workers can create files."
         ) from error

@@ -207,7 +207,7 @@ class TestTrino:
         try:
             schema = [grant for grant in grants if "CREATE SCHEMA" in grant]
             administer(*(grant for grant in grants if grant not in schema))
-            refused(create, f"The schema {OUTPUT} cannot be made: Access Denied: Cannot create schema {OUTPUT}")
+            refused(create, f"Could not create schema {OUTPUT}: Access Denied: Cannot create schema {OUTPUT}")
             administer(*schema)
             model, *_ = workflow()
             for table, task in zip(TABLES, (train, partial(predict, model)), strict=True):
@@ -226,7 +226,7 @@ class TestTrino:
         try:
             with ruling(trino_server) as let:
                 let(rules)
-                refused(create, f"The schema {OUTPUT} cannot be made: Access Denied: Cannot create schema iceberg.")
+                refused(create, f"Could not create schema {OUTPUT}: Access Denied: Cannot create schema iceberg.")
                 administer(f"CREATE SCHEMA iceberg.{OUTPUT}")
                 model, _, evaluation = workflow()
                 # What a killed load left, whose comment would tell so.
@@ -240,7 +240,7 @@ class TestTrino:
                     (less(rules, "tables", 0), train, f"Trino rejected the query on {TABLES[0]}: {denied} select from"),
                     (less(rules, "tables", 0, "table", "gluon_train"), partial(predict, model),
                      f"the query on {TABLES[1]}: {denied} "),
-                    (less(rules, "tables", 1), create, f"table {OUTPUT}.automl_experiments cannot be made: {denied}"),
+                    (less(rules, "tables", 1), create, f"Could not create table {OUTPUT}.automl_experiments: {denied}"),
                     (less(rules, "tables", 1, "privileges", ["SELECT", "INSERT", "DELETE"]), partial(predict, model),
                      f"{OUTPUT}.predicted cannot be written: {denied} create table iceberg.{OUTPUT}.predicted_"),
                     (less(rules, "tables", 1, "privileges", ["SELECT", "INSERT", "OWNERSHIP"]), partial(track, model),
@@ -379,7 +379,7 @@ class TestHive:
         open_warehouse(connect(**connection)).create_schema(OUTPUT)  # any user makes one, and owns it
         administer(f"DROP DATABASE {OUTPUT}", make)
         denied = "Permission denied: Principal [name=airflow, type=USER] does not have following privileges for"
-        said = f"{OUTPUT}.automl_experiments cannot be made: FAILED: HiveAccessControlException {denied}"
+        said = f"Could not create table {OUTPUT}.automl_experiments: FAILED: HiveAccessControlException {denied}"
         refused(create, said, f"[[OBJECT OWNERSHIP] on Object [type=DATABASE, name={OUTPUT}]]")
         administer(own)
         model, *_ = workflow()

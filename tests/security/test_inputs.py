@@ -122,7 +122,7 @@ def test_our_own_tables_are_no_target_of_rows(connect: Connect, tmp_path: Path) 
     for name in OWN_TABLES:
         for table in (name, f"any.{name.upper()}", f'"other"."{name}"', f'w."main"."{name}"'):
             for mode in ("overwrite", "append", "error"):
-                with pytest.raises(InputError, match="has the name of a table that this package keeps"):
+                with pytest.raises(InputError, match="is reserved for this package's own tables"):
                     put(warehouse, table, numbers(1), tmp_path, mode=mode)
             assert not warehouse.exists(table)
 
@@ -245,7 +245,7 @@ def test_a_directory_of_somebody_else_in_shared_staging_is_refused(tmp_path: Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("shutil.rmtree", kept)  # as for who is not root
         with (
-            pytest.raises(InputError, match="somebody else has made that directory: remove it"),
+            pytest.raises(InputError, match="owned by another user: remove that directory"),
             staging.directory("load"),
         ):
             pass

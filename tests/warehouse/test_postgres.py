@@ -300,7 +300,7 @@ class TestPostgres(Conformance, Concurrency, Drivers, Measures):
         data = pa.table({"a": [1], "A": [2]})
         put(warehouse, '"S"."T"', data, tmp_path)
         put(warehouse, '"S"."T"', data, tmp_path)
-        with pytest.raises(InputError, match="alike"):
+        with pytest.raises(InputError, match="Duplicate column name"):
             warehouse.columns('"S"."T"')
 
     def test_names_that_the_server_would_cut(self, warehouse: Warehouse, tmp_path: Path) -> None:

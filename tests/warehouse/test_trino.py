@@ -209,7 +209,7 @@ class OnTrino(Conformance):
             assert self.tables(warehouse) == tables
 
     def test_columns_that_differ_by_case(self, warehouse: Warehouse, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="Two columns are named 'a' alike"):
+        with pytest.raises(InputError, match="Duplicate column name 'a'"):
             put(warehouse, "s.t", pa.table({"a": [1], "A": [2]}), tmp_path)
         assert not warehouse.exists("s.t")
 
@@ -261,7 +261,8 @@ class OnTrino(Conformance):
             lambda: writer.create_table("tpch.tiny.t", {"a": "BIGINT"}),
             lambda: put(writer, "tpch.tiny.t", numbers(1), tmp_path),
         ):
-            with pytest.raises(InputError, match=r"tpch\.tiny\.t cannot be (made|written): This connector does not"):
+            message = r"(create table tpch\.tiny\.t|tpch\.tiny\.t cannot be written): This connector does not"
+            with pytest.raises(InputError, match=message):
                 call()
         reader = open_warehouse(connect(**connection | {"login": "reader"}))
         assert reader.count("s.t") == 0
