@@ -1,7 +1,7 @@
 """DuckDB: one file, written by one process at a time.
 
-Connections are opened for one call and closed. While another process holds the file, opening waits. Within a process,
-calls that write take turns; readers open the file read-only, so that several processes may read at once.
+Each call opens and closes its own connection, and waits while another process holds the file lock. Within a process,
+writes are serialized; readers open the file read-only, so that several processes can read at once.
 """
 
 from __future__ import annotations
@@ -33,58 +33,58 @@ log = logging.getLogger(__name__)
 _HOLDER = re.compile(r"held in (?P<command>.+?) \(PID (?P<pid>\d+)\)")
 _LOG_EVERY = 30.0
 
-# Why a file cannot be opened now, in DuckDB's words: another process has it; a thread of this process has it open in
-# the other mode; a thread of this process is just closing it.
+# DuckDB's messages when a file cannot be opened: another process holds the lock; another thread of this process has it
+# open in the other mode; another thread of this process is closing it.
 _LOCKED = "Could not set lock"
 _OTHER_MODE = "different configuration"
 _CLOSING = "Unique file handle conflict"
 
-# What it says where a disk, or the share of it that one may use, is full; within JSON where another thread wrote.
+# DuckDB's messages when a disk or quota is full; within JSON if a background thread wrote.
 _DISK_FULL = re.compile(
     r"""[\\"]+(?P<path>[^"\\]+)[\\"]+: (?P<why>No space left on device|Disk quota exceeded|File too large)"""
 )
-# Out of memory, for what it would spill to disk has no room there.
+# Out of memory because spilling to disk failed.
 _NO_SPILL = re.compile("failed to offload|max_temp_directory_size|No space left on device")
 
-# What DuckDB may keep in memory where the connection does not say: it would otherwise fill 80 % of the machine with the
-# tables that it has read. Beyond that it spills to disk. Unloading and loading only pass rows through: they need some
-# buffers a thread, and are no slower for it.
+# Memory limits, unless the connection sets one: DuckDB's default caches tables in up to 80 % of the machine's memory.
+# Above the limit it spills to disk. Unloading and loading stream rows: they only need some buffers per thread, and are
+# not slower with them.
 _QUERY_MEGABYTES = 2048
 _STREAM_MEGABYTES_PER_THREAD = 128
 
-# Values in a row group of the Parquet files: each thread holds one in memory.
+# Values per row group of the Parquet files: each thread holds one row group in memory.
 _ROW_GROUP_VALUES = 4_000_000
 
-# One lock a database file: transactions of one process that write the same table would fail instead of waiting.
+# One lock per database file: concurrent transactions of one process on the same table would fail instead of waiting.
 _writers: dict[str, threading.RLock] = {}
 _writers_guard = threading.Lock()
-# Sessions of one process on one file share their settings. How many threads wait for other ones.
+# Sessions of one process on one file share their settings. Threads that wait for settings of their own, by file.
 _settings_guard = threading.Lock()
 _waiting: Counter[str] = Counter()
 _THREAD = "another thread of this process"
 
-# Types that Parquet has no place for, or that come back as something else; a nested one that has such a part too.
+# Types that Parquet lacks or does not round-trip, on their own or inside a nested type.
 _AS_TEXT = re.compile(r"\b(UUID|INTERVAL|BIT|BIGNUM|TIMETZ|JSON|VARIANT|GEOMETRY|UNION)\b")
 
-# An array's size in a type; what stands in quotes there is none.
+# An array's size in a type; quoted names and values are skipped.
 _ARRAY = re.compile(r"""(?P<name>"(?:[^"]|"")*"|'(?:[^']|'')*')|\[\d+\]""")
 
 
 class DuckDBWarehouse(Warehouse):
-    """A DuckDB file. Loads and unloads by DuckDB's own Parquet reader and writer.
+    """A DuckDB file. Loads and unloads use DuckDB's own Parquet reader and writer.
 
-    **Publishing.** A load is one transaction: the old table or the new one, whatever fails or is killed. The new table
-    is a new one: indexes and constraints of the old one are not kept; views on it go by its name and stay.
+    **Publishing.** A load is one transaction: after a failure or kill, the old table is unchanged. The table is
+    recreated: its indexes and constraints are lost; views, which refer to it by name, stay valid.
 
-    **Types.** LIST, STRUCT and MAP stay nested, an ARRAY becomes a LIST, HUGEINT and UHUGEINT become DOUBLE. What
-    Parquet lacks is read as text, as DuckDB writes it: UUID, INTERVAL, BIT, BIGNUM, TIMETZ, JSON, VARIANT, UNION, and
-    whatever has one of them inside.
+    **Types.** LIST, STRUCT and MAP stay nested, ARRAY becomes LIST, HUGEINT and UHUGEINT become DOUBLE. Types that
+    Parquet lacks are read as text in DuckDB's format: UUID, INTERVAL, BIT, BIGNUM, TIMETZ, JSON, VARIANT, UNION, and
+    nested types that contain one of them.
 
-    **Boundaries.** A session reaches the database's own file and, while rows are unloaded or loaded, the one directory
-    that they go through: no other file, no network, no other database. Settings are locked then, for all sessions of
-    this process on that file. Extensions and secrets of the connection are loaded before that, yet reach nothing
-    afterwards. A connection whose tables or queries read files, object stores or MotherDuck says so by
-    ``"allow_external_access": true`` in its extra: then whoever writes a query reads what this process can read.
+    **Isolation.** A session can access the database file and, while rows are unloaded or loaded, the one directory
+    used for it: no other files, no network, no other databases. The settings are then locked for all sessions of this
+    process on that file. Extensions and secrets of the connection are loaded before that, but cannot be used to reach
+    anything outside. If tables or queries need files, object stores or MotherDuck, set ``"allow_external_access":
+    true`` in the connection's extra: anyone who writes a query can then read whatever this process can read.
     """
 
     engine = "DuckDB"
@@ -95,7 +95,7 @@ class DuckDBWarehouse(Warehouse):
         self._connections: set[DuckDBPyConnection] = set()
 
     def cancel(self) -> None:
-        """Interrupt the statements that run now."""
+        """Interrupt running statements."""
         for connection in list(self._connections):
             with suppress(Exception):
                 connection.interrupt()
@@ -104,8 +104,8 @@ class DuckDBWarehouse(Warehouse):
     def _session(self, *, write: bool = False, directory: Path | None = None) -> Iterator[Any]:
         import duckdb
 
-        turn = self._turn() if write else nullcontext()
-        with turn, self._told(), closing(self._connect(read_only=not write, directory=directory)) as connection:
+        lock = self._write_lock() if write else nullcontext()
+        with lock, self._db_errors(), closing(self._connect(read_only=not write, directory=directory)) as connection:
             self._connections.add(connection)
             try:
                 if write:
@@ -114,16 +114,16 @@ class DuckDBWarehouse(Warehouse):
                 if write:
                     connection.commit()
             except duckdb.InterruptException as error:
-                raise BusyError(f"DuckDB gave the work up: {first_line(error)}") from error
+                raise BusyError(f"DuckDB aborted the query: {first_line(error)}") from error
             finally:
                 self._connections.discard(connection)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Say what DuckDB has no room for.
+    def _db_errors(self) -> Iterator[None]:
+        """Translate errors of a full disk or memory.
 
-        :raises BusyError: a disk is full: where rows go, the database's, or that of what memory does not hold.
-        :raises InputError: it needs more memory than it may use.
+        :raises BusyError: a disk is full: that of the exchanged files, of the database or of the spill directory.
+        :raises InputError: DuckDB's memory limit is exceeded.
         """
         import duckdb
 
@@ -134,26 +134,28 @@ class DuckDBWarehouse(Warehouse):
             reason = str(error)
             if isinstance(error, duckdb.OutOfMemoryException) and not _NO_SPILL.search(reason):
                 raise InputError(
-                    f"{name} needs more memory than it may use ({first_line(error)}): leave columns of large values "
-                    'out, or raise "memory_limit" in the extra of the connection.'
+                    f"{name} exceeded its memory limit ({first_line(error)}): leave out columns with large values, or "
+                    'raise "memory_limit" in the extra of the connection.'
                 ) from error
             if match := _DISK_FULL.search(reason):
                 where = f"The disk is full where {name} writes {match['path']}"
-                raise BusyError(f"{where}: {match['why']}; free some and try again.") from error
+                raise BusyError(f"{where}: {match['why']}; free some space and try again.") from error
             if isinstance(error, duckdb.OutOfMemoryException):
                 raise BusyError(
-                    f"{name} has no room on disk for what its memory does not hold ({first_line(error)}): free some, "
-                    'or name another "temp_directory" in the extra of the connection.'
+                    f"{name} has no disk space to spill to ({first_line(error)}): free some space, or set another "
+                    '"temp_directory" in the extra of the connection.'
                 ) from error
             raise
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _write_lock(self) -> Iterator[None]:
         path = str(Path(self._database()).resolve())
         with _writers_guard:
             lock = _writers.setdefault(path, threading.RLock())
         if not lock.acquire(timeout=self.lock_timeout):
-            raise BusyError(f"Another task of this process held {path} for more than {self.lock_timeout:g} s.")
+            raise BusyError(
+                f"Another thread of this process held the write lock of {path} for more than {self.lock_timeout:g} s."
+            )
         try:
             yield
         finally:
@@ -163,20 +165,20 @@ class DuckDBWarehouse(Warehouse):
         database = cast("DuckDBHook", self.hook).get_database()
         if database in ("", ":memory:"):
             raise InputError(
-                f"The DuckDB connection {self.hook.get_conn_id()} names no file, and a database in memory is gone with "
-                "the task: set the connection's host to a path."
+                f"The DuckDB connection {self.hook.get_conn_id()} has no file, and an in-memory database does not "
+                "outlive the task: set the connection's host to a path."
             )
         if database.startswith(("md:", "motherduck:")) and not self._allowed("allow_external_access"):
             raise InputError(
-                f"The DuckDB connection {self.hook.get_conn_id()} names a database of MotherDuck, which is reached by "
-                'the network: set "allow_external_access": true in its extra.'
+                f"The DuckDB connection {self.hook.get_conn_id()} is to a MotherDuck database, which requires network "
+                'access: set "allow_external_access": true in its extra.'
             )
         return database
 
     def _connect(self, *, read_only: bool, directory: Path | None) -> DuckDBPyConnection:
-        """Open the file, waiting while another process holds it; what is opened reaches one directory at most.
+        """Open the file, waiting while another process holds it; give the session access to one directory at most.
 
-        :raises BusyError: it was held for longer than ``lock_timeout``.
+        :raises BusyError: the file was held for longer than ``lock_timeout``.
         """
         import duckdb
 
@@ -188,7 +190,7 @@ class DuckDBWarehouse(Warehouse):
         pause = 0.02
         with _settings_guard:
             crowded = _waiting[database] > 0
-        if crowded:  # have another thread of this process, which needs the file otherwise, find it closed
+        if crowded:  # let another thread of this process, which needs other settings, find the file closed
             time.sleep(0.05)
         while True:
             try:
@@ -200,9 +202,10 @@ class DuckDBWarehouse(Warehouse):
             except duckdb.Error as error:
                 reason = str(error)
                 if "No such file or directory" in reason:
-                    raise InputError(f"The directory of the DuckDB file {database} does not exist: make it.") from error
+                    message = f"The directory of the DuckDB file {database} does not exist: create it."
+                    raise InputError(message) from error
                 if _OTHER_MODE in reason and read_only and not hook.read_only:
-                    read_only = False  # another thread of this process writes: who reads beside it opens alike
+                    read_only = False  # another thread of this process is writing: open the file in the same mode
                     continue
                 if _OTHER_MODE in reason or _CLOSING in reason:
                     holder = _THREAD
@@ -215,11 +218,11 @@ class DuckDBWarehouse(Warehouse):
             if waited >= self.lock_timeout:
                 raise BusyError(
                     f"The DuckDB file {database} was held by {holder} for more than {self.lock_timeout:g} s: "
-                    "end that process, or use a warehouse that several processes may write."
+                    "stop that process, or use a warehouse that supports concurrent writers."
                 )
             if waited - logged >= _LOG_EVERY:
                 logged = waited
-                log.info("Waiting for the DuckDB file %s, held by %s, for %.0f s so far", database, holder, waited)
+                log.info("Waiting for the DuckDB file %s, held by %s (%.0f s so far)", database, holder, waited)
             if holder == _THREAD:
                 with _settings_guard:
                     _waiting[database] += 1
@@ -231,9 +234,9 @@ class DuckDBWarehouse(Warehouse):
                 pause = min(1.0, pause * 1.5)
 
     def _is_bounded(self, connection: DuckDBPyConnection, directory: Path | None) -> bool:
-        """Bound a session's memory and what it reaches, and lock that.
+        """Restrict a session's memory and external access, and lock these settings.
 
-        :returns: False if another session of this process has locked it otherwise.
+        :returns: False if another session of this process has locked them to other values.
         """
         hook = cast("DuckDBHook", self.hook)
         try:
@@ -255,7 +258,7 @@ class DuckDBWarehouse(Warehouse):
         return True
 
     def _bound_memory(self, connection: Any, *, streams: bool) -> None:
-        """Lower the memory that DuckDB may use, unless the Airflow connection says how much that is."""
+        """Lower DuckDB's memory limit, unless the Airflow connection sets one."""
         import duckdb
 
         if {"memory_limit", "max_memory"} & set(cast("DuckDBHook", self.hook).get_connect_config()):
@@ -263,7 +266,7 @@ class DuckDBWarehouse(Warehouse):
         ((current, threads),) = connection.execute(sql.render("memory_limit", self.dialect)).fetchall()
         megabytes = max(256, _STREAM_MEGABYTES_PER_THREAD * int(threads)) if streams else _QUERY_MEGABYTES
         if _megabytes(current) > megabytes:
-            # It is the whole process's limit: another thread's query may be above the new one just now.
+            # The limit is process-wide: another thread's query may currently exceed the new one.
             with suppress(duckdb.OutOfMemoryException):
                 connection.execute(sql.render("set_memory_limit", self.dialect, limit=f"{megabytes}MiB"))
 
@@ -289,8 +292,8 @@ class DuckDBWarehouse(Warehouse):
                 yield
         except duckdb.PermissionException as error:
             raise InputError(
-                f"DuckDB (connection {self.hook.get_conn_id()}) reaches no files, network or other databases: "
-                f"{first_line(error)}. Load what is needed into tables, or set "
+                f"DuckDB (connection {self.hook.get_conn_id()}) has no access to files, network or other databases: "
+                f"{first_line(error)}. Load the data into tables, or set "
                 '"allow_external_access": true in the extra of the connection.'
             ) from error
 
@@ -300,13 +303,13 @@ class DuckDBWarehouse(Warehouse):
         return isinstance(error, duckdb.TransactionException)
 
     def _complete(self, table: exp.Table) -> exp.Table:
-        """Name the catalog too: a schema named like the file would be ambiguous."""
+        """Add the catalog too: a schema with the file's name would be ambiguous."""
         if table.catalog:
             return table
         return table_of(self._home["current_catalog"], table.db or self._home["current_schema"], table.name)
 
     def _describe(self, cursor: Any, source: exp.Expression) -> list[tuple[str, str]]:
-        """A query's as it is by itself: within another one, DuckDB renames the second of two columns named alike."""
+        """A query is described on its own: in a subquery, DuckDB renames duplicate columns."""
         if (text := framed_text(source)) is not None:
             return self._described(self._fetch_text(cursor, f"DESCRIBE {text}"))
         return self._described(self._fetch(cursor, "describe", source=source))
@@ -335,7 +338,7 @@ class DuckDBWarehouse(Warehouse):
     def _load(
         self, files: list[Path], target: exp.Table, *, mode: Mode, key: str, delete_where: dict[str, object]
     ) -> int:
-        """Load in one transaction, which needs no staging table: it is published, or rolled back, by DuckDB itself."""
+        """Load in one transaction, without a staging table."""
         paths = [str(path) for path in files]
 
         def work(cursor: Any) -> int:
@@ -357,8 +360,7 @@ class DuckDBWarehouse(Warehouse):
 
 
 def _as_lists(kind: str) -> str:
-    """Return a type with lists for arrays of a fixed size: DuckDB writes files of those that Arrow cannot read, where
-    one is NULL.
+    """Return a type with fixed-size arrays replaced by lists: Arrow cannot read DuckDB's Parquet files of NULL arrays.
 
     >>> _as_lists('STRUCT("a[2]" INT[3][2])')
     'STRUCT("a[2]" INT[][])'
@@ -367,6 +369,6 @@ def _as_lists(kind: str) -> str:
 
 
 def _megabytes(text: str) -> float:
-    """Return a size as DuckDB writes it, such as ``18.6 GiB``, in MiB."""
+    """Parse a size in DuckDB's format, such as ``18.6 GiB``, into MiB."""
     number, unit = text.split()
     return float(number) * {"bytes": 1 / 2**20, "KiB": 1 / 2**10, "MiB": 1, "GiB": 2**10, "TiB": 2**20}[unit]

@@ -244,7 +244,7 @@ def test_payloads_are_the_names_that_they_are(airflow: AirflowServer, ran: Ran, 
     [
         ("missing column", "train", 'has no target column "mark-missing '),
         ("missing model", "first_champion", 'No model "mark-model_name '),
-        ("file as a table", "predict", "reaches no files, network or other databases"),
+        ("file as a table", "predict", "has no access to files, network or other databases"),
     ],
 )
 def test_what_there_is_not_is_a_sentence(
