@@ -1,8 +1,8 @@
-"""A user's own SELECT. It reaches the engine as it is written: what is done with it here is to look at it.
+"""A user's own SELECT, which is inspected here but sent to the engine verbatim.
 
-The engine's own parser says whether it is one SELECT (``Warehouse._admit``). Then it is put between parentheses, on
-lines of its own, where a statement of ours reads a table. sqlglot, which would write some of it anew (an interval, a
-typed literal), is only asked which tables it names.
+The engine's own parser checks that it is a single SELECT (``Warehouse._admit``). It is then embedded in parentheses, on
+separate lines, wherever one of our statements reads a table. sqlglot would rewrite parts of it (an interval, a typed
+literal), so it is only used to find the referenced tables.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from airflow_provider_automl.errors import InputError
 if TYPE_CHECKING:
     from sqlglot import exp
 
-#: What a query of ours is called within a statement of ours.
+#: The alias of an embedded query.
 ALIAS = "automl_query"
 
-# Engines in whose text '…' a backslash hides the next character; that have `…`; $tag$…$tag$; comments in comments.
+# Dialects with: backslash escapes in '…'; dollar-quoted text, $tag$…$tag$; nested comments.
 _BACKSLASHES = frozenset({"hive", "spark"})
 _DOLLARS = frozenset({"postgres", "duckdb"})
 _NESTED = frozenset({"postgres", "duckdb", "spark"})
 
-# First words of statements that are no query.
+# First words of statements that are not queries.
 _STATEMENTS = frozenset(
     {"alter", "analyze", "attach", "begin", "cache", "call", "checkpoint", "comment", "commit", "copy", "create"}
     | {"deallocate", "delete", "detach", "do", "drop", "execute", "explain", "export", "grant", "import", "insert"}
@@ -34,11 +34,11 @@ _STATEMENTS = frozenset(
     | {"revoke", "rollback", "set", "truncate", "uncache", "update", "use", "vacuum"}
 )
 
-# Between a name and what follows it.
+# Whitespace and comments between tokens.
 _GAP = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
 _FLAGS = re.IGNORECASE | re.DOTALL
-# Where a SELECT runs code on the servers, or reads their files: wherever it stands in the text, and however it is
-# quoted. (A text or comment that only looks like one of these is refused too.)
+# How a SELECT can run code on the servers or read their files, anywhere in the text and however it is quoted.
+# (A string or comment that merely looks like one of these is rejected too.)
 _SCRIPT = rf"\busing{_GAP}['\"]"
 _PATH = r"(?:\"(?:[^\"]|\"\")*\"|[\w$@-]+)"
 _RUNS_CODE = {
@@ -56,14 +56,14 @@ _RUNS_CODE = {
 
 @dataclass(frozen=True)
 class Query:
-    """A user's own SELECT, in the engine's dialect. It may stand wherever a table is read."""
+    """A user's own SELECT, in the engine's dialect, usable wherever a table is read."""
 
     sql: str
 
     def text(self, dialect: str) -> str:
-        """Return the statement as it is written, without the semicolons, comments and blanks at its end.
+        """Return the statement verbatim, without trailing semicolons, comments and whitespace.
 
-        :raises InputError: there is nothing else, or more than one statement.
+        :raises InputError: the statement is empty, or there is more than one.
         """
         end = 0
         semicolon = None
@@ -74,17 +74,17 @@ class Query:
                 semicolon = stop if semicolon is None else semicolon
                 continue
             if semicolon is not None:
-                raise InputError("A query must be exactly one SELECT statement; found something after a semicolon.")
+                raise InputError("A query must be exactly one SELECT statement; found text after a semicolon.")
             end = stop
         if not end:
             raise InputError("A query must be exactly one SELECT statement; found none.")
         return self.sql[:end]
 
     def check(self, dialect: str, *, code: bool = False) -> None:
-        """Refuse what can be told without the engine: another statement, one that writes, one that runs code.
+        """Reject other statements, and queries that write or run code, as far as detectable without the engine.
 
         :param code: whether the query may run code on the engine's servers, or read their files.
-        :raises InputError: says what was found.
+        :raises InputError: the message names what was found.
         """
         text = self.text(dialect)
         words = (text[start:stop] for kind, start, stop in scan(text, dialect) if kind == "word")
@@ -93,16 +93,16 @@ class Query:
         for pattern in () if code else _RUNS_CODE.get(dialect, ()):
             if found := re.search(pattern, text, _FLAGS):
                 raise InputError(
-                    f"The query has {' '.join(found[0].split())[:60]!r}, by which a SELECT can run code or read files "
-                    f"on the servers of {dialect}: leave it out, or have the warehouse's connection allow it by "
-                    '"allow_code_in_select": true in its extra.'
+                    f"The query contains {' '.join(found[0].split())[:60]!r}, with which a SELECT can run code or "
+                    f'read files on the servers of {dialect}: remove it, or allow it with "allow_code_in_select": '
+                    "true in the extra of the warehouse's connection."
                 )
         tree = self.parse(dialect)
         if tree is not None and (writes := _writes(tree)):
             raise InputError(f"A query must only read; found {writes} in it.")
 
     def parse(self, dialect: str) -> exp.Expression | None:
-        """Return the statement as sqlglot understands it; None where it does not."""
+        """Return the statement as parsed by sqlglot; None if it cannot parse it."""
         import sqlglot
         from sqlglot import exp
         from sqlglot.errors import SqlglotError
@@ -114,8 +114,9 @@ class Query:
         return tree if isinstance(tree, (exp.Select, exp.SetOperation, exp.Subquery)) else None
 
     def tables(self, dialect: str) -> list[exp.Table]:
-        """Return the tables that it names, as the engine folds their names; where sqlglot does not understand it, every
-        word of it, for any of them may be one.
+        """Return the tables that the query references, names case-folded as the engine does.
+
+        If sqlglot cannot parse the query, return every word of it, since any could be a table.
         """
         from sqlglot import exp
         from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
@@ -138,15 +139,15 @@ class Query:
 
 
 def framed(text: str, *, with_text: str = "") -> exp.Expression:
-    """Return a statement's text between parentheses, as what another statement reads.
+    """Return a query's text in parentheses, as a FROM item of another statement.
 
-    :param with_text: common table expressions that the other statement must begin with, without their WITH.
+    :param with_text: common table expressions for the start of the other statement, without the WITH keyword.
     """
     from sqlglot import exp
 
     alias = exp.TableAlias(this=exp.to_identifier(ALIAS))
     if not with_text:
-        # To sqlglot it is a table of a strange name, of which it asks nothing.
+        # sqlglot sees a table with an odd name, and does not look inside.
         return exp.Table(this=exp.Var(this=f"(\n{text}\n)"), alias=alias)
     query = exp.Subquery(this=exp.Var(this=f"\n{text}\n"), alias=alias)
     query.set("with_", exp.With(expressions=[exp.Var(this=f"\n{with_text}\n")]))
@@ -154,7 +155,7 @@ def framed(text: str, *, with_text: str = "") -> exp.Expression:
 
 
 def framed_text(source: exp.Expression) -> str | None:
-    """Return the text that :func:`framed` was given without ``with_text``; None: this is something else."""
+    """Return the text passed to :func:`framed` without ``with_text``; None for any other expression."""
     from sqlglot import exp
 
     is_framed = isinstance(source, exp.Table) and isinstance(source.this, exp.Var)
@@ -162,7 +163,7 @@ def framed_text(source: exp.Expression) -> str | None:
 
 
 def scan(text: str, dialect: str) -> Iterator[tuple[str, int, int]]:
-    """Yield the pieces of a text: kind (``blank``, ``comment``, ``text``, ``word`` or ``mark``), start and end."""
+    """Yield the tokens of a text: kind (``blank``, ``comment``, ``text``, ``word`` or ``mark``), start and end."""
     position, length = 0, len(text)
     while position < length:
         start, char = position, text[position]
@@ -230,14 +231,14 @@ def _writes(tree: exp.Expression) -> str | None:
 
 
 def leading_ctes(text: str, dialect: str) -> tuple[str, str]:
-    """Return the common table expressions that a query begins with, without their WITH, and the rest of it."""
+    """Split a query into its leading common table expressions, without the WITH keyword, and the rest."""
     pieces = [piece for piece in scan(text, dialect) if piece[0] not in ("blank", "comment")]
     if not pieces or text[slice(*pieces[0][1:])].lower() != "with":
         return "", text
     depth, before = 0, ""
     for _, start, stop in pieces[1:]:
         piece = text[start:stop]
-        # The list ends where something other than a comma follows the parenthesis that closes an expression.
+        # The list ends where a closing parenthesis at depth 0 is followed by anything but a comma.
         if depth == 0 and before == ")" and piece != "," and piece.lower() != "as":
             return text[pieces[0][2] : start].strip(), text[start:]
         depth += (piece == "(") - (piece == ")")

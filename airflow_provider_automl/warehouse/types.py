@@ -1,4 +1,4 @@
-"""Column types: one neutral spelling (DuckDB's) between the engines', and Arrow's beside it."""
+"""Column types: conversions between the engines' types, neutral ones (in DuckDB's spelling) and Arrow's."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _ALIASES = {
 def neutral_type(text: str, dialect: str, precision: object = None, scale: object = None) -> str:
     """Return an engine's type in the neutral spelling, such as ``BIGINT``, ``DECIMAL(18,3)`` or ``TIMESTAMP``.
 
-    Lengths of texts are left out. A nested type keeps its own names; one unknown to sqlglot comes in upper case.
+    Text lengths are dropped. Nested types keep their field names; types unknown to sqlglot are returned in upper case.
 
-    :param precision: of a decimal, where the engine tells it apart from the name. A decimal without any is ``DECIMAL``.
+    :param precision: of a decimal, if the engine reports it separately. A decimal without precision is ``DECIMAL``.
     """
     from sqlglot import exp
     from sqlglot.errors import SqlglotError
@@ -45,9 +45,9 @@ def neutral_type(text: str, dialect: str, precision: object = None, scale: objec
 
 
 def arrow_schema(columns: Mapping[str, str]) -> pa.Schema:
-    """Return the Arrow schema of a table's columns, given by their neutral types.
+    """Return the Arrow schema for columns with neutral types.
 
-    A decimal without precision becomes a double; what Arrow has no plain type for (arrays, JSON, UUID) becomes text.
+    A decimal without precision becomes a double; types without a plain Arrow type (arrays, JSON, UUID) become text.
     """
     import pyarrow as pa
 
@@ -55,19 +55,19 @@ def arrow_schema(columns: Mapping[str, str]) -> pa.Schema:
 
 
 def neutral_columns(schema: pa.Schema) -> dict[str, str]:
-    """Return the columns and neutral types of an Arrow schema. Lists and structures become text."""
+    """Return the columns and neutral types of an Arrow schema. Lists and structs become text."""
     return {field.name: _neutral_of_arrow(field.type) for field in schema}
 
 
 def record_batch(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:
-    """Return rows as a driver gives them as an Arrow batch of the given schema."""
+    """Convert a driver's rows to an Arrow batch of the given schema."""
     import pyarrow as pa
 
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
 
     def array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         try:
-            return pa.array(values, type=kind)  # five times as fast, where the driver's values are Arrow's
+            return pa.array(values, type=kind)  # five times as fast, if the driver's values fit the Arrow type
         except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError):
             return pa.array([_to_arrow(value, kind) for value in values], type=kind)
 
@@ -127,7 +127,7 @@ def _neutral_of_arrow(kind: pa.DataType) -> str:
 
 
 def _to_arrow(value: Any, kind: pa.DataType) -> Any:
-    """Return a driver's value as pyarrow takes it for a type."""
+    """Convert a driver's value to one that pyarrow accepts for a type."""
     import pyarrow.types as t
 
     if value is None:
@@ -150,7 +150,7 @@ def _text(value: Any) -> str:
 
 
 def driver_rows(batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
-    """Return an Arrow batch as tuples of the Python values that database drivers take."""
+    """Convert an Arrow batch to tuples of Python values for database drivers."""
     import pyarrow as pa
     import pyarrow.types as t
 
@@ -164,7 +164,7 @@ def driver_rows(batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
 
 
 def cast_text(value: object) -> str | None:
-    """Return a driver's value as text that a CAST reads exactly, bytes as hexadecimal digits; times are UTC."""
+    """Return a driver's value as text that a CAST parses exactly: bytes as hexadecimal digits, times in UTC."""
     from datetime import UTC, datetime
     from decimal import Decimal
 
