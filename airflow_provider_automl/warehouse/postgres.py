@@ -1,4 +1,4 @@
-"""Postgres: rows stream by COPY, both ways; a load is one transaction; writers of a table take turns."""
+"""Postgres: COPY streams rows in both directions, a load is one transaction, and writers of a table are serialized."""
 
 from __future__ import annotations
 
@@ -38,87 +38,87 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What the server cuts names to, in bytes.
+# The server truncates identifiers to this many bytes.
 _NAME_BYTES = 63
 
-# What a table and a row can hold: a table's columns, and a row's bytes when its long values are kept apart, for which
-# each leaves a pointer behind. Every row begins with a header, and a bit a column where one is NULL.
-_MOST_COLUMNS = 1600
-_MOST_BYTES = 8160
+# Limits of columns per table and bytes per row. Long values are stored out of line (TOAST), with a pointer in the row.
+# Every row starts with a header, plus one bit per column if any value is NULL.
+_MAX_COLUMNS = 1600
+_MAX_ROW_BYTES = 8160
 _POINTER_BYTES = 18
 _HEADER_BYTES = 23
 _BYTES = {
     "BOOLEAN": 1, "TINYINT": 2, "SMALLINT": 2, "INTEGER": 4, "BIGINT": 8, "REAL": 4, "DOUBLE": 8, "DATE": 4,
     "TIMESTAMP": 8, "TIMESTAMPTZ": 8,
 }  # fmt: skip
-_FEW_BYTES = 3  # of a decimal, at least
+_MIN_DECIMAL_BYTES = 3
 _SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
-_LEAVE_OUT = "leave columns out of the query, or give rowid_column to have only the row id and the predictions"
-# What it says of a table or a row that is too large, and (as an internal error) of a value that is.
+_LEAVE_OUT = "leave columns out of the query, or give rowid_column to write only the row id and the predictions"
+# SQLSTATEs of a table or row that is too large, and the (internal) error of a value that is.
 _TOO_LARGE = ("54000", "54011")
 _TOO_LONG = "invalid memory alloc request size"
 
-# SQLSTATEs, or their beginnings. After these the same work may succeed: the connection was lost; the server had no
-# memory, disk or connection left; it ended the session or the statement; a lock was not to be had; its disk failed.
+# SQLSTATEs or prefixes of transient errors: lost connection; server out of memory, disk or connections; session or
+# statement terminated; lock not available; I/O error.
 _BUSY = ("08", "53", "57", "55006", "55P03", "25P03", "25P04", "58")
-# After these it will not: the login; no such database; a transaction or server that only reads; more than a table or
-# a row can hold; what a function of the user raises.
+# Permanent errors: login; unknown database; read-only transaction or server; limits of a table or row exceeded; raised
+# by a user's function.
 _REFUSED = ("28", "3D", "25001", "25006", "54", "P0001")
 
-# What it says of a cursor for anything but one query.
+# SQLSTATE of opening a cursor for anything but a single query.
 _NO_QUERY = "42P11"
 
-# For each address of the server's name, unless the connection's extra says otherwise (connect_timeout).
+# Per address of the server, unless the connection's extra sets connect_timeout.
 _CONNECT_SECONDS = 20
 
-# Why no connection came about, in the server's words: the driver keeps no SQLSTATE of that. All else may pass.
+# The server's messages for a permanently failed connection, for which the driver has no SQLSTATE. Others are transient.
 _NO_LOGIN = re.compile(
     r"authentication failed|no password supplied|does not exist|pg_hba\.conf|permission denied"
     r"|not permitted to log in|does not support SSL|certificate"
 )
 
-# How the client says that this process has no memory left: itself, and psycopg 3 where that ended a copy as it began.
+# The client's messages when this process is out of memory; the second is psycopg 3's if that happened as COPY began.
 _NO_MEMORY = re.compile("out of memory|COPY cannot be mixed with other operations")
 
-# Bytes of rows in text that are turned into Arrow at once.
+# Bytes of rows in text format that are converted to Arrow at once.
 _BLOCK_BYTES = 8 * 2**20
 
-# What no text of UTF-8 has there: the end of a text in C, and halves of characters.
+# Characters that Postgres cannot store in UTF-8 text: NUL, and lone surrogates.
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 
-# Money has the range of a 64 bit number of hundredths.
+# The type money is a 64-bit integer of hundredths.
 _MONEY = "DECIMAL(19,2)"
 
 
-class _Crossed(Exception):
-    """Another session changed the table between two steps of ours."""
+class _Conflict(Exception):
+    """Another session changed the table between two steps of a load."""
 
 
 class PostgresWarehouse(Warehouse):
-    """A Postgres database, by psycopg 3 or psycopg2. Each call is one transaction.
+    """A Postgres database, accessed with psycopg 3 or psycopg2. Each call is one transaction.
 
-    **Publishing.** Rows are copied into a temporary table first, then a load is published, all in one transaction:
-    whatever fails, or is killed, leaves nothing behind and the old table as it was. Where the target is a table with
-    the same columns (names and types), its rows are deleted and the new ones inserted: grants, indexes, triggers and
-    the views on it stay. TRUNCATE is not used: a transaction that began to read before would see an empty table. So
-    every reader sees the old rows or the new ones, always, and waits for neither; the old rows' space is given back by
-    (auto)vacuum. Any other target is dropped and made anew, which is refused where a view or another table depends on
-    it; whoever reads then waits for the commit. Loads of one table take turns, by a lock that is taken before all
-    others. Rows that another session inserts meanwhile count as inserted afterwards.
+    **Publishing.** A load copies rows into a temporary table and publishes them in the same transaction: after a
+    failure or kill, nothing is left behind and the old table is unchanged. If the target is a table with the same
+    columns (names and types), its rows are deleted and the new ones inserted: grants, indexes, triggers and views are
+    kept. TRUNCATE is not used, since a transaction with an older snapshot would see an empty table. Readers therefore
+    see either the old rows or the new ones, without blocking; (auto)vacuum reclaims the space of the old rows. Any
+    other target is dropped and recreated, which fails if a view or another table depends on it; readers then wait for
+    the commit. Loads of one table are serialized by a lock that is taken before all others. Rows that another session
+    inserts meanwhile count as inserted afterwards.
 
-    **Leftovers.** There are none. With a ``key``, a load first ends this user's session that still loads with it.
+    **Stale artifacts.** None. A load with a ``key`` first terminates a session of this user that still loads with it.
 
-    **A good citizen.** Sessions are named by the DAG, task, try and run (``application_name``), unless the connection
-    names them. ``lock_timeout`` holds unless the connection or server sets one. A ``statement_timeout`` of the
-    connection holds; when it ends a statement, a retry may help: waiting for others counts in it. A statement whose
-    client died ends within 2 s (Postgres 14 and later).
+    **Sessions.** ``application_name`` is set to the DAG, task, try and run, unless the connection sets it.
+    ``lock_timeout`` applies unless the connection or server sets one. A ``statement_timeout`` of the connection
+    applies, and includes waiting for locks: when it aborts a statement, a retry may help. A statement whose client
+    died ends within 2 s (Postgres 14 and later).
 
-    **Types.** What Arrow lacks is read as text: arrays and composites as JSON, everything else as Postgres writes it.
-    Money is DECIMAL(19,2), NUMERIC without precision is DOUBLE. A value that the type cannot keep there (an infinite
-    date, NaN in a decimal) is refused.
+    **Types.** Types that Arrow lacks are read as text: arrays and composites as JSON, others in Postgres' format.
+    Money is DECIMAL(19,2), NUMERIC without precision is DOUBLE. A value out of the type's range (an infinite date, NaN
+    in a decimal) is an error.
 
-    **Boundaries.** What only reads is done in a transaction that is READ ONLY. That does not stop functions that work
-    outside of it (``dblink``, ``pg_read_file``, ``pg_terminate_backend``): see docs/security.md for the grants that do.
+    **Isolation.** Reads run in a READ ONLY transaction. That does not stop functions that act outside of it
+    (``dblink``, ``pg_read_file``, ``pg_terminate_backend``): see docs/security.md for the grants that do.
     """
 
     engine = "Postgres"
@@ -127,12 +127,12 @@ class PostgresWarehouse(Warehouse):
     def __init__(self, hook: DbApiHook, *, dialect: str = "postgres", lock_timeout: float = 600.0) -> None:
         super().__init__(hook, dialect=dialect, lock_timeout=lock_timeout)
         self._connections: set[Any] = set()
-        # The client would wait for ever for a server that takes the connection and then says nothing.
+        # Without it the client would wait forever for a server that accepts the connection but never responds.
         if "connect_timeout" not in (extra := hook.connection.extra_dejson):
             hook.connection.extra = json.dumps({**extra, "connect_timeout": _CONNECT_SECONDS})
 
     def cancel(self) -> None:
-        """Cancel the statements that run now. By psycopg2, no handler of a signal runs before a statement ends."""
+        """Cancel running statements. With psycopg2, signal handlers only run after a statement ends."""
         for connection in list(self._connections):
             with suppress(Exception):
                 if hasattr(connection, "cancel_safe"):
@@ -144,13 +144,13 @@ class PostgresWarehouse(Warehouse):
 
     @contextmanager
     def _session(self, *, write: bool = False, directory: Path | None = None) -> Iterator[Any]:
-        with self._told(), closing(self.hook.get_conn()) as connection:
+        with self._db_errors(), closing(self.hook.get_conn()) as connection:
             _give_tuples(connection)
             self.hook.set_autocommit(connection, False)
             self._connections.add(connection)
             try:
                 with closing(connection.cursor()) as cursor:
-                    # Who waited for a lock must see what its holder wrote, whatever the server's default.
+                    # After waiting for a lock, see what its holder has committed, whatever the server's default.
                     cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
                     settings = {
                         "lock_timeout": str(max(1, round(self.lock_timeout * 1000))),
@@ -166,9 +166,9 @@ class PostgresWarehouse(Warehouse):
                     connection.rollback()
 
     def _admit(self, cursor: Any, text: str) -> None:
-        """By opening a cursor for it, which takes one query only and does not run it.
+        """Open a cursor for the query, which accepts a single query only and does not run it.
 
-        (A statement with parameters takes one only as well, but psycopg 2 sends none.)
+        (So does a parameterized statement, but psycopg2 interpolates parameters on the client.)
         """
         _refuse_characters(text)
         tag = f"$automl_{uuid.uuid4().hex}$"
@@ -181,11 +181,11 @@ class PostgresWarehouse(Warehouse):
             raise
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Tell apart a server that is not there or has no room, what it never lets this login do, and all else.
+    def _db_errors(self) -> Iterator[None]:
+        """Translate the driver's transient and permanent errors.
 
-        :raises BusyError: it cannot be reached, went away, or gave a statement up.
-        :raises InputError: it refuses the login, or to write at all.
+        :raises BusyError: the server is unreachable, closed the connection, or aborted a statement.
+        :raises InputError: the server rejects the login or the work.
         """
         try:
             yield
@@ -196,8 +196,8 @@ class PostgresWarehouse(Warehouse):
             state = _sqlstate(error)
             if state is None and _lacks_memory(error):
                 raise BusyError(
-                    f"This worker's memory does not hold a row of {name}: give it more, or leave columns of large "
-                    "values out."
+                    f"This worker ran out of memory for a row of {name}: give it more memory, or leave out columns "
+                    "with large values."
                 ) from error
             kinds = {kind.__name__ for kind in type(error).__mro__[:-1]}
             if state is None and (
@@ -207,14 +207,15 @@ class PostgresWarehouse(Warehouse):
                     raise InputError(f"{name} refuses the login: {first_line(error)}") from error
                 raise BusyError(f"{name} cannot be reached, or went away: {first_line(error)}") from error
             if state is not None and state.startswith(_BUSY):
-                raise BusyError(f"{name} gave the work up: {first_line(error)}") from error
+                raise BusyError(f"{name} aborted the query: {first_line(error)}") from error
             if state in _TOO_LARGE or (state == "XX000" and _TOO_LONG in str(error)):
                 raise InputError(
-                    f"{name} refuses the work: {first_line(error)}. It keeps {_MOST_COLUMNS:,} columns, some "
-                    f"{_MOST_BYTES:,} bytes a row beside long texts, and less than 1 GB a value: {_LEAVE_OUT}."
+                    f"{name} rejected the query: {first_line(error)}. Its limits are {_MAX_COLUMNS:,} columns, about "
+                    f"{_MAX_ROW_BYTES:,} bytes per row (long texts are stored separately) and 1 GB per value: "
+                    f"{_LEAVE_OUT}."
                 ) from error
             if state is not None and state.startswith(_REFUSED):
-                raise InputError(f"{name} refuses the work: {first_line(error)}") from error
+                raise InputError(f"{name} rejected the query: {first_line(error)}") from error
             raise
 
     @contextmanager
@@ -237,11 +238,11 @@ class PostgresWarehouse(Warehouse):
                 yield
             except Exception as error:
                 if self._is_conflict(error):
-                    raise BusyError(f"Another session's work crossed this: {first_line(error)}") from error
+                    raise BusyError(f"Conflict with a concurrent session: {first_line(error)}") from error
                 raise
 
     def _is_conflict(self, error: Exception) -> bool:
-        return isinstance(error, _Crossed) or super()._is_conflict(error)
+        return isinstance(error, _Conflict) or super()._is_conflict(error)
 
     def _lock(self, cursor: Any, table: exp.Table) -> None:
         self._run(cursor, "lock", name=table.sql(self.dialect))
@@ -257,42 +258,43 @@ class PostgresWarehouse(Warehouse):
         return []
 
     def _recordable(self, row: Mapping[str, object]) -> Mapping[str, object]:
-        """Characters that Postgres keeps in no text, such as a message may have, become U+FFFD."""
+        """Replace characters that Postgres cannot store in text, such as in a message, with U+FFFD."""
         return {name: _NO_TEXT.sub("\ufffd", value) if isinstance(value, str) else value for name, value in row.items()}
 
     # ------------------------------------------------------------------------------------------------ names and types
 
     def refuse_columns(self, columns: Mapping[str, str], table: str) -> None:
-        """Refuse more columns than a table has, and names that are cut or that the server has itself."""
+        """Reject too many columns, and names that are too long or those of system columns."""
         _refuse_long(columns)
         if taken := [name for name in columns if name in _SYSTEM_COLUMNS]:
             raise InputError(
-                f"Postgres has columns of its own named {', '.join(map(repr, taken))} in every table, so {table} "
-                "cannot have such: name them otherwise in a query."
+                f"{table} cannot have columns named {', '.join(map(repr, taken))}, which Postgres reserves for system "
+                "columns: rename them in a query."
             )
-        if len(columns) > _MOST_COLUMNS:
+        if len(columns) > _MAX_COLUMNS:
             raise InputError(
-                f"{table} would have {len(columns):,} columns, and Postgres keeps at most {_MOST_COLUMNS:,}: "
+                f"{table} would have {len(columns):,} columns, more than Postgres' limit of {_MAX_COLUMNS:,}: "
                 f"{_LEAVE_OUT}."
             )
 
     def refuse_rows(self, directory: Path, names: Sequence[str], added: Mapping[str, str], table: str) -> None:
-        """Refuse a row of more bytes than a row has, by what its values take at least, long texts kept apart."""
+        """Reject rows over the size limit, by the minimum size of their values with long texts stored out of line."""
         from airflow_provider_automl.warehouse.types import neutral_columns
 
         files = parquet_files(directory)
         kinds = {name: kind for name, kind in neutral_columns(parquet_schema(files)).items() if name in names}
         columns = len(kinds) + len(added)
-        if _header(columns) + sum(map(_most_bytes, [*kinds.values(), *added.values()])) <= _MOST_BYTES:
+        if _header(columns) + sum(map(_max_bytes, [*kinds.values(), *added.values()])) <= _MAX_ROW_BYTES:
             return
         before = sum(_BYTES.get(kind, 1) for kind in added.values())
         done = 0
         for batch in parquet_batches(files):
             sizes = before + _row_bytes(batch.select(list(kinds)), columns)
-            if (largest := int(sizes.max(initial=0))) > _MOST_BYTES:
+            if (largest := int(sizes.max(initial=0))) > _MAX_ROW_BYTES:
                 raise InputError(
-                    f"Row {done + int(sizes.argmax()) + 1:,} would take {largest:,} bytes or more in {table}, and "
-                    f"Postgres keeps at most {_MOST_BYTES:,} a row beside long texts: {_LEAVE_OUT}."
+                    f"Row {done + int(sizes.argmax()) + 1:,} would take at least {largest:,} bytes in {table}, more "
+                    f"than Postgres' limit of {_MAX_ROW_BYTES:,} per row (long texts are stored separately): "
+                    f"{_LEAVE_OUT}."
                 )
             done += batch.num_rows
 
@@ -306,7 +308,7 @@ class PostgresWarehouse(Warehouse):
         super()._create_table(cursor, table, columns)
 
     def _describe(self, cursor: Any, source: exp.Expression) -> list[tuple[str, str]]:
-        """By an empty result, since a view cannot be made where nothing may be written."""
+        """Describe an empty result, since a view cannot be created in a read-only transaction."""
         self._run(cursor, "describe", source=source)
         found = list(cursor.description or ())
         codes = [column[1] for column in found] or [0]
@@ -318,7 +320,7 @@ class PostgresWarehouse(Warehouse):
     def _unload(
         self, cursor: Any, query: exp.Expression, columns: Mapping[str, str], path: Path, batch_rows: int
     ) -> int:
-        """By COPY, whose rows Arrow reads: several times as fast as tuples, and as exact."""
+        """Parse the output of COPY with Arrow: several times as fast as fetching tuples, and as exact."""
         import pyarrow.parquet as pq
         from sqlglot import exp
 
@@ -372,7 +374,7 @@ class PostgresWarehouse(Warehouse):
         return self._write(work)
 
     def _claim(self, cursor: Any, target: exp.Table, key: str) -> None:
-        """Be the only session that loads a target with a key; end the one that an abandoned attempt left."""
+        """Lock a target and key for this session's load; terminate the session of an abandoned attempt."""
         digest = sha256(f"airflow-provider-automl\n{target.sql(self.dialect)}\n{key}".encode()).digest()
         claim = int.from_bytes(digest[:8], signed=True)
         (row,) = self._fetch(cursor, "claim", claim=claim)
@@ -380,11 +382,11 @@ class PostgresWarehouse(Warehouse):
             return
         halves = {"upper": int.from_bytes(digest[:4]), "lower": int.from_bytes(digest[4:8])}
         for holder in self._fetch(cursor, "end_holder", **halves):
-            log.warning("The session %s of an abandoned attempt still loads: it is ended.", holder["pid"])
+            log.warning("Terminating session %s, left by an earlier attempt that is still loading", holder["pid"])
         self._run(cursor, "await_claim", claim=claim)
 
     def _definition(self, cursor: Any, table: exp.Table) -> dict[str, str]:
-        """Return a table's columns and the server's names of their types; of a text's, without its greatest length."""
+        """Return a table's columns with the server's type names, without the maximum length of texts."""
         found = self._fetch(cursor, "definition", name=table.sql(self.dialect))
         lengths = re.compile(r"(character varying|text)(\(\d+\))?")
         return {str(row["column_name"]): lengths.sub("text", str(row["data_type"])) for row in found}
@@ -394,14 +396,14 @@ class PostgresWarehouse(Warehouse):
             self._run(cursor, "delete", table=target, condition={})
         except Exception as error:
             if _sqlstate(error) == "42P01":
-                raise _Crossed(first_line(error)) from error
+                raise _Conflict(first_line(error)) from error
             raise
         if self._definition(cursor, target) != columns:
-            raise _Crossed(f"the columns of {target.sql(self.dialect)} changed")
+            raise _Conflict(f"the columns of {target.sql(self.dialect)} changed")
         self._run(cursor, "append", table=target, columns=list(columns), source=staging)
 
     def _replace_table(self, cursor: Any, target: exp.Table, staging: exp.Table, columns: Mapping[str, str]) -> None:
-        """Fill the new table before the old one goes: only then must whoever reads it wait."""
+        """Fill the new table before dropping the old one: readers are blocked only from the drop on."""
         self._create_schema(cursor, target)
         made = self._staging(target, "new")
         self._run(cursor, "create_table", table=made, columns=columns)
@@ -410,7 +412,7 @@ class PostgresWarehouse(Warehouse):
         self._run(cursor, "rename_table", table=made, name=table_of(target.name))
 
     def _insert(self, cursor: Any, table: exp.Table, columns: list[str], batches: Iterator[pa.RecordBatch]) -> int:
-        """Insert by COPY, which takes a tenth of the time of INSERT."""
+        """Insert with COPY, which takes a tenth of the time of INSERT."""
         from io import BytesIO
 
         from pyarrow.csv import WriteOptions, write_csv
@@ -434,7 +436,7 @@ class PostgresWarehouse(Warehouse):
 
 
 def _application() -> str:
-    """Return who a session belongs to, as far as Airflow says, in what the server keeps of it."""
+    """Return the session's ``application_name`` from Airflow's task context, cut to the server's limit."""
     dag, task, attempt, run = (
         os.environ.get(f"AIRFLOW_CTX_{name}", "") for name in ("DAG_ID", "TASK_ID", "TRY_NUMBER", "DAG_RUN_ID")
     )
@@ -443,7 +445,7 @@ def _application() -> str:
 
 
 def _give_tuples(connection: Any) -> None:
-    """Undo a connection's ``cursor`` in extra, such as ``dictcursor``."""
+    """Override a ``cursor`` in the connection's extra, such as ``dictcursor``."""
     if hasattr(connection, "row_factory"):
         from psycopg.rows import tuple_row
 
@@ -453,16 +455,16 @@ def _give_tuples(connection: Any) -> None:
 
 
 def _refuse_characters(text: str) -> None:
-    """Refuse what Postgres keeps in no text and in no name: its client would end the statement there."""
+    """Reject characters that Postgres cannot store: its client would truncate the statement there."""
     if (found := _NO_TEXT.search(text)) is not None:
         raise InputError(
-            f"Postgres keeps no character U+{ord(found[0]):04X} in texts and names: leave it out of "
+            f"Postgres cannot store the character U+{ord(found[0]):04X} in texts and names: remove it from "
             f"{text[max(0, found.start() - 30) : found.end() + 30]!r}."
         )
 
 
 def _lacks_memory(error: BaseException | None) -> bool:
-    """Whether this process had no memory left, which the client's own cleaning up may hide."""
+    """Return whether this process ran out of memory, which an error of the client's cleanup may hide."""
     while error is not None:
         if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
             return True
@@ -471,18 +473,18 @@ def _lacks_memory(error: BaseException | None) -> bool:
 
 
 def _header(columns: int, nulls: bool = True) -> int:
-    """How many bytes a row begins with."""
+    """Return the size of a row's header in bytes."""
     size = _HEADER_BYTES + ((columns + 7) // 8 if nulls else 0)
     return size + -size % 8
 
 
-def _most_bytes(kind: str) -> int:
-    """The most that a value of a neutral type must take within its row."""
+def _max_bytes(kind: str) -> int:
+    """Return an upper bound of the bytes that a value of a neutral type needs within its row."""
     return _BYTES.get(kind, _POINTER_BYTES)
 
 
 def _row_bytes(batch: pa.RecordBatch, columns: int) -> np.ndarray:
-    """How many bytes each row takes at least, in a table of so many columns."""
+    """Return the minimum size of each row in bytes, in a table with this number of columns."""
     import numpy as np
     import pyarrow.compute as pc
     import pyarrow.types as t
@@ -498,7 +500,7 @@ def _row_bytes(batch: pa.RecordBatch, columns: int) -> np.ndarray:
             size = pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False)
             sizes += np.where(null, 0, 1 + np.minimum(size, _POINTER_BYTES - 1))
         else:
-            sizes += np.where(null, 0, _BYTES.get(kind, _FEW_BYTES if kind.startswith("DECIMAL") else 1))
+            sizes += np.where(null, 0, _BYTES.get(kind, _MIN_DECIMAL_BYTES if kind.startswith("DECIMAL") else 1))
     return sizes + np.where(absent, _header(columns), _header(columns, nulls=False))
 
 
@@ -507,17 +509,18 @@ def _refuse_long(names: Iterable[str]) -> None:
         _refuse_characters(name)
         if (size := len(name.encode())) > _NAME_BYTES:
             raise InputError(
-                f"Postgres would cut {name!r} to {_NAME_BYTES} of its {size} bytes: choose a shorter name."
+                f"The name {name!r} has {size} bytes, and Postgres would truncate it to {_NAME_BYTES}: choose a "
+                "shorter name."
             )
 
 
 def _neutral(found: Mapping[str, Any], precision: int | None, scale: int | None, dialect: str) -> str:
-    """Return the neutral type of a result's column, from its row of ``types.sql`` and what the driver tells."""
+    """Return the neutral type of a result column, from its row of ``types.sql`` and the driver's description."""
     from airflow_provider_automl.warehouse.types import neutral_type
 
     name = str(found["name"])
     if name == "numeric" and precision is not None and scale is not None and precision <= 1000:
-        # Negative scales come as 11 bits. Parquet wants a scale from 0 up to the precision.
+        # Negative scales arrive as 11-bit two's complement. Parquet requires a scale from 0 to the precision.
         scale = scale - 2048 if scale > 1000 else scale
         precision, scale = (precision - scale, 0) if scale < 0 else (max(precision, scale), scale)
         return neutral_type(name, dialect, precision, scale)
@@ -531,7 +534,7 @@ def _neutral(found: Mapping[str, Any], precision: int | None, scale: int | None,
 
 
 def _copied(column: exp.Expression, kind: str) -> exp.Expression:
-    """Return a column as COPY shall write it."""
+    """Return the expression that COPY writes for a column."""
     from sqlglot import exp
 
     column = column.copy()
@@ -545,11 +548,11 @@ def _copied(column: exp.Expression, kind: str) -> exp.Expression:
 
 
 class _Rows:
-    """A file for COPY to write to, a row at a time: gives them on in blocks."""
+    """A file object for COPY to write single rows to, which passes them on in blocks."""
 
-    def __init__(self, give: Callable[[bytes], None], most: int) -> None:
-        self._give = give
-        self._most = most
+    def __init__(self, write_block: Callable[[bytes], None], max_rows: int) -> None:
+        self._write_block = write_block
+        self._max_rows = max_rows
         self._rows: list[bytes] = []
         self._bytes = 0
         self.total = 0
@@ -557,22 +560,22 @@ class _Rows:
     def write(self, row: bytes | memoryview) -> int:
         self._rows.append(bytes(row))
         self._bytes += len(row)
-        if len(self._rows) >= self._most or self._bytes >= _BLOCK_BYTES:
+        if len(self._rows) >= self._max_rows or self._bytes >= _BLOCK_BYTES:
             self.flush()
         return len(row)
 
     def flush(self) -> None:
         if self._rows:
-            self._give(b"".join(self._rows))
+            self._write_block(b"".join(self._rows))
             self.total += len(self._rows)
             self._rows.clear()
             self._bytes = 0
 
 
 def _parsed(text: bytes, schema: pa.Schema) -> pa.Table:
-    """Return rows of CSV as Postgres writes them as Arrow's.
+    """Convert rows in Postgres' CSV format to Arrow.
 
-    :raises InputError: a value that its type cannot keep.
+    :raises InputError: a value is out of its type's range.
     """
     import pyarrow as pa
     import pyarrow.types as t
@@ -603,7 +606,7 @@ def _parsed(text: bytes, schema: pa.Schema) -> pa.Table:
         reason = first_line(error)
         if match := re.search(r"column #(\d+): (.*)", reason):
             reason = f"column {schema.names[int(match[1])]!r}: {match[2]}"
-        raise InputError(f"A value cannot be kept, write a query that casts it: {reason}") from error
+        raise InputError(f"A value cannot be converted ({reason}): cast the column in a query.") from error
     for index, field in enumerate(schema):
         if t.is_binary(field.type):
             values = [None if value is None else bytes.fromhex(value[2:]) for value in table[index].to_pylist()]
@@ -612,7 +615,7 @@ def _parsed(text: bytes, schema: pa.Schema) -> pa.Table:
 
 
 def _as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return a batch with the columns that CSV has no text for turned into text, as Postgres reads it."""
+    """Return a batch with the columns that CSV cannot represent converted to text in Postgres' format."""
     import pyarrow as pa
 
     from airflow_provider_automl.warehouse.types import driver_rows

@@ -186,9 +186,9 @@ class Drivers:
     def test_columns_that_no_table_has(self, warehouse: Warehouse, tmp_path: Path) -> None:
         warehouse.lock_timeout = 60
         for names, message in (
-            (["a", "xmin"], r"columns of its own named 'xmin' in every table, so s\.t cannot have such: name them"),
+            (["a", "xmin"], r"s\.t cannot have columns named 'xmin', which Postgres reserves .*: rename them"),
             (["tableoid", "cmin", "xmax", "cmax", "ctid"], "'tableoid', 'cmin', 'xmax', 'cmax', 'ctid'"),
-            ([f"c{i}" for i in range(1601)], r"s\.t would have 1,601 columns, and Postgres keeps at most 1,600: leave"),
+            ([f"c{i}" for i in range(1601)], r"s\.t would have 1,601 columns, more than .* limit of 1,600: leave"),
         ):
             data = pa.table({name: [1] for name in names})
             begun = time.monotonic()
@@ -204,7 +204,8 @@ class Drivers:
             assert not warehouse.exists("s.t")
         put(warehouse, "s.t", pa.table({"XMIN": [1], "oid": [2]}), tmp_path)
         warehouse.create_table("s.t", {f"c{i}": "DOUBLE" for i in range(1500)})
-        with pytest.raises(InputError, match="at most 1600 columns. It keeps 1,600 columns, .*: leave columns out"):
+        limits = "at most 1600 columns. Its limits are 1,600 columns, .*: leave columns out"
+        with pytest.raises(InputError, match=limits):
             warehouse.create_table("s.t", {f"d{i}": "DOUBLE" for i in range(200)})
         assert len(warehouse.columns("s.t")) == 1502
 
@@ -223,7 +224,7 @@ class Drivers:
                 lambda: warehouse.count(Query(f"SELECT 'x{name}' AS a")),  # noqa: B023
                 lambda: warehouse.create_table("s.u", {f"a{name}": "BIGINT"}),  # noqa: B023
             ):
-                with pytest.raises(InputError, match=r"no character U\+(0000|DFFF) in texts and names: leave it out"):
+                with pytest.raises(InputError, match=r"the character U\+(0000|DFFF) in texts and names: remove it"):
                     work()
 
     def test_a_directory_without_room(self, warehouse: Warehouse, tmp_path: Path) -> None:
@@ -244,7 +245,7 @@ class Drivers:
 
     def test_a_statement_timeout_is_kept(self, connect: Connect, connection: dict[str, Any]) -> None:
         warehouse = open_warehouse(connect(**connection, extra={"options": "-c statement_timeout=300"}))
-        with pytest.raises(BusyError, match="gave the work up: canceling statement due to statement timeout"):
+        with pytest.raises(BusyError, match="aborted the query: canceling statement due to statement timeout"):
             warehouse.count(SLEEP)
 
     def test_a_lock_is_waited_for_so_long(
@@ -305,11 +306,11 @@ class TestPostgres(Conformance, Concurrency, Drivers, Measures):
 
     def test_names_that_the_server_would_cut(self, warehouse: Warehouse, tmp_path: Path) -> None:
         long = "é" * 32
-        with pytest.raises(InputError, match="to 63 of its 64 bytes"):
+        with pytest.raises(InputError, match="has 64 bytes, and Postgres would truncate it to 63"):
             put(warehouse, f"s.{long}", numbers(1), tmp_path)
-        with pytest.raises(InputError, match="to 63 of its 64 bytes"):
+        with pytest.raises(InputError, match="has 64 bytes, and Postgres would truncate it to 63"):
             put(warehouse, "s.t", pa.table({long: [1]}), tmp_path)
-        with pytest.raises(InputError, match="to 63 of its 64 bytes"):
+        with pytest.raises(InputError, match="has 64 bytes, and Postgres would truncate it to 63"):
             warehouse.create_table("s.t", {long: "BIGINT"})
         put(warehouse, f"s.{long[1:]}", pa.table({long[1:]: [1]}), tmp_path)
         put(warehouse, f"s.{long[1:]}", pa.table({long[1:]: ["a"]}), tmp_path)
@@ -339,7 +340,7 @@ class TestPostgres(Conformance, Concurrency, Drivers, Measures):
                 warehouse.refuse_rows(files, data.column_names, {}, "s.t")
                 assert warehouse.load(files, "s.t") == 3, name
                 continue
-            with pytest.raises(InputError, match=rf"Row {refused[name]} would take \S+ bytes or more in s\.t, and"):
+            with pytest.raises(InputError, match=rf"Row {refused[name]} would take at least \S+ bytes in s\.t, more"):
                 warehouse.refuse_rows(files, data.column_names, {}, "s.t")
             with pytest.raises(InputError, match="row is too big: .*: leave columns out of the query, or give rowid"):
                 warehouse.load(files, "s.t")
@@ -349,7 +350,7 @@ class TestPostgres(Conformance, Concurrency, Drivers, Measures):
 
     def test_a_value_that_the_server_cannot_hold(self, warehouse: Warehouse, tmp_path: Path) -> None:
         quoted = Query("SELECT QUOTE_LITERAL(REPEAT('x', 600000000)) AS a")  # an internal error of the server's
-        with pytest.raises(InputError, match="invalid memory alloc request size .* less than 1 GB a value: leave"):
+        with pytest.raises(InputError, match="invalid memory alloc request size .* 1 GB per value: leave"):
             warehouse.unload(quoted, tmp_path / "out")
 
     def test_a_value_that_this_worker_cannot_hold(self, warehouse: Warehouse, tmp_path: Path) -> None:
@@ -359,7 +360,7 @@ class TestPostgres(Conformance, Concurrency, Drivers, Measures):
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         try:
             resource.setrlimit(resource.RLIMIT_AS, (used + 60 * 2**20, before[1]))
-            with pytest.raises(BusyError, match=r"This worker's memory does not hold .*: give it more, or leave"):
+            with pytest.raises(BusyError, match=r"This worker ran out of memory for .*: give it more memory, or leave"):
                 warehouse.unload(large, tmp_path / "none")
         finally:
             resource.setrlimit(resource.RLIMIT_AS, before)
@@ -722,7 +723,7 @@ class TestFaults:
         with loading(warehouse, connection, many(tmp_path / "many", 3_000_000), "s.t") as load:
             getattr(own_server, end)()
             try:
-                with pytest.raises(BusyError, match="went away|gave the work up: terminating connection"):
+                with pytest.raises(BusyError, match="went away|aborted the query: terminating connection"):
                     load.result(timeout=60)
             finally:
                 own_server.start()
