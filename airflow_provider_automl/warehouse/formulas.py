@@ -1,6 +1,6 @@
-"""From sums that the warehouse counted to measures with intervals: arithmetic only.
+"""Metrics and their confidence intervals, computed from sums that the warehouse aggregated.
 
-What is added here is added as fractions, so that nothing is rounded on top of the warehouse's own sums.
+Sums are added as fractions, so that no rounding is added to the warehouse's own.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from airflow_provider_automl.metrics import BINARY, PROBLEMS, fitting
 #: The 97.5 % quantile of the normal distribution.
 Z_95 = 1.959963984540054
 
-#: The measures of each problem type, in the order in which they are told.
+#: The metrics of each problem type, in the order in which they are reported.
 METRICS: Final[dict[str, tuple[str, ...]]] = {
     kind: (*fitting(kind), *(("confusion_matrix",) if kind == BINARY else ())) for kind in PROBLEMS
 }
 
-#: What ``confusion_matrix`` is told as.
+#: The entries that report ``confusion_matrix``.
 CONFUSION: Final = ("true_positives", "false_positives", "false_negatives", "true_negatives")
-#: Measures that take the score for a probability.
+#: Metrics that interpret the score as a probability.
 OF_PROBABILITIES: Final = ("log_loss", "brier", "expected_calibration_error")
-#: Measures that need the probabilities of all classes.
+#: Metrics that need the probabilities of all classes.
 OF_ALL_CLASSES: Final = ("log_loss", "macro_auroc")
 #: Equal-width bins of the calibration table.
 BINS: Final = 10
-#: With fewer rows than these, a mean is not near enough to normal for an interval.
+#: Minimum number of rows for the normal approximation of a mean's interval.
 NORMAL_ROWS: Final = 30
 
 DELONG = "DeLong"
@@ -38,19 +38,19 @@ CLOPPER_PEARSON = "one-sided Clopper-Pearson"
 WILSON = "Wilson"
 NORMAL = "normal approximation of the mean"
 
-_WEIGHTED = "a weighted measure has no interval here: the known ones are of rows that count alike"
+_WEIGHTED = "no interval is computed for a weighted metric: the methods assume rows of equal weight"
 _NO_ROWS = "no row has a label, a score and a weight above 0"
-#: Why most measures have none.
-NO_INTERVAL: Final = "no interval of this measure is computed"
+#: Why most metrics have none.
+NO_INTERVAL: Final = "no interval is computed for this metric"
 
 Sums = Mapping[str, Fraction]
 
 
 def check_metrics(metrics: Sequence[str] | None, problem_type: str | None = None) -> tuple[str, ...] | None:
-    """Return the metrics, each once; None, which means all that fit, stays None.
+    """Return the metrics without duplicates; None, which means all of the problem type, stays None.
 
-    :param problem_type: None if it is not known yet: then a name of any type will do.
-    :raises InputError: a name that is none, with the nearest; or one that does not fit the problem type.
+    :param problem_type: None if it is not known yet: metrics of any problem type are then accepted.
+    :raises InputError: a metric is unknown (the message suggests the closest name), or of another problem type.
     """
     from difflib import get_close_matches
 
@@ -64,12 +64,12 @@ def check_metrics(metrics: Sequence[str] | None, problem_type: str | None = None
         if name in known:
             others = " and ".join(kind for kind, names in METRICS.items() if name in names)
             raise InputError(
-                f"The metric {name!r} is of {others} problems, and this one is {problem_type}, which has "
+                f"The metric {name!r} is for {others} problems, and this problem is {problem_type}: choose from "
                 f"{', '.join(fitting)}."
             )
         near = get_close_matches(str(name).lower(), fitting, n=1, cutoff=0.5)
-        hint = f"the nearest is {near[0]!r}" if near else f"there are {', '.join(fitting)}"
-        raise InputError(f"There is no metric {name!r}; {hint}.")
+        hint = f" (did you mean {near[0]!r}?)" if near else f": choose from {', '.join(fitting)}"
+        raise InputError(f"There is no metric {name!r}{hint}.")
     if not metrics:
         raise InputError(f"metrics is empty: name at least one of {', '.join(fitting)}, or leave it out for all.")
     return tuple(dict.fromkeys(metrics))
@@ -77,10 +77,10 @@ def check_metrics(metrics: Sequence[str] | None, problem_type: str | None = None
 
 @dataclass(frozen=True)
 class Measure:
-    """One number, its 95 % interval, and why one of them is missing.
+    """A metric's value, its 95 % interval, and why one of them is missing.
 
     :param interval: the name of the interval's method.
-    :param se: the standard error, where the method has one.
+    :param se: the standard error, if the method has one.
     """
 
     value: float | None
@@ -91,10 +91,10 @@ class Measure:
     reason: str | None = None
 
     def named(self, name: str) -> dict[str, Any]:
-        """As entries of a dict, strict JSON: a number that is not finite is None, with its reason."""
+        """Return it as entries of a dict, strict JSON: a number that is not finite is None, with its reason."""
         value, reason = self.value, self.reason
         if value is not None and not math.isfinite(value):
-            value, reason = None, f"it is {value}: the sums are beyond what a double holds"
+            value, reason = None, f"it is {value}: the sums exceed the range of a double"
         entries = {
             name: value,
             f"{name}_low": self.low,
@@ -106,19 +106,19 @@ class Measure:
 
 
 def fraction(value: object) -> Fraction:
-    """Return what the warehouse counted, exactly; NULL is 0.
+    """Return a sum from the warehouse as an exact fraction; NULL is 0.
 
-    :raises InputError: it is infinite, or no number.
+    :raises InputError: it is infinite or NaN.
     """
     if value is None:
         return Fraction(0)
     if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"A sum over the rows is {value}: weights or values are too large to be added up. Scale them.")
+        raise InputError(f"A sum over the rows is {value}: weights or values are too large. Scale them down.")
     return Fraction(value) if isinstance(value, (int, float)) else Fraction(str(value))
 
 
 def add(cells: Iterable[Mapping[str, object]]) -> dict[str, Fraction]:
-    """Return the sums over several rows of numbers."""
+    """Return the column sums of several rows."""
     total: dict[str, Fraction] = {}
     for cell in cells:
         for name, value in cell.items():
@@ -133,9 +133,9 @@ def wilson(hits: Fraction, n: Fraction, *, weighted: bool = False, empty: str = 
     """Return the proportion ``hits / n`` with Wilson's score interval [1]_.
 
     ``(p + z²/2n ± z * sqrt(p (1 - p) / n + z²/4n²)) / (1 + z²/n)``: inside [0, 1] and good at its ends, where the
-    textbook's ``p ± z * sqrt(p (1 - p) / n)`` fails. Its half width, by z, is the standard error: never 0.
+    textbook's ``p ± z * sqrt(p (1 - p) / n)`` fails. The standard error is its half width divided by z: never 0.
 
-    :param empty: why there is nothing to divide by, which counts as 0 as in scikit-learn.
+    :param empty: the reason to report if n is 0, where the proportion is 0 as in scikit-learn.
 
     .. [1] E. B. Wilson. Probable inference, the law of succession, and statistical inference. Journal of the American
        Statistical Association 22 (1927), 209-212.
@@ -148,7 +148,7 @@ def wilson(hits: Fraction, n: Fraction, *, weighted: bool = False, empty: str = 
     rows, square = float(n), Z_95**2
     centre = (share + square / (2 * rows)) / (1 + square / rows)
     half = Z_95 * math.sqrt(share * (1 - share) / rows + square / (4 * rows * rows)) / (1 + square / rows)
-    # The ends are 0 and 1 exactly where no row, or every row, is a hit; rounding may not say otherwise.
+    # The ends are exactly 0 or 1 if no row, or every row, is a hit, regardless of rounding.
     low = 0.0 if not hits else max(0.0, min(share, centre - half))
     high = 1.0 if hits == n else min(1.0, max(share, centre + half))
     return Measure(share, low, high, WILSON, half / Z_95)
@@ -159,8 +159,8 @@ def mean(
 ) -> Measure:
     """Return a mean with ``mean ± 1.96 * sqrt(variance / n)``, by the central limit theorem.
 
-    :param squares_about_mean: the sum of the squared distances from the mean, ``n - 1`` times the variance.
-    :param least: below which the mean cannot be: the interval is cut there.
+    :param squares_about_mean: the sum of the squared deviations from the mean, ``n - 1`` times the variance.
+    :param least: the lower bound of the mean, at which the interval is clipped.
     """
     if not n:
         return Measure(None, reason=_NO_ROWS)
@@ -169,7 +169,7 @@ def mean(
         return Measure(value, reason=_WEIGHTED)
     if n < NORMAL_ROWS:
         rows = "1 row is" if n == 1 else f"{n} rows are"
-        return Measure(value, reason=f"{rows} too few for an interval of a mean: it needs {NORMAL_ROWS}")
+        return Measure(value, reason=f"{rows} too few for an interval of a mean: at least {NORMAL_ROWS} are needed")
     error = math.sqrt(max(0.0, float(squares_about_mean / (n - 1) / n)))
     low, high = value - Z_95 * error, value + Z_95 * error
     return Measure(value, low if least is None else max(least, low), high, NORMAL, error)
@@ -208,19 +208,21 @@ def delong_error(sums: Sums, positives: Fraction, negatives: Fraction, of: str =
 
 
 def without_exception(n: int) -> float:
-    """Return the share that is true at least, at 95 % confidence, of what held ``n`` times of ``n``: see the
-    one-sided bound of :func:`.measures.auc`.
+    """Return the one-sided lower 95 % confidence bound of a proportion of which ``n`` of ``n`` trials succeeded.
+
+    See :func:`.measures.auc` for its source.
     """
     return float(0.05 ** (1 / n))
 
 
-# ---------------------------------------------------------------------------------------------------- two classes
+# ---------------------------------------------------------------------------------------------------- binary
 
 
 def binary(cells: Sequence[Mapping[str, object]], *, beta: float, weighted: bool) -> dict[str, Measure]:
-    """Return every measure of a score, from one group's rows of ``scores.sql`` that are not skipped.
+    """Return all binary metrics of a score, from one group's rows of ``scores.sql`` that are not skipped.
 
-    ``confusion_matrix`` is told as ``true_positives``, ``false_positives``, ``false_negatives``, ``true_negatives``.
+    ``confusion_matrix`` is reported as ``true_positives``, ``false_positives``, ``false_negatives`` and
+    ``true_negatives``.
     """
     if not cells:
         names = [name for name in METRICS["binary"] if name != "confusion_matrix"]
@@ -259,19 +261,19 @@ def binary(cells: Sequence[Mapping[str, object]], *, beta: float, weighted: bool
 
 
 def f_measure(tp: Fraction, fp: Fraction, fn: Fraction, beta: float) -> float:
-    """Return ``(1 + b²) tp / ((1 + b²) tp + b² fn + fp)``, which is 0 where nothing is positive, as in scikit-learn."""
+    """Return ``(1 + b²) tp / ((1 + b²) tp + b² fn + fp)``, or 0 if that is 0 / 0, as in scikit-learn."""
     square = Fraction(beta) ** 2
     divisor = (1 + square) * tp + square * fn + fp
     return float((1 + square) * tp / divisor) if divisor else 0.0
 
 
 def _average_precision(sums: Sums, positives: Fraction, *, weighted: bool) -> Measure:
-    """The mean of the precisions at the positives' scores, with its standard error by the delta method.
+    """Return the mean of the precisions at the positives' scores, with its standard error by the delta method.
 
-    AP is a function of the distribution of labels and scores; what one row more at score x does to it, its influence,
-    is ``(n / P) (y (precision(x) + gained(x) - AP) - lost(x))`` of label y, where ``gained`` and ``lost`` are the sums,
-    over the positives' scores up to x, of ``p / (p + q)`` and of that times the precision (p and q at that score and
-    above in the divisor). The variance is the mean of its square, by n.
+    AP is a functional of the distribution of labels and scores. The influence of a row with score x and label y is
+    ``(n / P) (y (precision(x) + gained(x) - AP) - lost(x))``, where ``gained`` and ``lost`` are the sums, over the
+    positives' scores up to x, of ``p / (p + q)`` and of that times the precision (p and q at that score and above in
+    the divisor). The variance is the mean of the squared influence, divided by n.
     """
     if not positives:
         return Measure(None, reason="there is no positive row")
@@ -283,12 +285,12 @@ def _average_precision(sums: Sums, positives: Fraction, *, weighted: bool) -> Me
 
 
 def f_with_error(tp: Fraction, fp: Fraction, fn: Fraction, beta: float, *, weighted: bool) -> Measure:
-    """Return the F-measure with its standard error by the delta method, of counts that are multinomial.
+    """Return the F-measure with its standard error by the delta method, for multinomial counts.
 
-    ``F = (1 + b²) tp / D`` with ``D = (1 + b²) tp + b² fn + fp`` has the derivatives ``(1 + b²) (b² fn + fp) / D²`` by
-    tp, ``-(1 + b²) b² tp / D²`` by fn and ``-(1 + b²) tp / D²`` by fp, whose sum weighted by the counts is 0; so the
-    variance is the sum of their squares weighted by the counts. Half a row is added to each count there, so that a
-    sample without a mistake is not without an error.
+    ``F = (1 + b²) tp / D`` with ``D = (1 + b²) tp + b² fn + fp`` has the derivatives ``(1 + b²) (b² fn + fp) / D²`` in
+    tp, ``-(1 + b²) b² tp / D²`` in fn and ``-(1 + b²) tp / D²`` in fp, whose sum weighted by the counts is 0; so the
+    variance is the sum of their squares weighted by the counts. Half a row is added to each count there, so that the
+    standard error of a sample without a misclassified row is not 0.
     """
     value = f_measure(tp, fp, fn, beta)
     if weighted:
@@ -303,9 +305,9 @@ def f_with_error(tp: Fraction, fp: Fraction, fn: Fraction, beta: float, *, weigh
 
 
 def calibration(cells: Sequence[Mapping[str, object]]) -> list[dict[str, float | int]]:
-    """Return the bins that have rows: of the scores in [low, high) their mean, and how many of them were positive.
+    """Return the calibration table: for each non-empty bin of scores [low, high), their mean and the positive rate.
 
-    Bins are of equal width, the last one holds 1 too. A bin in which a model is calibrated has ``mean_score`` near
+    Bins are of equal width, and the last one includes 1. Where a model is calibrated, ``mean_score`` is close to
     ``positive_rate``. (M. P. Naeini, G. F. Cooper, M. Hauskrecht. Obtaining well calibrated probabilities using
     Bayesian binning. AAAI 2015.)
     """
@@ -327,17 +329,17 @@ def calibration(cells: Sequence[Mapping[str, object]]) -> list[dict[str, float |
 
 
 def _about(squares: Fraction, total: Fraction, n: Fraction) -> Fraction:
-    """The sum of squared distances from the mean. A loss is not so far from 0 that the difference would be rounding."""
+    """Return the sum of squared deviations from the mean; exact enough, since the mean of losses is near 0."""
     return squares - total**2 / n if n else Fraction(0)
 
 
-# ---------------------------------------------------------------------------------------------------- several classes
+# ---------------------------------------------------------------------------------------------------- multiclass
 
 
 def multiclass(pairs: Mapping[tuple[str, str], Fraction], *, weighted: bool) -> dict[str, Measure]:
-    """Return the measures of predicted classes.
+    """Return the metrics of predicted classes.
 
-    :param pairs: of (class, predicted class) how many rows there are, or their weight.
+    :param pairs: the number or weight of rows for each (class, predicted class).
     """
     whole = sum(pairs.values(), Fraction(0))
     actual: dict[str, Fraction] = {}
@@ -356,30 +358,30 @@ def multiclass(pairs: Mapping[tuple[str, str], Fraction], *, weighted: bool) -> 
     }
     recalls = [right[label] / weight for label, weight in actual.items() if weight]
     balanced = sum(recalls, Fraction(0)) / len(recalls)
-    # A mean of independent shares.
+    # A mean of independent proportions.
     errors = [wilson(right[label], weight).se or 0.0 for label, weight in actual.items() if weight]
     balanced_error = math.sqrt(sum(error**2 for error in errors)) / len(errors)
     macro = sum(scores.values()) / len(scores)
     by_support = sum(scores[label] * float(weight) for label, weight in actual.items()) / float(whole)
     return {
         "accuracy": wilson(sum(right.values(), Fraction(0)), whole, weighted=weighted),
-        "balanced_accuracy": _judged(float(balanced), balanced_error, weighted),
-        "macro_f1": _judged(macro, _f1_error(pairs, {label: 1 / len(scores) for label in scores}), weighted),
-        "weighted_f1": _judged(by_support, _f1_error(pairs, None), weighted),
+        "balanced_accuracy": _with_error(float(balanced), balanced_error, weighted),
+        "macro_f1": _with_error(macro, _f1_error(pairs, {label: 1 / len(scores) for label in scores}), weighted),
+        "weighted_f1": _with_error(by_support, _f1_error(pairs, None), weighted),
     }
 
 
-def _judged(value: float, error: float, weighted: bool) -> Measure:
+def _with_error(value: float, error: float, weighted: bool) -> Measure:
     return Measure(value, reason=_WEIGHTED) if weighted else Measure(value, se=error or None, reason=NO_INTERVAL)
 
 
 def _f1_error(pairs: Mapping[tuple[str, str], Fraction], shares: Mapping[str, float] | None) -> float:
-    """The standard error of a mean of the classes' F1, by the delta method on the multinomial table of rows.
+    """Return the standard error of a mean of the classes' F1, by the delta method on the multinomial confusion matrix.
 
-    Of class k, ``F = 2 t / (r + c)`` of its right rows, its rows and its predictions; its derivative is
-    ``2 / (r + c)`` by t, ``-2 t / (r + c)²`` by r and by c. A cell (i, j) is in row sum i and column sum j.
+    For a class, ``F = 2 t / (r + c)`` with its correct rows t, its rows r and its predictions c. The derivatives are
+    ``2 / (r + c)`` in t, and ``-2 t / (r + c)²`` in r and in c. A cell (i, j) counts in row sum i and column sum j.
 
-    :param shares: each class's share of the mean; None: its share of the rows, whose own derivative is in it as well.
+    :param shares: each class's weight in the mean; None: its share of the rows, whose derivative is included.
     """
     n = float(sum(pairs.values(), Fraction(0)))
     rows: dict[str, float] = {}
@@ -409,9 +411,9 @@ def _f1_error(pairs: Mapping[tuple[str, str], Fraction], shares: Mapping[str, fl
 
 
 def of_probabilities(sums: Mapping[str, Sums], *, weighted: bool) -> dict[str, Measure]:
-    """Return log loss and the one-vs-rest AUC, the mean of each class's.
+    """Return log loss and the macro-averaged one-vs-rest AUC.
 
-    :param sums: by class, one group's sums of ``scores.sql`` where that class is the positive one.
+    :param sums: for each class, one group's sums of ``scores.sql`` with that class as the positive one.
     """
     whole = sum((each["p"] for each in sums.values()), Fraction(0))
     loss = sum((each["loss_p"] for each in sums.values()), Fraction(0))
@@ -431,17 +433,17 @@ def of_probabilities(sums: Mapping[str, Sums], *, weighted: bool) -> dict[str, M
     }
 
 
-# ---------------------------------------------------------------------------------------------------- numbers
+# ---------------------------------------------------------------------------------------------------- regression
 
 
 def regression(sums: Sums, *, weighted: bool) -> dict[str, Measure]:
-    """Return the measures of predicted numbers, from one group's row of ``errors.sql``."""
+    """Return the regression metrics, from one group's row of ``errors.sql``."""
     n = sums["w"]
     if not n:
         return dict.fromkeys(METRICS["regression"], Measure(None, reason=_NO_ROWS))
     mse = mean(sums["square_sum"], n, sums["square_squares"], weighted=weighted, least=0.0)
     value, low, high = (None if end is None else math.sqrt(end) for end in (mse.value, mse.low, mse.high))
-    # The root's derivative is 1 / 2 root.
+    # The derivative of sqrt(x) is 1 / (2 sqrt(x)).
     error = mse.se / (2 * value) if mse.se is not None and value else None
     rmse = Measure(value, low, high, mse.interval and f"root of the MSE's, {mse.interval}", error, reason=mse.reason)
     return {
@@ -456,22 +458,22 @@ def regression(sums: Sums, *, weighted: bool) -> dict[str, Measure]:
 
 
 def _r2(sums: Sums, *, weighted: bool) -> Measure:
-    """``1 - sum(w (y - f)²) / sum(w (y - mean y)²)``; of a constant y, 1 if all are right, else 0, as scikit-learn.
+    """Return ``1 - sum(w (y - f)²) / sum(w (y - mean y)²)``; for a constant y as in scikit-learn: 1 if f = y, else 0.
 
-    Its standard error is by the delta method, of a quotient of two means: with ``a = (y - f)²`` and
+    The standard error is by the delta method for a quotient of two means: with ``a = (y - f)²`` and
     ``b = (y - mean y)²`` of n rows, whose means are A and B, ``Var = (Var a + (A/B)² Var b - 2 A/B Cov(a, b)) / n B²``.
     """
     if sums["n"] < 2:
         return Measure(None, reason="R² needs at least two rows")
     spread = sums["actual_squares"] - sums["actual_sum"] ** 2 / sums["w"]
     if sums["least"] == sums["most"] or not spread:
-        same = "every label is the same: counted as 1 if every prediction is right, else as 0, as in scikit-learn"
+        same = "every label is the same: R² is 1 if every prediction is correct, else 0, as in scikit-learn"
         return Measure(0.0 if sums["square_sum"] else 1.0, reason=same)
     value = float(1 - sums["square_sum"] / spread)
     if weighted:
         return Measure(value, reason=_WEIGHTED)
     n, ratio = sums["n"], sums["square_sum"] / spread
-    # About the rows' own mean, from what is about a point near it.
+    # Central moments, from the moments about a point near the mean.
     off = sums["centred_sum"] / n
     about_point = spread + n * off**2
     fourths = sums["centred_fourths"] - 4 * off * sums["centred_cubes"] + 6 * off**2 * about_point - 3 * n * off**4
@@ -486,10 +488,10 @@ def _r2(sums: Sums, *, weighted: bool) -> Measure:
 
 
 def hivemall_binary(measures: Mapping[str, Measure], *, beta: float) -> dict[str, Measure]:
-    """Return what Apache Hivemall 0.5.2 calculates of the same rows as :func:`binary`.
+    """Return what Apache Hivemall 0.5.2 computes for the rows of :func:`binary`.
 
-    ``auc(score, label)`` over rows in the order of their scores, ``logloss(score, label)``, and
-    ``fmeasure(label, predicted, '-beta B -average A')`` of the labels 0 and 1, with A ``micro`` (its default; under
+    ``auc(score, label)`` over rows ordered by score, ``logloss(score, label)``, and
+    ``fmeasure(label, predicted, '-beta B -average A')`` of the labels 0 and 1, with A ``micro`` (Hivemall's default, as
     ``hivemall_fmeasure``) and ``binary``.
     """
     if measures["accuracy"].value is None:
@@ -505,7 +507,7 @@ def hivemall_binary(measures: Mapping[str, Measure], *, beta: float) -> dict[str
 
 
 def hivemall_multiclass(pairs: Mapping[tuple[str, str], Fraction]) -> dict[str, Measure]:
-    """Return Hivemall's ``fmeasure(array(label), array(predicted))``: the micro average of classes."""
+    """Return Hivemall's ``fmeasure(array(label), array(predicted))``: the micro average over classes."""
     right = sum((weight for (label, prediction), weight in pairs.items() if label == prediction), Fraction(0))
     wrong = sum(pairs.values(), Fraction(0)) - right
     return {
@@ -514,7 +516,7 @@ def hivemall_multiclass(pairs: Mapping[tuple[str, str], Fraction]) -> dict[str, 
 
 
 def hivemall_regression(measures: Mapping[str, Measure], sums: Sums) -> dict[str, Measure]:
-    """Return Hivemall's ``rmse``, ``mse``, ``mae`` and ``r2``, whose R² of a constant label is always 1."""
+    """Return Hivemall's ``rmse``, ``mse``, ``mae`` and ``r2``; its R² for a constant label is always 1."""
     constant = bool(sums["w"]) and sums["least"] == sums["most"]
     return {
         **{f"hivemall_{name}": Measure(measures[name].value) for name in ("rmse", "mse", "mae")},

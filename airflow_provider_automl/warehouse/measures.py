@@ -1,11 +1,11 @@
-"""Measures of a model, counted by the warehouse over a table of predictions."""
+"""A model's metrics, computed by the warehouse over a table of predictions."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
@@ -50,27 +50,27 @@ _LISTED_CLASSES = 10
 def auc(warehouse: Warehouse, table: str | Query, *, label: str, score: str, positive_class: object) -> dict[str, Any]:
     """Return the area under the ROC curve, exact with ties counted half, and its 95 % confidence interval.
 
-    One query, one scan. It equals scikit-learn's ``roc_auc_score`` to the last digit or two; the standard error is
-    DeLong's [1]_. The interval is ``auroc ± 1.959963984540054 * auroc_se``, cut to [0, 1].
+    One query, one scan. The AUC equals scikit-learn's ``roc_auc_score`` to the last digit or two; the standard error is
+    DeLong's [1]_. The interval is ``auroc ± 1.959963984540054 * auroc_se``, clipped to [0, 1].
 
-    Of an AUC of exactly 1 the variance is estimated as 0, which would be an interval without width. It gets a
-    one-sided 95 % bound instead: with m = min(positives, negatives), m disjoint pairs of a positive and a negative are
-    independent, each is ordered rightly with probability of at most the true AUC, and all m were. An AUC below
-    ``0.05 ** (1 / m)`` would do that in less than 5 % of cases [2]_ (about 1 - 3/m, the "rule of three" [3]_). The
-    bound is conservative: it uses m of the pairs only. An AUC of exactly 0 is the mirror image.
+    For an AUC of exactly 1 the estimated variance is 0, and the interval would have no width. It gets a one-sided 95 %
+    bound instead: with m = min(positives, negatives), m disjoint pairs of a positive and a negative are independent,
+    each is ordered correctly with a probability of at most the true AUC, and all m were. With an AUC below
+    ``0.05 ** (1 / m)`` that happens in less than 5 % of cases [2]_ (about 1 - 3/m, the "rule of three" [3]_). The
+    bound is conservative, as it uses only m of the pairs. An AUC of exactly 0 is the mirror image.
 
-    :param table: a table of predictions, or a query of them.
-    :param label: the column of true classes. NULL and NaN are counted and left out, not taken as negatives.
-    :param score: a numeric column that is high for the positive class. NULL and NaN are counted and left out;
+    :param table: a table of predictions, or a query that returns them.
+    :param label: the column of true classes. Rows with NULL or NaN are counted and skipped, not taken as negatives.
+    :param score: a numeric column that is high for the positive class. Rows with NULL or NaN are counted and skipped;
         infinities are ordinary values.
-    :param positive_class: the class that is positive; all others are negative. It is read as the column's type: for
-        a column of integers ``"1"`` and ``1`` are the same. In text every character counts, leading spaces too.
+    :param positive_class: the positive class; all others are negative. It is converted to the column's type: for a
+        column of integers ``"1"`` and ``1`` are the same. Text is compared exactly, including leading spaces.
     :returns: ``auroc``, ``auroc_low``, ``auroc_high``, ``auroc_se`` (floats, never NaN; all but ``auroc`` are None,
         with the reason in ``reason``, if there are fewer than two positives or negatives), ``positives``,
         ``negatives``, ``rows_evaluated``, ``rows_skipped``, and of the skipped ones ``null_labels``, ``nan_labels``,
-        ``null_scores``, ``nan_scores`` (a row may be counted in a label's and in a score's).
+        ``null_scores``, ``nan_scores`` (a row may be counted both for its label and for its score).
     :raises InputError: there is no such table or column; the score is the label itself or not numeric; the positive
-        class cannot be a value of the column or never occurs; there is one class only, or no row to evaluate.
+        class cannot be a value of the column or never occurs; there is only one class, or no row to evaluate.
 
     .. [1] E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson. Comparing the areas under two or more correlated receiver
        operating characteristic curves: a nonparametric approach. Biometrics 44 (1988), 837-845.
@@ -85,12 +85,12 @@ def auc(warehouse: Warehouse, table: str | Query, *, label: str, score: str, pos
     counts = {name: fraction(count) for name, count in found.items()}
     positives, negatives = int(counts["positives"]), int(counts["negatives"])
     if not positives or not negatives:
-        raise InputError(_why_not(data, score, positive_class, positives, negatives))
-    return _measures(counts)
+        raise InputError(_reason_without_auc(data, score, positive_class, positives, negatives))
+    return _auc_entries(counts)
 
 
-def _measures(counts: dict[str, Fraction]) -> dict[str, Any]:
-    """Put AUC, standard error and interval together from what the query counted, without any rounding in between."""
+def _auc_entries(counts: dict[str, Fraction]) -> dict[str, Any]:
+    """Compute AUC, standard error and interval from the query's counts, without intermediate rounding."""
     measure = area(counts)
     evaluated = int(counts["positives"] + counts["negatives"])
     return {
@@ -111,7 +111,7 @@ def _measures(counts: dict[str, Fraction]) -> dict[str, Any]:
 
 
 def _column(columns: dict[str, str], name: str, role: str, what: str) -> str:
-    """Return a column as the table spells it: the exact name, else the one that differs only in case."""
+    """Return a column's name as in the table: an exact match, else one that differs only in case."""
     from difflib import get_close_matches
 
     if name in columns:
@@ -120,8 +120,15 @@ def _column(columns: dict[str, str], name: str, role: str, what: str) -> str:
     if found := by_fold.get(str(name).lower()):
         return found
     near = get_close_matches(str(name).lower(), by_fold, n=1, cutoff=0.5)
-    hint = f"the nearest is {by_fold[near[0]]!r}" if near else f"its columns are {', '.join(map(repr, columns))}"
-    raise InputError(f"{what} has no {role} column {name!r}; {hint}.")
+    hint = f" (did you mean {by_fold[near[0]]!r}?)" if near else f": its columns are {_listed(columns)}"
+    raise InputError(f"{what} has no {role} column {name!r}{hint}.")
+
+
+def _listed(names: Iterable[object]) -> str:
+    """Return names for a message, at most ten."""
+    shown = [repr(name) for name in names]
+    more = f" and {len(shown) - _LISTED_CLASSES:,} more" if len(shown) > _LISTED_CLASSES else ""
+    return ", ".join(shown[:_LISTED_CLASSES]) + more
 
 
 def _is_numeric(kind: str) -> bool:
@@ -129,15 +136,18 @@ def _is_numeric(kind: str) -> bool:
 
 
 def _require_number(columns: dict[str, str], column: str, role: str, what: str, label: str) -> None:
-    """:raises InputError: the column is no number; with those that are, but for the label."""
+    """:raises InputError: the column is not numeric; the message names those that are, except the label."""
     if not _is_numeric(columns[column]):
         numeric = [name for name, kind in columns.items() if _is_numeric(kind) and name != label]
-        choices = f"numeric columns are {', '.join(map(repr, numeric))}" if numeric else "no column is numeric"
+        choices = f"numeric columns are {_listed(numeric)}" if numeric else "no column is numeric"
         raise InputError(f"The {role} column {column!r} of {what} is {columns[column]}, not a number; {choices}.")
 
 
 def _compared(label: str, kind: str, positive: object) -> tuple[exp.Expression, exp.Expression, object]:
-    """Return how a label is compared with the positive class: the label, the label where it may be NaN, the value."""
+    """Return the SQL operands to compare a label with the positive class.
+
+    :returns: the label, the label as DOUBLE if it may be NaN (else NULL), and the class as a value of the label's type.
+    """
     from sqlglot import exp
 
     column = exp.column(exp.to_identifier(label, quoted=True))
@@ -164,8 +174,8 @@ def _compared(label: str, kind: str, positive: object) -> tuple[exp.Expression, 
     return (column if kind == "VARCHAR" else exp.cast(column, "VARCHAR")), never_nan, str(positive)
 
 
-def _why_not(data: _Data, score: str, positive_class: object, positives: int, negatives: int) -> str:
-    """Say why there is nothing to measure, with the classes that were found."""
+def _reason_without_auc(data: _Data, score: str, positive_class: object, positives: int, negatives: int) -> str:
+    """Return why there is no AUC, with the classes that were found."""
     what, label = data.what, data.label
     found = data.warehouse.run("classes", source=data.table, label=label, score=score, most=_LISTED_CLASSES + 2)
     classes = [row for row in found if row["label"] is not None and row["label"] == row["label"]]
@@ -176,36 +186,36 @@ def _why_not(data: _Data, score: str, positive_class: object, positives: int, ne
     listed = ", ".join(f"{row['label']!r} ({row['n']} rows)" for row in classes[:_LISTED_CLASSES])
     listed += " and others" if len(classes) > _LISTED_CLASSES else ""
     if not positives and not negatives:
-        return f"The score column {score!r} of {what} is NULL or NaN wherever there is a label; classes: {listed}."
+        return f"The score column {score!r} of {what} is NULL or NaN in every row with a label; classes: {listed}."
     if not positives:
         unscored = [row for row in classes if not row["scored"] and str(row["label"]) == str(positive_class)]
         if unscored:
             return f"The positive class {positive_class!r} of {what} has no row with a score in {score!r}."
         return f"The positive class {positive_class!r} never occurs in {label!r} of {what}; classes found: {listed}."
     return (
-        f"{what} has one class only, {positive_class!r}, among the rows with a score: AUC compares two classes. "
+        f"{what} has only one class, {positive_class!r}, among the rows with a score, and AUC needs two. "
         f"Classes found: {listed}."
     )
 
 
-# ---------------------------------------------------------------------------------------------------- every measure
+# ---------------------------------------------------------------------------------------------------- all metrics
 
-#: At most so many groups: more would not fit where an evaluation goes.
+#: Maximum number of groups: the results of more would be too large to be stored.
 MOST_GROUPS = 1000
-#: At most so many classes whose probabilities are ranked: each is ranked over all rows.
+#: Maximum number of classes for metrics of probabilities: each class is ranked over all rows.
 MOST_CLASSES = 200
-_MOST_PAIRS = 200_000
-#: A probability of 0 or 1 counts as this far from it in a log loss.
+_MAX_PAIRS = 200_000
+#: Probabilities are clipped to this distance from 0 and 1 in a log loss.
 _CLIP = 1e-15
-#: A label nearer to 0 counts as this in a relative error.
+#: Labels closer to 0 are replaced by this in a relative error.
 _EPSILON = 2.220446049250313e-16
-#: Why a row is skipped, by its bit in a row's code.
+#: Why a row is skipped, by bit of its code.
 _SKIPPED = {
     1: "null_labels", 2: "nan_labels", 4: "null_weights", 16: "null_scores", 32: "nan_scores", 128: "unknown_labels",
 }  # fmt: skip
 _NO_LABEL, _BAD_WEIGHT, _HUGE, _UNKNOWN = 1 | 2, 8, 64, 128
-#: A label or a prediction beyond this is refused: its error's fourth power, summed, is no DOUBLE.
-_MOST_NUMBER = 1e75
+#: Maximum absolute value of a label or prediction: the sum of the errors' fourth powers must fit a DOUBLE.
+_MAX_NUMBER = 1e75
 
 
 def evaluate(
@@ -227,16 +237,16 @@ def evaluate(
     classes: Sequence[object] | None = None,
     max_unknown_labels: float = 1.0,
 ) -> dict[str, Any]:
-    """Return the measures of predictions, counted by the warehouse: no row leaves it.
+    """Return the metrics of predictions, computed by the warehouse: no row leaves it.
 
-    Binary problems and regressions take one query and one scan, groups included. With several classes it is one scan
-    for what is counted of predicted classes, and one for what takes probabilities, in which each row is ranked once a
-    class. Each number equals that of scikit-learn's function of that name to 1e-9, with these differences: a
-    probability of 0 or 1 is 1e-15 away from it in a log loss (scikit-learn: 2.2e-16), and ``bias`` (the mean of
-    prediction minus label), ``ks`` (as of SciPy's ``ks_2samp``) and ``expected_calibration_error`` are not there.
+    Binary and regression problems take one query and one scan, groups included. Multiclass problems take one scan for
+    metrics of predicted classes, and one for metrics of probabilities, which ranks each row once per class. Each number
+    equals that of scikit-learn's function of the same name to 1e-9, with these differences: in a log loss,
+    probabilities are clipped to 1e-15 from 0 and 1 (scikit-learn: 2.2e-16); ``bias`` (the mean of prediction minus
+    label), ``ks`` (as in SciPy's ``ks_2samp``) and ``expected_calibration_error`` do not exist there.
 
-    :param table: a table of predictions, or a query of them.
-    :param label: the column of true classes or numbers. Rows where it is NULL or NaN are skipped, and counted.
+    :param table: a table of predictions, or a query that returns them.
+    :param label: the column of true classes or numbers. Rows where it is NULL or NaN are skipped and counted.
     :param problem_type: ``binary``, ``multiclass`` or ``regression``.
     :param score: binary: a numeric column that is high for the positive class.
     :param prediction: multiclass, regression: the column of predicted classes or numbers.
@@ -244,30 +254,30 @@ def evaluate(
         a mapping of each class to its column.
     :param positive_class: binary: see :func:`auc`.
     :param metrics: names from :data:`.formulas.METRICS`; default: all of that problem type.
-    :param by: columns; each combination of their values is evaluated by itself too, NULL as a value.
-    :param weight: a numeric column of rows' weights, at least 0. Rows where it is NULL are skipped, and counted.
-    :param threshold: binary: a score that reaches it is a prediction of the positive class.
-    :param beta: of ``fbeta``: how many times recall counts as precision does.
-    :param hivemall: add what Apache Hivemall 0.5.2 calculates, as ``hivemall_…``.
-    :param classes: binary, multiclass: the labels that have a meaning, the positive class among them. Rows with another
-        label are skipped, and counted. None: every label has one, and all but the positive class are negative.
-    :param max_unknown_labels: the largest share of such rows, of those that have a label.
+    :param by: columns to group by; each combination of their values, including NULL, is also evaluated separately.
+    :param weight: a numeric column of row weights, at least 0. Rows where it is NULL are skipped and counted.
+    :param threshold: binary: scores at or above it are predictions of the positive class.
+    :param beta: of ``fbeta``: the weight of recall relative to precision.
+    :param hivemall: add the values that Apache Hivemall 0.5.2 computes, as ``hivemall_…``.
+    :param classes: binary, multiclass: the known labels, including the positive class. Rows with other labels are
+        skipped and counted. None: all labels are known, and all but the positive class are negative.
+    :param max_unknown_labels: the maximum share of rows with unknown labels among those with a label, from 0 to 1.
     :returns: ``problem_type``, ``rows_evaluated``, ``rows_skipped`` and of these ``null_labels``, ``nan_labels``,
-        ``null_weights``, ``null_scores``, ``nan_scores`` (of a regression and of predicted classes: predictions),
+        ``null_weights``, ``null_scores``, ``nan_scores`` (multiclass and regression: predictions),
         ``unknown_labels``;
-        binary: ``positives``, ``negatives`` (rows); for each measure ``<name>`` (float or None), ``<name>_low`` and
+        binary: ``positives``, ``negatives`` (rows); for each metric ``<name>`` (float or None), ``<name>_low`` and
         ``<name>_high`` (its 95 % interval, or None), ``<name>_interval`` (the method's name, or None),
-        ``<name>_reason`` (why a number or its interval is missing, or how a borderline case is counted, or None) and,
-        where the method has one, ``<name>_se``; ``calibration`` (binary: the table of
-        :func:`.formulas.calibration`, else None); ``groups``: for each combination of ``by`` the same, without
-        ``calibration``, and ``group``, its values. Strict JSON.
-    :raises InputError: what :func:`auc` raises; an unknown metric, or one of another problem type; weights that are
-        negative or not finite; scores outside of [0, 1] where a metric that was named takes probabilities (a metric
-        that was not named is then None, with the reason); labels or predictions that are infinite; more than
-        1,000 groups; a larger share of unknown labels.
+        ``<name>_reason`` (why the value or its interval is missing, or how an edge case is defined, or None) and,
+        if the method has one, ``<name>_se``; ``calibration`` (binary: the table of
+        :func:`.formulas.calibration`, else None); ``groups``: the same for each combination of ``by``, without
+        ``calibration`` but with ``group``, its values. Strict JSON.
+    :raises InputError: as :func:`auc`; an unknown metric, or one of another problem type; weights that are
+        negative or not finite; scores outside [0, 1] if a requested metric needs probabilities (by default, such a
+        metric is None, with the reason); infinite labels or predictions; more than 1,000 groups; a larger share
+        of unknown labels than ``max_unknown_labels``.
     """
     if problem_type not in METRICS:
-        raise InputError(f"problem_type is {problem_type!r}: measures are of {', '.join(METRICS)} problems.")
+        raise InputError(f"problem_type is {problem_type!r}: give one of {', '.join(METRICS)}.")
     wanted = check_metrics(metrics, problem_type)
     if not math.isfinite(threshold):
         raise InputError(f"threshold is {threshold}: give a number, such as 0.5.")
@@ -275,33 +285,33 @@ def evaluate(
         raise InputError(f"beta is {beta}: give a number above 0, such as 1.")
     if hivemall and weight is not None:
         raise InputError(
-            "hivemall=True and a weight column: Hivemall's measures know no weights. Leave one of them out."
+            "hivemall=True cannot be combined with a weight column: Hivemall's metrics are unweighted. Leave one out."
         )
     if problem_type != "binary" and positive_class is not None:
         raise InputError(
-            f"positive_class is {positive_class!r}, and the problem is {problem_type}: only one of two classes can be "
-            "positive. Leave it out, or give problem_type='binary' and a score column."
+            f"positive_class is {positive_class!r}, but the problem is {problem_type}, not binary: leave it out, or "
+            "give problem_type='binary' and a score column."
         )
     data = _Data.of(warehouse, table, label, by, weight)
     options = _Options(wanted, threshold, beta, hivemall, max_unknown_labels)
     if problem_type == "binary":
         if score is None or positive_class is None:
-            raise InputError("A binary problem is measured by its score: name the score column and the positive class.")
+            raise InputError("A binary problem is evaluated by scores: name the score column and the positive class.")
         if prediction is not None:
             raise InputError(
-                f"The prediction column {prediction!r} is not used in a binary problem, where the threshold decides "
-                f"({threshold:g}): leave it out, or give another problem_type."
+                f"The prediction column {prediction!r} is not used in a binary problem, where the threshold "
+                f"({threshold:g}) decides: leave it out, or give another problem_type."
             )
         return _binary(data, options, data.numeric(score, "score"), positive_class, classes)
     if prediction is None:
-        raise InputError(f"A {problem_type} problem is measured by its predictions: name the prediction column.")
+        raise InputError(f"A {problem_type} problem is evaluated by predictions: name the prediction column.")
     if problem_type == "regression":
         return _regression(data, options, data.numeric(prediction, "prediction"))
     return _multiclass(data, options, data.column(prediction, "prediction"), probabilities, classes)
 
 
 def labels_of(warehouse: Warehouse, table: str | Query, *, label: str) -> list[tuple[str, int]]:
-    """Return the labels of a table's rows and how many have each, the commonest first, at most twelve; no NULL or NaN.
+    """Return the (at most twelve) most frequent labels of a table with their row counts, without NULL and NaN.
 
     :raises InputError: there is no such table or column.
     """
@@ -312,7 +322,7 @@ def labels_of(warehouse: Warehouse, table: str | Query, *, label: str) -> list[t
 
 
 def classes_of(warehouse: Warehouse, table: str | Query, *, label: str, probabilities: str) -> list[str]:
-    """Return the classes that a column of all classes' probabilities names.
+    """Return the classes in a column of all classes' probabilities.
 
     :raises InputError: there is no such table or column, or it holds no probabilities.
     """
@@ -320,7 +330,7 @@ def classes_of(warehouse: Warehouse, table: str | Query, *, label: str, probabil
 
 
 def _known(columns: Mapping[str, str], label: str, classes: Sequence[object]) -> list[tuple[exp.Expression, object]]:
-    """How a label is compared with each class that can be one of the column's values."""
+    """Return the SQL operands to compare a label with each class that can be a value of its column."""
     found = []
     for name in classes:
         try:
@@ -332,7 +342,7 @@ def _known(columns: Mapping[str, str], label: str, classes: Sequence[object]) ->
 
 
 def _is_unknown(known: Sequence[tuple[exp.Expression, object]] | None) -> exp.Expression:
-    """1 where a label is none of these classes (NULL is none), else 0."""
+    """Return a SQL expression: 1 if a label is none of these classes (NULL included), else 0; 0 for ``None``."""
     from sqlglot import exp
 
     if known is None:
@@ -345,16 +355,17 @@ def _is_unknown(known: Sequence[tuple[exp.Expression, object]] | None) -> exp.Ex
 
 def refuse_unknown(
     warehouse: Warehouse, table: str | Query, what: str, label: str, classes: Sequence[object], unknown: int,
-    labelled: int, most: float,
+    labelled: int, max_share: float,
 ) -> None:  # fmt: skip
-    """Refuse a table of which too many labels are none of the classes.
+    """Reject a table with too many unknown labels.
 
-    :param what: the table's name, for people.
-    :param unknown: so many labels are, of so many that are ``labelled``.
-    :param most: the largest share.
-    :raises InputError: they are too many; names the commonest.
+    :param what: the table's name for the message.
+    :param unknown: the number of rows with an unknown label.
+    :param labelled: the number of rows with a label.
+    :param max_share: the maximum share of unknown labels, from 0 to 1.
+    :raises InputError: there are too many; the message names the most frequent ones.
     """
-    if unknown <= most * labelled:
+    if unknown <= max_share * labelled:
         return
     columns = warehouse.columns(table)
     label = _column(columns, label, "label", what)
@@ -364,8 +375,8 @@ def refuse_unknown(
     raise InputError(
         f"{unknown:,} of {labelled:,} labels in {label!r} of {what} are none of the classes "
         f"{', '.join(repr(_class_text(name)) for name in classes[:_LISTED_CLASSES])}: {', '.join(others[:5])}. "
-        f"Correct them, raise max_unknown_labels (now {most:g}) to leave them out, or, of two classes, count them as "
-        "negative by negative_classes."
+        f"Correct them, raise max_unknown_labels (now {max_share:g}) to skip them, or, in a binary problem, list them "
+        "in negative_classes."
     )
 
 
@@ -386,11 +397,11 @@ class _Options:
     max_unknown_labels: float
 
     def wants(self, names: Sequence[str]) -> list[str]:
-        """Which of these were asked for by name."""
+        """Return which of these metrics were explicitly requested."""
         return [name for name in names if self.wanted is not None and name in self.wanted]
 
-    def told(self, measures: Mapping[str, Measure], problem_type: str) -> dict[str, Any]:
-        """The entries of the measures that are wanted."""
+    def entries(self, measures: Mapping[str, Measure], problem_type: str) -> dict[str, Any]:
+        """Return the result entries of the requested metrics."""
         entries: dict[str, Any] = {}
         for name in self.wanted or METRICS[problem_type]:
             if name == "confusion_matrix":
@@ -407,7 +418,7 @@ class _Options:
 
 @dataclass(frozen=True)
 class _Data:
-    """What is evaluated: rows, how they are grouped, and what each weighs."""
+    """The data to evaluate: rows, groups and weights."""
 
     warehouse: Warehouse
     table: str | Query
@@ -431,12 +442,12 @@ class _Data:
 
     @property
     def keys(self) -> list[str]:
-        """What the columns of a group are called in a query: whether it is one (1) or all rows (0), and its values."""
+        """The group columns' names in a query: a flag (1: a group, 0: all rows), then the group's values."""
         return [f"k{index}" for index in range(len(self.by) + 1)] if self.by else []
 
     @property
     def weights(self) -> dict[str, Any]:
-        """What a query of weighted rows needs."""
+        """The parameters of a query over weighted rows."""
         from sqlglot import exp
 
         weight = exp.Literal.number(1) if self.weight is None else exp.cast(_quoted(self.weight), "DOUBLE")
@@ -456,45 +467,45 @@ class _Data:
         return found
 
     def run(self, template: str, *, classes: int = 0, limit: int, **params: object) -> list[dict[str, object]]:
-        """Run a query over the rows, each group's and all, each class's too; returns its rows."""
+        """Run a query over all rows and each group, crossed with each class if there are any; return its rows."""
         from sqlglot import exp
 
         source = self.warehouse._source(self.table)
         keys, groups = self.keys, []
         if self.by:
-            source = self._crossed(source, "automl_scope", 2)
+            source = self._cross_joined(source, "automl_scope", 2)
             scope = exp.column("automl_scope")
             groups = [exp.alias_(scope, keys[0])]
             for key, name in zip(keys[1:], self.by, strict=True):
                 groups.append(exp.alias_(exp.case().when(scope.eq(1), _quoted(name)), key))
         if classes:
-            source = self._crossed(source, "automl_class", classes)
+            source = self._cross_joined(source, "automl_class", classes)
             keys = [*keys, "k"]
             groups.append(exp.alias_(exp.column("automl_class"), "k"))
         found = self.warehouse.run(template, source=source, groups=groups, keys=keys, limit=limit, **params)
         if len(found) == limit:
             raise InputError(
-                f"There are too many groups by {', '.join(map(repr, self.by))}, or too many classes, in {self.what}: "
-                f"at most {MOST_GROUPS:,} groups are evaluated. Group by fewer columns, or by ones with fewer values."
+                f"There are too many groups by {_listed(self.by)}, or too many classes, in {self.what}: at most "
+                f"{MOST_GROUPS:,} groups are supported. Group by fewer columns, or by ones with fewer values."
             )
         return found
 
-    def _crossed(self, source: exp.Expression, name: str, count: int) -> exp.Expression:
+    def _cross_joined(self, source: exp.Expression, name: str, count: int) -> exp.Expression:
         from sqlglot import exp
 
         numbers: exp.Query = exp.select(exp.alias_(exp.Literal.number(0), name))
         for number in range(1, count):
             numbers = exp.union(numbers, exp.select(exp.alias_(exp.Literal.number(number), name)), distinct=False)
-        crossed = sql.statement(
+        joined = sql.statement(
             "crossed", self.warehouse.dialect, source=source, numbers=numbers.subquery("automl_numbers")
         )
-        assert isinstance(crossed, exp.Query)
-        return crossed.subquery("automl_rows")
+        assert isinstance(joined, exp.Query)
+        return joined.subquery("automl_rows")
 
     def split(
         self, rows: list[dict[str, object]]
     ) -> tuple[list[dict[str, object]], list[tuple[dict[str, Any], list[dict[str, object]]]]]:
-        """The rows that are of the whole table, and those of each group with the group's values."""
+        """Return the result rows of the whole table, and those of each group with the group's values."""
         if not self.by:
             return rows, []
         overall: list[dict[str, object]] = []
@@ -507,8 +518,8 @@ class _Data:
                 groups.setdefault(tuple(map(_plain, values)), []).append(row)
         if len(groups) > MOST_GROUPS:
             raise InputError(
-                f"There are {len(groups):,} groups by {', '.join(map(repr, self.by))} in {self.what}: at most "
-                f"{MOST_GROUPS:,} are evaluated. Group by fewer columns, or by ones with fewer values."
+                f"There are {len(groups):,} groups by {_listed(self.by)} in {self.what}: at most "
+                f"{MOST_GROUPS:,} are supported. Group by fewer columns, or by ones with fewer values."
             )
         order = sorted(groups, key=lambda values: [(value is None, str(value)) for value in values])
         return overall, [(dict(zip(self.by, values, strict=True)), groups[values]) for values in order]
@@ -517,7 +528,7 @@ class _Data:
         if bad:
             raise InputError(
                 f"The weight column {self.weight!r} of {self.what} is negative or not finite in {bad:,} rows: weights "
-                "are numbers of at least 0."
+                "must be finite and at least 0."
             )
 
 
@@ -537,9 +548,9 @@ def _binary(
     negatives = counts["rows_evaluated"] - positives
     why = None
     if not positives or not negatives:
-        why = _why_not(data, score, positive_class, positives, negatives)
+        why = _reason_without_auc(data, score, positive_class, positives, negatives)
         unscored = not counts["rows_evaluated"] and counts["rows_skipped"] > _without_label(counts)
-        # Of labels that nobody knows, a positive class that is none of several is mistyped.
+        # If the classes are not known, a positive class that is none of several labels is probably mistyped.
         mistyped = classes is None and negatives and len(labels_of(data.warehouse, data.table, label=data.label)) > 1
         if unscored or (mistyped and not positives):
             raise InputError(why)
@@ -548,7 +559,7 @@ def _binary(
             raise InputError(f"The weight column {data.weight!r} of {data.what} is 0 in every {name} row.")
     outside = _outside(data, options, cells, f"The score column {score!r}")
 
-    def measured(cells: list[dict[str, object]]) -> dict[str, Any]:
+    def computed(cells: list[dict[str, object]]) -> dict[str, Any]:
         measures = binary(cells, beta=options.beta, weighted=data.weight is not None)
         if options.hivemall:
             measures |= hivemall_binary(measures, beta=options.beta)
@@ -560,7 +571,7 @@ def _binary(
             if options.wanted is None:
                 at_threshold = ("accuracy", "precision", "recall", "f1", "fbeta", *CONFUSION)
                 measures |= dict.fromkeys(at_threshold, Measure(None, reason=outside))
-        return options.told(measures, "binary")
+        return options.entries(measures, "binary")
 
     def group(rows: list[dict[str, object]]) -> dict[str, Any]:
         cells, counts = _counted(rows, "cell", sign=-1)
@@ -570,13 +581,12 @@ def _binary(
             "positives": positives,
             "negatives": counts["rows_evaluated"] - positives,
             **counts,
-            **measured(cells),
+            **computed(cells),
         }
 
-    told = group(overall)
     return {
         "problem_type": "binary",
-        **_explained(told, why),
+        **_with_reason(group(overall), why),
         "calibration": None if outside else calibration(cells),
         "groups": [{"group": values, **group(rows)} for values, rows in groups],
     }
@@ -602,39 +612,39 @@ def _scores(data: _Data, options: _Options, *, classes: int = 0, **params: objec
 
 
 def _outside(data: _Data, options: _Options, cells: list[dict[str, object]], column: str) -> str:
-    """Why scores are no probabilities; empty if they are.
+    """Return why scores are not probabilities; empty if they are.
 
-    :raises InputError: a metric that was asked for needs probabilities.
+    :raises InputError: a requested metric needs probabilities.
     """
     outside = [cell for cell in cells if fraction(cell["cell"]) == BINS]
     if not outside:
         return ""
     count = int(sum(fraction(cell["n"]) for cell in outside))
-    least = min(float(str(cell["least"])) for cell in outside)
-    most = max(float(str(cell["most"])) for cell in outside)
-    said = f"{column} of {data.what} is outside of [0, 1] in {count:,} rows, from {least:g} to {most:g}"
+    low = min(float(str(cell["least"])) for cell in outside)
+    high = max(float(str(cell["most"])) for cell in outside)
+    finding = f"{column} of {data.what} is outside [0, 1] in {count:,} rows, from {low:g} to {high:g}"
     if named := options.wants((*OF_PROBABILITIES, *OF_ALL_CLASSES)):
-        raise InputError(f"{said}: {' and '.join(named)} take probabilities. Leave them out, or give probabilities.")
-    return f"{said}: it is no probability"
+        raise InputError(f"{finding}: give probabilities, or leave out {' and '.join(named)}.")
+    return f"{finding}: it is not a probability"
 
 
-def _explained(told: dict[str, Any], why: str | None) -> dict[str, Any]:
-    """With the reason why a whole day has nothing to measure, at every measure that is missing for it."""
+def _with_reason(entries: dict[str, Any], why: str | None) -> dict[str, Any]:
+    """Return the entries with the reason why nothing can be evaluated, for every metric that is missing."""
     if why is None:
-        return told
-    missing = [key for key in told if key.endswith("_reason") and told[key.removesuffix("_reason")] is None]
-    return told | dict.fromkeys(missing, why.removesuffix("."))
+        return entries
+    missing = [key for key in entries if key.endswith("_reason") and entries[key.removesuffix("_reason")] is None]
+    return entries | dict.fromkeys(missing, why.removesuffix("."))
 
 
 def _without_label(counts: Mapping[str, int]) -> int:
-    """How many rows have no label that counts."""
+    """Return the number of rows without a known label."""
     return counts["null_labels"] + counts["nan_labels"] + counts["unknown_labels"]
 
 
 def _counted(
     rows: list[dict[str, object]], code: str, *, sign: int = 1
 ) -> tuple[list[dict[str, object]], dict[str, int]]:
-    """The rows of a result that count, and how many rows of the table count and do not."""
+    """Return the result rows that are evaluated, and the numbers of evaluated and skipped table rows."""
     counts = {"rows_evaluated": 0, "rows_skipped": 0, **dict.fromkeys(_SKIPPED.values(), 0), "bad_weights": 0}
     cells = []
     for row in rows:
@@ -651,7 +661,7 @@ def _counted(
     return cells, counts
 
 
-# ---------------------------------------------------------------------------------------------------- several classes
+# ---------------------------------------------------------------------------------------------------- multiclass
 
 
 def _multiclass(
@@ -662,8 +672,8 @@ def _multiclass(
     classes: Sequence[object] | None,
 ) -> dict[str, Any]:
     if named := options.wants(OF_ALL_CLASSES) if probabilities is None else []:
-        raise InputError(f"{' and '.join(named)} take the probabilities of all classes: name their column.")
-    rows = data.run("confusion", label=data.label, prediction=prediction, limit=_MOST_PAIRS, **data.weights)
+        raise InputError(f"Name the column of all classes' probabilities, or leave out {' and '.join(named)}.")
+    rows = data.run("confusion", label=data.label, prediction=prediction, limit=_MAX_PAIRS, **data.weights)
     overall, groups = data.split(rows)
     known = None if classes is None else {_class_text(value) for _, value in _known(data.columns, data.label, classes)}
     pairs, counts = _pairs(overall, known)
@@ -688,11 +698,11 @@ def _multiclass(
             measures |= of_probabilities(ranked[values], weighted=data.weight is not None)
         if options.hivemall:
             measures |= hivemall_multiclass(pairs)
-        return {**counts, **options.told(measures, "multiclass")}
+        return {**counts, **options.entries(measures, "multiclass")}
 
     return {
         "problem_type": "multiclass",
-        **_explained(group(overall, None), why),
+        **_with_reason(group(overall, None), why),
         "calibration": None,
         "groups": [{"group": values, **group(rows, tuple(values.values()))} for values, rows in groups],
     }
@@ -701,9 +711,9 @@ def _multiclass(
 def _pairs(
     rows: list[dict[str, object]], known: set[str] | None
 ) -> tuple[dict[tuple[str, str], Fraction], dict[str, int]]:
-    """Weights of (class, predicted class), and how many rows count and do not.
+    """Return the weight of each (class, predicted class), and the numbers of evaluated and skipped rows.
 
-    :param known: the classes, as text; None: every label is one.
+    :param known: the classes, as text; None: all labels are known.
     """
     counts = {"rows_evaluated": 0, "rows_skipped": 0, **dict.fromkeys(_SKIPPED.values(), 0), "bad_weights": 0}
     pairs: dict[tuple[str, str], Fraction] = {}
@@ -731,18 +741,18 @@ def _pairs(
 
 
 def _check_classes(data: _Data, prediction: str, rows: list[dict[str, object]], labels: set[str]) -> str | None:
-    """Why there is nothing to tell apart: a day without rows, labels, or with one class only; None: there is.
+    """Return why there is nothing to evaluate (no rows, no labels or only one class); None if there is.
 
-    :raises InputError: rows have labels, and none of them a prediction.
+    :raises InputError: no row with a label has a prediction.
     """
     if not rows:
         return f"{data.what} is empty: there is nothing to evaluate"
     if all(row["label"] is None or row["label"] != row["label"] for row in rows):
         return f"the label column {data.label!r} of {data.what} is NULL in every row: there is nothing to evaluate"
     if not labels:
-        raise InputError(f"The prediction column {prediction!r} of {data.what} is NULL wherever there is a label.")
+        raise InputError(f"The prediction column {prediction!r} of {data.what} is NULL in every row with a label.")
     if len(labels) == 1:
-        return f"{data.what} has one class only, {next(iter(labels))!r}, among the rows with a prediction"
+        return f"{data.what} has only one class, {next(iter(labels))!r}, among the rows with a prediction"
     return None
 
 
@@ -756,22 +766,22 @@ def _ranked(
     labels: set[str],
     classes: Sequence[object] | None,
 ) -> _Ranked | str | None:
-    """By group, each class's sums of ``scores.sql``; or why there are none.
+    """Return each class's sums of ``scores.sql`` by group, or the reason why there are none.
 
-    :param classes: which labels count; None: all.
+    :param classes: the known labels; None: all.
     """
     from sqlglot import exp
 
     names, numbers = _probabilities(data, probabilities)
     if len(names) > MOST_CLASSES:
-        return f"there are {len(names)} classes, and at most {MOST_CLASSES} are ranked"
+        return f"there are {len(names)} classes, and metrics of probabilities support at most {MOST_CLASSES}"
     kind = data.columns[data.label]
     compared = [_compared(data.label, kind, name) for name in names]
     texts = [_class_text(positive) for _, _, positive in compared]
     if unknown := sorted(labels - set(texts)):
         return (
-            f"rows are of {len(unknown)} classes of which there is no probability, such as {unknown[0]!r}; "
-            f"probabilities are of {', '.join(map(repr, names[:_LISTED_CLASSES]))}"
+            f"{len(unknown)} classes of the rows have no probability, such as {unknown[0]!r}; classes with "
+            f"probabilities: {_listed(names)}"
         )
     own, score = exp.case(), exp.case()
     for index, ((_, _, positive), number) in enumerate(zip(compared, numbers, strict=True)):
@@ -799,12 +809,12 @@ def _ranked(
     return ranked
 
 
-#: What is added up of each class.
+#: The sums that are needed for each class.
 _SUMS = ("over_sum", "over_squares", "under_sum", "under_squares", "loss_p", "loss_p_squares")
 
 
 def _probabilities(data: _Data, probabilities: str | Mapping[str, str]) -> tuple[list[str], list[exp.Expression]]:
-    """The classes, and how the probability of each is read."""
+    """Return the classes, and a SQL expression for the probability of each."""
     from sqlglot import exp
 
     if not isinstance(probabilities, str):
@@ -821,8 +831,8 @@ def _probabilities(data: _Data, probabilities: str | Mapping[str, str]) -> tuple
         first = None
     if not isinstance(first, dict) or len(first) < 2:
         raise InputError(
-            f"The column {column!r} of {data.what} holds {text[:100]!r}: probabilities are JSON text, such as "
-            '{"a": 0.1, "b": 0.9}, or columns of their own.'
+            f"The column {column!r} of {data.what} holds {text[:100]!r}: give probabilities as JSON text, such as "
+            '{"a": 0.1, "b": 0.9}, or as one column per class.'
         )
     names = list(first)
     dialect = data.warehouse.dialect
@@ -835,7 +845,7 @@ def _probabilities(data: _Data, probabilities: str | Mapping[str, str]) -> tuple
 
 
 def _class_text(value: object) -> str:
-    """A class as text: 1, 1.0 and Decimal(1) are one class; of text every character counts."""
+    """Return a class as text: 1, 1.0 and Decimal(1) are the same class; text is compared exactly."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (float, Decimal)) and math.isfinite(value) and value == int(value):
@@ -843,20 +853,20 @@ def _class_text(value: object) -> str:
     return str(value)
 
 
-# ---------------------------------------------------------------------------------------------------- numbers
+# ---------------------------------------------------------------------------------------------------- regression
 
 
 def _regression(data: _Data, options: _Options, prediction: str) -> dict[str, Any]:
     if not _is_numeric(data.columns[data.label]):
         raise InputError(
-            f"The label column {data.label!r} of {data.what} is {data.columns[data.label]}, and the problem is a "
-            "regression: its labels are numbers."
+            f"The label column {data.label!r} of {data.what} is {data.columns[data.label]}, but a regression needs "
+            "numeric labels."
         )
     template, more = "errors", {"tolerance": 1e-12, **data.weights}
     if data.weight is None and data.warehouse.dialect == "duckdb":
         template, more = "unweighted_errors", {}
     rows = data.run(
-        template, label=data.label, prediction=prediction, huge=_MOST_NUMBER, least=_EPSILON,
+        template, label=data.label, prediction=prediction, huge=_MAX_NUMBER, least=_EPSILON,
         limit=(MOST_GROUPS + 2) * 24, **more,
     )  # fmt: skip
     overall, groups = data.split(rows)
@@ -864,8 +874,8 @@ def _regression(data: _Data, options: _Options, prediction: str) -> dict[str, An
     data.check_weights(counts["bad_weights"])
     if huge := sum(int(str(row["n"])) for row in overall if int(str(row["code"])) & _HUGE):
         raise InputError(
-            f"{data.label!r} or {prediction!r} of {data.what} is infinite, or beyond {_MOST_NUMBER:g}, in {huge:,} "
-            "rows: such an error has no measure. Leave these rows out by a query."
+            f"{data.label!r} or {prediction!r} of {data.what} is infinite, or beyond {_MAX_NUMBER:g}, in {huge:,} "
+            "rows: exclude them with a query."
         )
     why = None
     if not overall:
@@ -873,7 +883,7 @@ def _regression(data: _Data, options: _Options, prediction: str) -> dict[str, An
     elif not cells:
         if _without_label(counts) < counts["rows_skipped"]:
             raise InputError(
-                f"The prediction column {prediction!r} of {data.what} is NULL or NaN wherever there is a label."
+                f"The prediction column {prediction!r} of {data.what} is NULL or NaN in every row with a label."
             )
         why = f"the label column {data.label!r} of {data.what} is NULL in every row: there is nothing to evaluate"
 
@@ -884,11 +894,11 @@ def _regression(data: _Data, options: _Options, prediction: str) -> dict[str, An
         measures = regression(sums, weighted=data.weight is not None)
         if options.hivemall:
             measures |= hivemall_regression(measures, sums)
-        return {**counts, **options.told(measures, "regression")}
+        return {**counts, **options.entries(measures, "regression")}
 
     return {
         "problem_type": "regression",
-        **_explained(group(overall), why),
+        **_with_reason(group(overall), why),
         "calibration": None,
         "groups": [{"group": values, **group(rows)} for values, rows in groups],
     }
@@ -901,7 +911,7 @@ def _quoted(name: str) -> exp.Column:
 
 
 def _plain(value: object) -> Any:
-    """A group's value as JSON holds it."""
+    """Return a group's value as a JSON type."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -1,7 +1,7 @@
-"""Two models on the same labelled rows, compared by the warehouse: one query, and no row leaves it.
+"""Paired comparison of two models on the same labelled rows, by a single query in the warehouse.
 
-Both have predicted the same rows into a table each, which a row id tells apart. What chance did to those rows it did to
-both models, and so a paired comparison sees smaller differences than two intervals side by side do.
+Each model's predictions are in a table of their own, joined by a row id. Sampling noise affects both models alike, so
+a paired comparison detects smaller differences than a comparison of two separate intervals.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from airflow_provider_automl.warehouse.query import Query
 if TYPE_CHECKING:
     from sqlglot import exp
 
-#: What :func:`compare_means` compares, and the column of predictions that each reads unless told otherwise.
+#: The metrics of :func:`compare_means`, with their default column of predictions.
 MEAN_METRICS = {
     "log_loss": "predicted_proba",
     "brier": "predicted_proba",
@@ -38,14 +38,14 @@ MEAN_METRICS = {
 }
 _LOSSES = {"log_loss": "log", "brier": "squared", "accuracy": "absolute", "mae": "absolute", "mse": "squared"}
 
-#: Rows of both tables that are left out, by why.
-_LEFT_OUT = ("null_labels", "null_scores", "unknown_labels")
+#: Why matched rows are skipped.
+_SKIPPED = ("null_labels", "null_scores", "unknown_labels")
 
-# As the logarithm of 0 is none; scikit-learn's long-time value.
+# Probabilities are clipped to avoid log(0); this was scikit-learn's value for a long time.
 _FLOOR = 1e-15
 
-# What a standard error is to be taken for 0, as a share of the difference: what rounding leaves of it.
-_NOTHING = 1e-12
+# A standard error below this share of the difference counts as 0, since it is only rounding.
+_NEGLIGIBLE = 1e-12
 
 
 def compare_auc(
@@ -62,40 +62,39 @@ def compare_auc(
     classes: Sequence[object] | None = None,
     max_unknown_labels: float = 1.0,
 ) -> dict[str, Any]:
-    """Compare the areas under the ROC curves of two models on the rows that both have scored, by DeLong's paired test.
+    """Compare the AUCs of two models on the rows that both have scored, with DeLong's paired test.
 
-    The areas are exact, with ties counted half. The variance of their difference is DeLong's, with the covariance of
-    both models' placements [1]_ from mid-ranks in O(n log n) [2]_; the difference divided by its standard error is
-    taken for normal. ``p_greater`` is the probability of such a difference or a greater one if the challenger were no
-    better; ``p_value`` that of one so far from 0 on either side. The interval is ``difference ± 1.959963984540054 *
-    difference_se``, cut to [-1, 1].
+    The AUCs are exact, with ties counted half. The variance of their difference is DeLong's, including the covariance
+    of both models' placements [1]_, from mid-ranks in O(n log n) [2]_; the difference divided by its standard error is
+    assumed to be normal. ``p_greater`` is the probability of this difference or a greater one if the challenger were
+    not better (one-sided); ``p_value`` is the two-sided one. The interval is ``difference ± 1.959963984540054 *
+    difference_se``, clipped to [-1, 1].
 
-    Where the variance is estimated as 0 there is no such test. If the models order the rows alike, the difference is 0,
-    ``z`` is 0, and the interval is the one-sided 95 % bound either way that m = min(positives, negatives) pairs without
-    a difference allow: ``1 - 0.05 ** (1 / m)``, about 3 / m [3]_. If they differ alike on every row, there is no
-    interval and no p-value. ``reason`` says so in either case.
+    If the estimated variance is 0, that test does not exist. If both models order the rows identically, the difference
+    and ``z`` are 0, and the interval is, in both directions, the one-sided 95 % bound for m = min(positives, negatives)
+    pairs without a difference: ``1 - 0.05 ** (1 / m)``, about 3 / m [3]_. If they differ by the same amount on every
+    row, there is no interval and no p-value. ``reason`` reports both cases.
 
-    :param champion_table: a table of predictions, or a query of them.
-    :param challenger_table: another one, of the same rows.
-    :param row_id: a column of both that tells rows apart: whole numbers, text, dates, but no floating numbers.
-    :param label: the column of true classes, in both tables. They must say the same.
+    :param champion_table: a table of predictions, or a query that returns them.
+    :param challenger_table: the same for the challenger, with the same rows.
+    :param row_id: a unique column of both tables: integers, text or dates, but not floating-point numbers.
+    :param label: the column of true classes in both tables, which must agree.
     :param score: the champion's column of scores, high for the positive class.
-    :param positive_class: the class that is positive, as in :func:`~.measures.auc`.
-    :param challenger_score: the challenger's column of scores; None: named as the champion's.
-    :param max_unmatched: the largest share of row ids that only one table has (NULL ids count), from 0 to 1.
-    :param classes: the labels that have a meaning, with or without ``positive_class``: rows of others are left out and
-        counted. None: every label that is not positive is negative.
-    :param max_unknown_labels: the largest share of such rows, of those of both tables that have a label.
+    :param positive_class: the positive class, as in :func:`~.measures.auc`.
+    :param challenger_score: the challenger's column of scores; None: the same name as the champion's.
+    :param max_unmatched: the maximum share of row ids that only one table has, including NULL ids, from 0 to 1.
+    :param classes: the known labels, with or without ``positive_class``: rows with others are skipped and counted.
+        None: every label that is not positive is negative.
+    :param max_unknown_labels: the maximum share of rows with unknown labels among the matched rows with a label.
     :returns: floats, never NaN: ``champion_auroc``, ``challenger_auroc``, ``difference`` (challenger minus champion),
         ``difference_low``, ``difference_high``, ``difference_se``, ``champion_se``, ``challenger_se``, ``z``,
-        ``p_value``, ``p_greater``, of which all but the first three are None, with the reason in ``reason``, where
-        there are fewer than two positives or negatives; ``rows``, ``positives``, ``negatives`` that were compared;
-        ``unmatched`` (row ids in one table only, and rows without one), ``unmatched_share``; ``champion_only``,
-        ``challenger_only``, ``null_ids``; rows of both that were left out: ``rows_skipped``, of them ``null_labels``
-        and ``null_scores`` (NULL or NaN in either table), ``unknown_labels`` (of no class).
-    :raises InputError: no such table or column; row ids that occur twice, too many that are unmatched, labels that
-        contradict each other or are of no class (each with its count); one class only; whatever
-        :func:`~.measures.auc` refuses.
+        ``p_value``, ``p_greater``, of which all but the first three are None, with the reason in ``reason``, if
+        there are fewer than two positives or negatives; the compared ``rows``, ``positives``, ``negatives``;
+        ``unmatched`` (row ids in only one table, and rows with a NULL id), ``unmatched_share``; ``champion_only``,
+        ``challenger_only``, ``null_ids``; matched rows that were skipped: ``rows_skipped``, of them ``null_labels``
+        and ``null_scores`` (NULL or NaN in either table), ``unknown_labels``.
+    :raises InputError: no such table or column; duplicate row ids, or too many unmatched row ids or unknown labels, or
+        contradicting labels (each with its count); only one class; any other error of :func:`~.measures.auc`.
 
     .. [1] E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson. Comparing the areas under two or more correlated receiver
        operating characteristic curves: a nonparametric approach. Biometrics 44 (1988), 837-845.
@@ -138,9 +137,9 @@ def compare_auc(
         raise InputError(
             f"{where[0]} and {where[1]} have {int(counts['positives'])} rows of the positive class {positive_class!r} "
             f"in {label!r} and {int(counts['negatives'])} of others, among {int(counts['matched'])} that both have: "
-            "AUC compares two classes."
+            "AUC needs both classes."
         )
-    return _areas(counts) | matching
+    return _auc_entries(counts) | matching
 
 
 def compare_means(
@@ -158,33 +157,32 @@ def compare_means(
     classes: Sequence[object] | None = None,
     max_unknown_labels: float = 1.0,
 ) -> dict[str, Any]:
-    """Compare two models by a measure that is a mean over rows, on the rows that both have predicted.
+    """Compare two models by a metric that is a mean over rows, on the rows that both have predicted.
 
-    The difference of the means is the mean of the differences row by row. Its standard error is their standard
-    deviation (with n - 1) divided by the root of n; the interval is ``difference ± 1.959963984540054 *
-    difference_se``, and the test that of a normal mean (the "paired z-test"): right for large n.
+    The difference of the means is the mean of the differences per row. Its standard error is their standard deviation
+    (with n - 1) divided by the square root of n; the interval is ``difference ± 1.959963984540054 * difference_se``,
+    and the test is the paired z-test, which is valid for large n.
 
-    :param metric: ``log_loss`` (probabilities clipped to 1e-15 from 0 and 1), ``brier``: of a column of the positive
-        class's probability; ``accuracy``: of a column of predicted classes; ``mae``, ``mse``: of a column of numbers.
-    :param prediction: that column of the champion's; None: ``predicted_proba`` or ``predicted_<label>``, as predictions
-        write them.
-    :param positive_class: of ``log_loss`` and ``brier``.
-    :param challenger_prediction: the challenger's column; None: named as the champion's.
-    :param classes: as of :func:`compare_auc`; not of ``mae`` and ``mse``.
-    :returns: as of :func:`compare_auc`, with ``champion`` and ``challenger`` for the two means in place of the areas,
-        without their standard errors and the classes' counts. ``difference`` is by how much the challenger is better:
-        the champion's mean loss minus the challenger's, or the challenger's accuracy minus the champion's. Where all
-        differences are 0 there is a bound as there of ``accuracy`` and ``brier`` only, with m = rows: other losses have
-        no limit.
-    :raises InputError: an unknown metric; a probability outside of [0, 1]; infinite numbers; no row to compare; and
-        what :func:`compare_auc` refuses.
+    :param metric: ``log_loss`` (probabilities clipped to 1e-15 from 0 and 1) or ``brier``, for a column of the positive
+        class's probability; ``accuracy``, for a column of predicted classes; ``mae`` or ``mse``, for numbers.
+    :param prediction: the champion's column of predictions; None: ``predicted_proba`` or ``predicted_<label>``, the
+        names in prediction tables.
+    :param positive_class: for ``log_loss`` and ``brier``: the positive class.
+    :param challenger_prediction: the challenger's column; None: the same name as the champion's.
+    :param classes: as in :func:`compare_auc`; not for ``mae`` and ``mse``.
+    :returns: as :func:`compare_auc`, with the means ``champion`` and ``challenger`` instead of the AUCs, and without
+        their standard errors and the counts of classes. A positive ``difference`` means that the challenger is better:
+        the champion's mean loss minus the challenger's, or the challenger's accuracy minus the champion's. If all
+        differences are 0, only ``accuracy`` and ``brier`` have an interval, with m = rows: other losses are unbounded.
+    :raises InputError: an unknown metric; a probability outside [0, 1]; infinite numbers; no row to compare; any other
+        error of :func:`compare_auc`.
     """
     if metric not in MEAN_METRICS:
         raise InputError(f"metric is {metric!r}: give one of {', '.join(MEAN_METRICS)}.")
     _check_share(max_unmatched)
     of_probabilities = metric in ("log_loss", "brier")
     if of_probabilities and positive_class is None:
-        raise InputError(f"{metric} needs positive_class: the class whose probability the predictions are.")
+        raise InputError(f"{metric} needs positive_class, the class whose probability was predicted.")
     given: dict[str, object] = {"loss": _LOSSES[metric], "floor": _FLOOR, "ceiling": 1 - _FLOOR}
     ids = []
     for side, table, named in (
@@ -220,24 +218,24 @@ def compare_means(
         for bound in ("least_predicted", "most_predicted"):
             value = found[bound]
             if value is not None and not 0 <= _float(value) <= 1:
-                raise InputError(f"A prediction is {value!r}, no probability: {metric} needs numbers from 0 to 1.")
+                raise InputError(f"A prediction is {value!r}: {metric} needs probabilities from 0 to 1.")
     n = int(counts["n"])
     if not n:
         raise InputError(
-            f"{where[0]} and {where[1]} share {int(counts['matched'])} rows, none of which has a label and a "
-            "prediction of both models: there is nothing to compare."
+            f"{where[0]} and {where[1]} share {int(counts['matched'])} rows, but none has a label and predictions of "
+            "both models: there is nothing to compare."
         )
     return _means(found, n, metric=metric) | matching
 
 
-# ------------------------------------------------------------------------------------------------ what was found
+# ------------------------------------------------------------------------------------------------ results
 
 
-def _areas(counts: dict[str, Fraction]) -> dict[str, Any]:
-    """Put areas, difference and test together from what the query counted, without any rounding in between."""
+def _auc_entries(counts: dict[str, Fraction]) -> dict[str, Any]:
+    """Compute AUCs, difference and test from the query's counts, without intermediate rounding."""
     positives, negatives = counts["positives"], counts["negatives"]
 
-    def area(side: str) -> Fraction:
+    def auc(side: str) -> Fraction:
         return 1 - counts[f"{side}_over_sum"] / (positives * negatives)
 
     def error(of: str) -> float:
@@ -253,13 +251,13 @@ def _areas(counts: dict[str, Fraction]) -> dict[str, Any]:
     else:
         errors = {f"{side}_se": error(side) for side in ("champion", "challenger")}
         alike = not counts["gain_over_squares"] and not counts["gain_under_squares"]
-        test, reason = _test(difference, error("gain"), alike, _no_more(int(min(positives, negatives))))
+        test, reason = _test(difference, error("gain"), alike, _difference_bound(int(min(positives, negatives))))
         for end, limit in (("difference_low", -1.0), ("difference_high", 1.0)):
             if (value := test[end]) is not None:
                 test[end] = max(value, limit) if limit < 0 else min(value, limit)
     return {
-        "champion_auroc": float(area("champion")),
-        "challenger_auroc": float(area("challenger")),
+        "champion_auroc": float(auc("champion")),
+        "challenger_auroc": float(auc("challenger")),
         "difference": difference,
         **test,
         **errors,
@@ -274,7 +272,7 @@ def _means(found: dict[str, Any], n: int, *, metric: str) -> dict[str, Any]:
     champion, challenger, difference = (_float(found[f"{name}_sum"]) / n for name in ("champion", "challenger", "gain"))
     squares = _float(found["deviation_squares"])
     if not all(math.isfinite(value) for value in (champion, challenger, difference, squares)):
-        raise InputError("A label or a prediction is infinite, or too large to be squared: no mean can be compared.")
+        raise InputError("A label or a prediction is infinite, or too large to be squared: exclude it with a query.")
     if metric == "accuracy":
         champion, challenger = 1 - champion, 1 - challenger
     reason = None
@@ -283,7 +281,7 @@ def _means(found: dict[str, Any], n: int, *, metric: str) -> dict[str, Any]:
         test = _untested()
     else:
         error = math.sqrt(squares / n / n / (n - 1) / n)
-        bound = _no_more(n) if metric in ("accuracy", "brier") else None  # of the others no loss is too large
+        bound = _difference_bound(n) if metric in ("accuracy", "brier") else None  # other losses are unbounded
         test, reason = _test(difference, error, not error and not difference, bound)
     return {
         "champion": champion,
@@ -299,21 +297,22 @@ def _untested() -> dict[str, float | None]:
     return dict.fromkeys(("difference_low", "difference_high", "difference_se", "z", "p_value", "p_greater"))
 
 
-def _no_more(pairs: int) -> float:
-    """So often at most (95 %) do two models differ that did not on so many independent pairs, or rows."""
+def _difference_bound(pairs: int) -> float:
+    """Return the 95 % bound of a difference, if all of these independent pairs (or rows) show none."""
     return 1 - without_exception(pairs)
 
 
 def _test(
     difference: float, error: float, alike: bool, bound: float | None
 ) -> tuple[dict[str, float | None], str | None]:
-    """The normal test of a difference, and what stands in for it where there is no variance."""
+    """Return the z-test of a difference, or its substitute and the reason if there is no variance."""
     if alike:
         none = {"difference_se": 0.0, "z": 0.0, "p_value": 1.0, "p_greater": 0.5}
         ends = {"difference_low": None if bound is None else -bound, "difference_high": bound}
-        return ends | none, "the two models do alike on every row, of which there is no test"
-    if error <= _NOTHING * abs(difference):
-        return _untested() | {"difference_se": 0.0}, "the two models differ alike on every row: the variance is unknown"
+        return ends | none, "the two models perform identically on every row: there is no variance to test with"
+    if error <= _NEGLIGIBLE * abs(difference):
+        reason = "the two models differ by the same amount on every row: the variance is unknown"
+        return _untested() | {"difference_se": 0.0}, reason
     z = difference / error
     return {
         "difference_low": difference - Z_95 * error,
@@ -326,24 +325,24 @@ def _test(
 
 
 def greater(z: float) -> float:
-    """The probability that a standard normal variable is ``z`` or greater."""
+    """Return the probability that a standard normal variable is ``z`` or greater."""
     return math.erfc(z / math.sqrt(2)) / 2
 
 
 def _matching(
     counts: dict[str, Fraction], where: tuple[str, str], row_id: str, label: str, max_unmatched: float
 ) -> dict[str, Any]:
-    """How the rows of both tables match.
+    """Return the counts of matched, unmatched and skipped rows of both tables.
 
-    :raises InputError: not as a paired comparison needs it.
+    :raises InputError: they do not allow a paired comparison.
     """
-    names = ("champion_only", "challenger_only", "null_ids", "matched", *_LEFT_OUT)
+    names = ("champion_only", "challenger_only", "null_ids", "matched", *_SKIPPED)
     count = {name: int(counts[name]) for name in names}
     for side, table in zip(("champion", "challenger"), where, strict=True):
         if twice := int(counts[f"{side}_duplicates"]):
             raise InputError(
-                f"{twice:,} values of the row id column {row_id!r} occur more than once in {table}: name a column that "
-                "tells all rows apart."
+                f"{twice:,} values of the row id column {row_id!r} occur more than once in {table}: name a unique "
+                "column."
             )
     unmatched = count["champion_only"] + count["challenger_only"] + count["null_ids"]
     every = unmatched + count["matched"]
@@ -354,31 +353,32 @@ def _matching(
         raise InputError(
             f"{unmatched:,} of {every:,} row ids ({share:.1%}) in {row_id!r} are in one table only "
             f"({where[0]}: {count['champion_only']:,}, {where[1]}: {count['challenger_only']:,}, "
-            f"NULL: {count['null_ids']:,}), and at most {max_unmatched:.1%} may be: have both models predict the same "
-            "rows, or raise max_unmatched."
+            f"NULL: {count['null_ids']:,}), more than max_unmatched ({max_unmatched:.1%}): have both models predict "
+            "the same rows, or raise max_unmatched."
         )
     if contradictions := int(counts["contradictions"]):
         raise InputError(
-            f"{contradictions:,} of {count['matched']:,} rows have another label in {label!r} of {where[0]} than in "
-            f"that of {where[1]}: predict the same table by both models, and name a row id that means one row in both."
+            f"{contradictions:,} of {count['matched']:,} rows have different labels in {label!r} of {where[0]} and "
+            f"{where[1]}: predict the same table with both models, and name a row id that identifies the same row in "
+            "both."
         )
     return {
         "unmatched": unmatched,
         "unmatched_share": share,
         **{name: count[name] for name in ("champion_only", "challenger_only", "null_ids")},
-        "rows_skipped": sum(count[name] for name in _LEFT_OUT),
-        **{name: count[name] for name in _LEFT_OUT},
+        "rows_skipped": sum(count[name] for name in _SKIPPED),
+        **{name: count[name] for name in _SKIPPED},
     }
 
 
 def _unknown(columns: dict[str, str], label: str, classes: Sequence[object] | None, positive: object) -> exp.Expression:
-    """1 where a label is none of the classes, else 0."""
+    """Return a SQL expression: 1 if a label is none of the classes, else 0."""
     if classes is None:
         return _is_unknown(None)
     return _is_unknown(_known(columns, label, [*([] if positive is None else [positive]), *classes]))
 
 
-# ------------------------------------------------------------------------------------------------ what was given
+# ------------------------------------------------------------------------------------------------ arguments
 
 
 def _named(table: str | Query, side: str) -> str:
@@ -391,16 +391,16 @@ def _check_share(max_unmatched: float) -> None:
 
 
 def _row_id(columns: dict[str, str], name: str, what: str) -> tuple[str, str]:
-    """The row id column and what its values are, as far as the values of two tables can be equal."""
+    """Return the row id column and its kind of values; only values of the same kind can be equal."""
     column = _column(columns, name, "row id", what)
     kind = columns[column]
     if kind in ("REAL", "DOUBLE"):
         raise InputError(
-            f"The row id column {column!r} of {what} is {kind}: floating numbers tell rows apart by chance only. Name "
-            "a column of whole numbers, text or dates, or cast it."
+            f"The row id column {column!r} of {what} is {kind}: floating-point numbers do not identify rows reliably. "
+            "Name a column of integers, text or dates, or cast it."
         )
     whole = kind.endswith(("INT", "INTEGER"))
-    return column, "whole numbers" if whole else kind.partition("(")[0]
+    return column, "an integer" if whole else kind.partition("(")[0]
 
 
 def _check_ids(ids: list[tuple[str, str]], row_id: str) -> None:
@@ -408,14 +408,14 @@ def _check_ids(ids: list[tuple[str, str]], row_id: str) -> None:
     if champion != challenger:
         raise InputError(
             f"The row id column {row_id!r} is {champion} in the champion's predictions and {challenger} in the "
-            "challenger's, which are never equal: cast one of them."
+            "challenger's, so no row ids match: cast one of them."
         )
 
 
 def _actual_and_predicted(
     metric: str, columns: dict[str, str], label: str, prediction: str, what: str, positive_class: object
 ) -> tuple[exp.Expression, exp.Expression, exp.Expression]:
-    """What tells labels apart, and the two numbers whose distance is the loss: NULL or NaN where there is none."""
+    """Return SQL expressions: the label to compare, and the two numbers whose distance is the loss (or NULL or NaN)."""
     from sqlglot import exp
 
     from airflow_provider_automl.sql import literal
@@ -425,7 +425,7 @@ def _actual_and_predicted(
         return exp.cast(exp.column(exp.to_identifier(name, quoted=True)), kind)
 
     def flag(is_so: exp.Expression, *of: str) -> exp.Expression:
-        """1 or 0; NULL where one of these columns is, and NaN where it is NaN: added as zero times itself."""
+        """Return a SQL expression: 1 or 0, or NULL or NaN if one of these columns is, by adding it times zero."""
         cases = exp.case()
         for name in of:
             cases = cases.when(column(name).is_(exp.null()), exp.null())
@@ -440,7 +440,7 @@ def _actual_and_predicted(
         if numeric != _is_numeric(columns[prediction]):
             raise InputError(
                 f"The label column {label!r} of {what} is {columns[label]} and the prediction {prediction!r} is "
-                f"{columns[prediction]}: accuracy needs predicted classes of the label's own kind."
+                f"{columns[prediction]}: accuracy needs predicted classes of the label's type."
             )
         always = exp.EQ(this=exp.Literal.number(1), expression=exp.Literal.number(1))
         right = column(label).eq(column(prediction))

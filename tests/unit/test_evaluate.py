@@ -84,7 +84,7 @@ def test_every_number_has_its_details(warehouse: Warehouse) -> None:
     assert got["accuracy_interval"] == "Wilson"
     assert got["auroc_interval"] == "DeLong"
     assert got["f1_reason"] == NO_INTERVAL
-    assert got["brier_reason"] == "4 rows are too few for an interval of a mean: it needs 30"
+    assert got["brier_reason"] == "4 rows are too few for an interval of a mean: at least 30 are needed"
 
 
 def test_is_auc_to_the_last_digit(warehouse: Warehouse, file: Path) -> None:
@@ -182,7 +182,7 @@ def test_weights(warehouse: Warehouse) -> None:
     none = rows("y, s, w", "1, 0.9, 0", "0, 0.1, 1")
     assert "is 0 in every positive row" in refused(warehouse, none, BINARY, weight="w")
     assert "'g' of the query is VARCHAR, not a number" in refused(warehouse, FOUR, BINARY, weight="g")
-    assert "no weights" in refused(warehouse, FOUR, BINARY, weight="w", hivemall=True)
+    assert "metrics are unweighted" in refused(warehouse, FOUR, BINARY, weight="w", hivemall=True)
 
 
 def test_scores_that_are_no_probabilities(warehouse: Warehouse) -> None:
@@ -192,10 +192,11 @@ def test_scores_that_are_no_probabilities(warehouse: Warehouse) -> None:
     assert got["average_precision"] == 1
     for name in ("log_loss", "brier", "expected_calibration_error", "accuracy"):
         assert got[name] is None
-        assert "outside of [0, 1] in 2 rows, from -1e+300 to 2.5" in got[f"{name}_reason"]
+        assert "outside [0, 1] in 2 rows, from -1e+300 to 2.5" in got[f"{name}_reason"]
     assert got["calibration"] is None
     assert measured(warehouse, source, BINARY, metrics=["accuracy"])["accuracy"] == 1
-    assert "2 rows, from -1e+300 to 2.5: brier take" in refused(warehouse, source, BINARY, metrics=["brier"])
+    message = refused(warehouse, source, BINARY, metrics=["brier"])
+    assert "2 rows, from -1e+300 to 2.5: give probabilities, or leave out brier" in message
 
 
 def test_several_classes_by_hand(warehouse: Warehouse) -> None:
@@ -216,7 +217,7 @@ def test_several_classes_by_hand(warehouse: Warehouse) -> None:
     assert got["log_loss"] == pytest.approx(-(math.log(0.2) + math.log(0.3)) / 2)
     assert len(measured(warehouse, source, CLASSES, probabilities="j", by=["p"])["groups"]) == 2
     new = Query(f"SELECT * FROM ({source.sql}) UNION ALL SELECT 4, 1, '{texts[0]}'")
-    assert "of 1 classes of which there is no probability, such as '4'" in str(
+    assert "1 classes of the rows have no probability, such as '4'; classes with probabilities: " in str(
         measured(warehouse, new, CLASSES, probabilities="j")["log_loss_reason"]
     )
 
@@ -224,25 +225,25 @@ def test_several_classes_by_hand(warehouse: Warehouse) -> None:
 @pytest.mark.parametrize(
     ("options", "more", "message"),
     [
-        (BINARY, {"metrics": ["auc"]}, "no metric 'auc'; the nearest is 'auroc'"),
-        (BINARY, {"metrics": ["rmse"]}, "'rmse' is of regression problems, and this one is binary, which has auroc"),
-        (NUMBERS, {"metrics": ["log_loss"]}, "of binary and multiclass problems, and this one is regression"),
+        (BINARY, {"metrics": ["auc"]}, "no metric 'auc' (did you mean 'auroc'?)."),
+        (BINARY, {"metrics": ["rmse"]}, "'rmse' is for regression problems, and this problem is binary: choose from"),
+        (NUMBERS, {"metrics": ["log_loss"]}, "for binary and multiclass problems, and this problem is regression"),
         (BINARY, {"metrics": []}, "metrics is empty"),
         (BINARY, {"threshold": math.nan}, "threshold is nan"),
         (BINARY, {"beta": 0}, "beta is 0"),
         (BINARY, {"problem_type": "quantile"}, "problem_type is 'quantile'"),
         (BINARY, {"score": None}, "name the score column and the positive class"),
-        (BINARY, {"prediction": "s"}, "the threshold decides"),
+        (BINARY, {"prediction": "s"}, "the threshold (0.5) decides"),
         (BINARY, {"positive_class": 7}, "7 never occurs"),
         (BINARY, {"score": "y"}, "'y' is the label itself"),
         (BINARY, {"by": ["sex"]}, "no group column 'sex'"),
         (BINARY, {"label": "z"}, "no label column 'z'"),
-        (NUMBERS, {"positive_class": 1}, "the problem is regression"),
+        (NUMBERS, {"positive_class": 1}, "the problem is regression, not binary"),
         (NUMBERS, {"prediction": None}, "name the prediction column"),
         (NUMBERS, {"prediction": "g"}, "'g' of the query is VARCHAR, not a number"),
-        (NUMBERS, {"label": "g", "prediction": "s"}, "a regression: its labels are numbers"),
-        (CLASSES, {"prediction": "w", "metrics": ["log_loss"]}, "log_loss take the probabilities of all classes"),
-        (CLASSES, {"prediction": "w", "probabilities": "g"}, "holds 'a': probabilities are JSON text"),
+        (NUMBERS, {"label": "g", "prediction": "s"}, "but a regression needs numeric labels"),
+        (CLASSES, {"prediction": "w", "metrics": ["log_loss"]}, "all classes' probabilities, or leave out log_loss"),
+        (CLASSES, {"prediction": "w", "probabilities": "g"}, "holds 'a': give probabilities as JSON text"),
     ],
 )
 def test_what_is_refused(warehouse: Warehouse, options: dict[str, Any], more: dict[str, Any], message: str) -> None:
@@ -271,7 +272,7 @@ def test_a_day_of_one_class(warehouse: Warehouse, label: int) -> None:
     same = rows("y, s, p", f"{label}, 0.5, {label}", f"{label}, 0.6, {label}")
     got = measured(warehouse, same, BINARY)
     assert (got["auroc"], got["positives"], got["negatives"]) == (None, 2 * label, 2 - 2 * label)
-    assert ("one class only" if label else "never occurs") in got["auroc_reason"]
+    assert ("only one class" if label else "never occurs") in got["auroc_reason"]
     assert got["accuracy"] == label
     assert got["log_loss"] > 0
     got = measured(warehouse, same, CLASSES)
@@ -292,7 +293,7 @@ def test_numbers_at_their_limits(warehouse: Warehouse) -> None:
     assert "beyond 1e+75, in 1 rows" in refused(warehouse, huge, NUMBERS)
     huge = Query(f"SELECT * FROM ({huge.sql}) WHERE p < 1e75")
     assert measured(warehouse, huge, NUMBERS)["mse"] == pytest.approx(2e148)
-    assert "too large to be added up" in refused(warehouse, huge, NUMBERS | {"weight": "w"})
+    assert "weights or values are too large" in refused(warehouse, huge, NUMBERS | {"weight": "w"})
     counted = measured(warehouse, rows("y, p", "1, 'nan'::DOUBLE", "2, 2", "NULL, 1"), NUMBERS)
     assert (counted["rows_evaluated"], counted["nan_scores"], counted["null_labels"]) == (1, 1, 1)
     assert counted["r2"] is None
@@ -302,7 +303,7 @@ def test_numbers_at_their_limits(warehouse: Warehouse) -> None:
 
 def test_names_without_a_problem_type() -> None:
     assert check_metrics(["rmse", "auroc", "rmse"]) == ("rmse", "auroc")
-    with pytest.raises(InputError, match="nearest is 'macro_f1'"):
+    with pytest.raises(InputError, match="did you mean 'macro_f1'"):
         check_metrics(["macro_f"])
 
 

@@ -177,9 +177,9 @@ def test_at_most_ten_classes_are_listed(warehouse: Warehouse) -> None:
 @pytest.mark.parametrize(
     ("rows", "positive", "reason"),
     [
-        ([("1", "0.5"), ("1", "0.6")], 1, "one class only"),
+        ([("1", "0.5"), ("1", "0.6")], 1, "only one class"),
         ([("CAST(NULL AS INTEGER)", "0.5")], 1, "NULL in every row"),
-        ([("1", "CAST(NULL AS DOUBLE)"), ("0", "CAST(NULL AS DOUBLE)")], 1, "NULL or NaN wherever there is a label"),
+        ([("1", "CAST(NULL AS DOUBLE)"), ("0", "CAST(NULL AS DOUBLE)")], 1, "NULL or NaN in every row with a label"),
         ([("1", "CAST(NULL AS DOUBLE)"), ("0", "0.5")], 1, "has no row with a score"),
         ([("1", "0.5"), ("0", "0.5")], "yes", "cannot be a value"),
         ([("1", "0.5"), ("0", "0.5")], 1.5, "cannot be a value"),
@@ -202,8 +202,8 @@ def test_columns_and_tables_that_are_not_there(warehouse: Warehouse) -> None:
             auc(warehouse, options.pop("table"), **options)  # type: ignore[arg-type]
         return str(caught.value)
 
-    assert "no score column 'predicted_prob'; the nearest is 'predicted_proba'" in message(score="predicted_prob")
-    assert "no label column 'klass'; the nearest is 'class'" in message(label="klass")
+    assert "no score column 'predicted_prob' (did you mean 'predicted_proba'?)" in message(score="predicted_prob")
+    assert "no label column 'klass' (did you mean 'class'?)" in message(label="klass")
     assert "its columns are 'class', 'predicted_proba'" in message(label="xyz")
     assert "label itself" in message(score="class")
     assert "label itself" in message(label="predicted_proba")

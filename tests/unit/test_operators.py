@@ -305,8 +305,8 @@ def test_evaluate_says_what_is_missing(dag: DAG) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"metrics": ["auc"]}, "no metric 'auc'; the nearest is 'auroc'"),
-        ({"metrics": "rmse", "problem_type": "binary"}, "'rmse' is of regression problems"),
+        ({"metrics": ["auc"]}, r"no metric 'auc' \(did you mean 'auroc'\?\)"),
+        ({"metrics": "rmse", "problem_type": "binary"}, "'rmse' is for regression problems"),
         ({"metrics": []}, "metrics is empty"),
     ],
 )

@@ -201,7 +201,7 @@ def test_a_row_id_that_is_none_costs_no_more(warehouse: Warehouse, tmp_path: Pat
 
 def test_labels_that_contradict_each_other_are_refused(warehouse: Warehouse) -> None:
     other = [(i, 1 - y if i > 4 else y, s) for i, y, s in OTHER]
-    with pytest.raises(InputError, match="2 of 6 rows have another label in 'y' of"):
+    with pytest.raises(InputError, match="2 of 6 rows have different labels in 'y' of"):
         compared(warehouse, (table(*GOOD), table(*other)))
 
 
@@ -210,8 +210,8 @@ def test_labels_that_contradict_each_other_are_refused(warehouse: Warehouse) -> 
     [
         ([(1, 1, 0.5), (2, 1, 0.6)], "2 rows of the positive class 1 in 'y' and 0 of others"),
         ([(1, 0, 0.5), (2, 0, 0.6)], "0 rows of the positive class 1 in 'y' and 2 of others"),
-        ([(1.0, 0, 0.5), (2.0, 1, 0.6)], "'id' of the champion's query is DOUBLE: floating numbers"),
-        ([("a", 0, 0.5), ("b", 1, 0.6)], "is VARCHAR in the champion's predictions and whole numbers in the"),
+        ([(1.0, 0, 0.5), (2.0, 1, 0.6)], "'id' of the champion's query is DOUBLE: floating-point numbers"),
+        ([("a", 0, 0.5), ("b", 1, 0.6)], "is VARCHAR in the champion's predictions and an integer in the"),
         ([(1, 0, "x"), (2, 1, "y")], "The score column 's' of the champion's query is VARCHAR, not a number"),
     ],
 )
@@ -222,7 +222,7 @@ def test_what_cannot_be_compared(warehouse: Warehouse, rows: list[Any], reason: 
 
 def test_columns_that_are_not_there(warehouse: Warehouse) -> None:
     tables = (table(*GOOD), table(*OTHER))
-    with pytest.raises(InputError, match="the champion's query has no row id column 'row_id'; the nearest is 'id'"):
+    with pytest.raises(InputError, match=r"champion's query has no row id column 'row_id' \(did you mean 'id'\?\)"):
         compared(warehouse, tables, row_id="row_id")
     with pytest.raises(InputError, match="the challenger's query has no score column 'p'"):
         compared(warehouse, tables, challenger_score="p")
@@ -251,7 +251,7 @@ def test_models_that_order_alike_have_a_bound(warehouse: Warehouse) -> None:
     bound = 1 - 0.05 ** (1 / 3)
     assert (got["difference"], got["difference_low"], got["difference_high"]) == (0.0, -bound, bound)
     assert (got["z"], got["p_value"], got["p_greater"]) == (0.0, 1.0, 0.5)
-    assert "alike" in got["reason"]
+    assert "identically on every row" in got["reason"]
 
 
 def test_the_interval_is_cut(warehouse: Warehouse) -> None:
@@ -387,13 +387,13 @@ def test_what_is_missing_is_left_out_of_means_too(warehouse: Warehouse, metric: 
     ("metric", "champion", "reason"),
     [
         ("rmse", GOOD, "metric is 'rmse': give one of log_loss, brier, accuracy, mae, mse"),
-        ("brier", [(1, 1, 1.5), *GOOD[1:]], "A prediction is 1.5, no probability: brier needs numbers from 0 to 1"),
+        ("brier", [(1, 1, 1.5), *GOOD[1:]], "A prediction is 1.5: brier needs probabilities from 0 to 1"),
         ("mse", [(1, 1, INF), *GOOD[1:]], "is infinite, or too large"),
-        ("accuracy", [(1, 1, "x")], "accuracy needs predicted classes of the label's own kind"),
+        ("accuracy", [(1, 1, "x")], "accuracy needs predicted classes of the label's type"),
         ("mae", [(1, "a", 0.5)], "The label column 'y' of the champion's query is VARCHAR, not a number"),
         ("mae", [(1, 1, 0.5), (1, 1, 0.5)], "occur more than once"),
-        ("mae", [(i, NAN, s) for i, _, s in GOOD], "share 6 rows, none of which has a label and a prediction"),
-        ("mae", [(i, 1 - y, s) for i, y, s in GOOD], "6 of 6 rows have another label"),
+        ("mae", [(i, NAN, s) for i, _, s in GOOD], "share 6 rows, but none has a label and predictions of both"),
+        ("mae", [(i, 1 - y, s) for i, y, s in GOOD], "6 of 6 rows have different labels"),
     ],
 )
 def test_means_that_cannot_be_compared(warehouse: Warehouse, metric: str, champion: list[Any], reason: str) -> None:
