@@ -15,13 +15,13 @@ __all__ = ["Capabilities", "Query", "Warehouse", "open_warehouse"]
 
 
 def open_warehouse(hook: DbApiHook, *, lock_timeout: float = 600.0, staging: str | None = None) -> Warehouse:
-    """Return the warehouse that a hook reaches. This is the one place that tells engines apart.
+    """Return the warehouse for a hook. This is the only place that distinguishes engines.
 
-    :param hook: a hook of the common-sql provider, as ``BaseHook.get_hook(conn_id)`` returns it.
-    :param lock_timeout: seconds to wait for what another process holds, such as DuckDB's file.
-    :param staging: a URI or directory that the engine's servers and this process both reach, for rows to go as files;
-        None: they go through the cursor. DuckDB and Postgres have no need of it.
-    :raises InputError: no warehouse here declares what the hook's engine can.
+    :param hook: a hook of the common-sql provider, as returned by ``BaseHook.get_hook(conn_id)``.
+    :param lock_timeout: seconds to wait for a lock of another process, such as that of DuckDB's file.
+    :param staging: a URI or directory that the engine's servers and this process both reach, to exchange rows as files;
+        None: use the cursor. DuckDB and Postgres do not need it.
+    :raises InputError: the connection's type is not supported.
     """
     if hook.conn_type == "duckdb":
         from airflow_provider_automl.warehouse.duckdb import DuckDBWarehouse
@@ -40,7 +40,6 @@ def open_warehouse(hook: DbApiHook, *, lock_timeout: float = 600.0, staging: str
 
         return open_hive(hook, lock_timeout=lock_timeout, staging=staging)
     raise InputError(
-        f"The connection {hook.get_conn_id()} is of type {hook.conn_type}, and no engine of that type has shown that "
-        "its tables stay whole while they are written: name a connection of type duckdb, postgres, trino or "
-        "hiveserver2 (Hive or Spark)."
+        f"The connection {hook.get_conn_id()} is of type {hook.conn_type}, which is not supported: use a connection of "
+        "type duckdb, postgres, trino or hiveserver2 (Hive or Spark)."
     )

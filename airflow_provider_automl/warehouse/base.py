@@ -42,7 +42,7 @@ _DEPENDENTS_EXIST = "2BP01"
 # Garbage collection threshold while rows are read: several batches of rows.
 _GC_THRESHOLD = 200_000
 
-# Seconds for which conflicting work is retried. Waiting for a lock takes longer: see lock_timeout.
+# Seconds for which conflicting work is retried. Waits for locks are limited by lock_timeout instead.
 _CONFLICT_TIMEOUT = 30.0
 
 

@@ -58,7 +58,7 @@ _ROW_GROUP_VALUES = 4_000_000
 # One lock per database file: concurrent transactions of one process on the same table would fail instead of waiting.
 _writers: dict[str, threading.RLock] = {}
 _writers_guard = threading.Lock()
-# Sessions of one process on one file share their settings. Threads that wait for settings of their own, by file.
+# Sessions of one process on one file share their settings. By file: how many threads wait for other settings.
 _settings_guard = threading.Lock()
 _waiting: Counter[str] = Counter()
 _THREAD = "another thread of this process"

@@ -477,10 +477,10 @@ def _r2(sums: Sums, *, weighted: bool) -> Measure:
     off = sums["centred_sum"] / n
     about_point = spread + n * off**2
     fourths = sums["centred_fourths"] - 4 * off * sums["centred_cubes"] + 6 * off**2 * about_point - 3 * n * off**4
-    crossed = sums["crossed_squares"] - 2 * off * sums["crossed"] + off**2 * sums["square_sum"]
+    cross_term = sums["crossed_squares"] - 2 * off * sums["crossed"] + off**2 * sums["square_sum"]
     of_errors, of_labels = sums["square_squares"], fourths - spread**2 / n
-    together = crossed - sums["square_sum"] * spread / n
-    variance = (of_errors + ratio**2 * of_labels - 2 * ratio * together) / spread**2
+    covariance = cross_term - sums["square_sum"] * spread / n
+    variance = (of_errors + ratio**2 * of_labels - 2 * ratio * covariance) / spread**2
     return Measure(value, se=math.sqrt(max(0.0, float(variance))) or None, reason=NO_INTERVAL)
 
 

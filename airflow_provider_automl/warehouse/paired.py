@@ -1,6 +1,6 @@
 """Paired comparison of two models on the same labelled rows, by a single query in the warehouse.
 
-Each model's predictions are in a table of their own, joined by a row id. Sampling noise affects both models alike, so
+Each model's predictions are in a separate table, joined by a row id. Sampling noise affects both models alike, so
 a paired comparison detects smaller differences than a comparison of two separate intervals.
 """
 
@@ -207,8 +207,8 @@ def compare_means(
     _check_ids(ids, row_id)
     (found,) = warehouse.run("paired_means", **given)
     where = (_named(champion_table, "champion"), _named(challenger_table, "challenger"))
-    measured = ("_sum", "_squares", "_predicted")  # which may be infinite
-    counts = {name: fraction(count) for name, count in found.items() if not name.endswith(measured)}
+    sums = ("_sum", "_squares", "_predicted")  # may be infinite
+    counts = {name: fraction(count) for name, count in found.items() if not name.endswith(sums)}
     matching = _matching(counts, where, row_id, label, max_unmatched)
     refuse_unknown(
         warehouse, challenger_table, where[1], label, classes or (), matching["unknown_labels"],
@@ -353,8 +353,8 @@ def _matching(
         raise InputError(
             f"{unmatched:,} of {every:,} row ids ({share:.1%}) in {row_id!r} are in one table only "
             f"({where[0]}: {count['champion_only']:,}, {where[1]}: {count['challenger_only']:,}, "
-            f"NULL: {count['null_ids']:,}), more than max_unmatched ({max_unmatched:.1%}): have both models predict "
-            "the same rows, or raise max_unmatched."
+            f"NULL: {count['null_ids']:,}), and max_unmatched is {max_unmatched:.1%}: have both models predict the "
+            "same rows, or raise max_unmatched."
         )
     if contradictions := int(counts["contradictions"]):
         raise InputError(
