@@ -1,6 +1,6 @@
 """The ML runtime: train, predict, report.
 
-It imports nothing of the package but itself and never Airflow, for it runs in any interpreter that has AutoGluon:
+It imports neither Airflow nor the rest of the package, so it runs in any interpreter with AutoGluon:
 ``python -m airflow_provider_automl.jobs JOB.json``, or zipped as ``jobs.pyz``.
 """
 

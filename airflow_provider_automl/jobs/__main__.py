@@ -13,7 +13,7 @@ from airflow_provider_automl.jobs.worker import work
 
 
 def main() -> int:
-    """Supervise a job in a process of its own (``JOB.json``), or be that process (``--work JOB.json``)."""
+    """Supervise a job in a child process (``JOB.json``), or be that child process (``--work JOB.json``)."""
     arguments = sys.argv[1:]
     if len(arguments) == 2 and arguments[0] == "--work":
         return work(Path(arguments[1]))
@@ -24,12 +24,12 @@ def main() -> int:
     code = supervise(job_file, [*_python(), "--work", str(job_file)])
     verdict = read_json(job_file.with_name(VERDICT)) or {}
     if verdict.get("message") and processes.TOKEN not in os.environ:
-        print(verdict["message"], file=sys.stderr)  # started by hand: nobody else will say it
+        print(verdict["message"], file=sys.stderr)  # started by hand: no launcher reports it
     return code
 
 
 def _python() -> list[str]:
-    """This very program again, its lines unbuffered."""
+    """The command that runs this program again, with unbuffered output."""
     options = [sys.executable, "-u", "-X", "utf8"]
     archive = Path(__file__).parents[2]
     if archive.is_file():
@@ -41,4 +41,4 @@ if __name__ == "__main__":
     _code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(_code)  # all is written; threads of native code must not hold the end up
+    os._exit(_code)  # all output is written; threads of native code must not delay the exit

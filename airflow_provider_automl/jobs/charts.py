@@ -1,8 +1,8 @@
-"""Every chart, made once: for notebooks and pages alike.
+"""The charts of notebooks and pages.
 
-Each function takes NumPy arrays or small tables and returns an Altair chart whose title says what is to be seen;
-:func:`svg` draws it as SVG, which needs no script and follows the reader's light or dark colours. Colours are those of
-Okabe and Ito ("Color universal design", 2008), which people with any kind of colour vision tell apart.
+Each function takes NumPy arrays or small tables and returns an Altair chart whose title states the finding.
+:func:`svg` renders it as SVG, which needs no script and follows the reader's light or dark theme. The colours are by
+Okabe and Ito ("Color universal design", 2008), and distinguishable with any kind of colour vision.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#3a87c8", "#e08a00", "#00a078", "#cc79a7", "#8a8a8a"
 _PALETTE = [BLUE, ORANGE, GREEN, PURPLE, "#d55e00", "#56b4e9", "#b8a900", GREY]
 _WIDTH, _HEIGHT = 400, 280
-_POINTS = 400  # of a curve: no eye tells more
-_SHOWN_ROWS = 1000  # of a scatter plot
+_POINTS = 400  # per curve: more would not be visible
+_SHOWN_ROWS = 1000  # per scatter plot
 _SHOWN_CLASSES = 20
 _Z = 1.959963984540054  # the normal distribution's 97.5 % quantile
 
 _CONFIG = {
-    "aria": False,  # one label for the whole instead of one a mark
+    "aria": False,  # one label for the whole chart instead of one per mark
     "background": None,
     "font": "DejaVu Sans, Verdana, sans-serif",
     "title": {
@@ -47,7 +47,7 @@ _STYLE = (
 
 
 def svg(chart: alt.TopLevelMixin) -> str:
-    """A chart as SVG: text and lines in the page's own colour, no background, no script, no font but the reader's."""
+    """A chart as SVG: text and lines in the page's colour, no background, no script, no embedded font."""
     import vl_convert
 
     spec: dict[str, Any] = chart.to_dict()
@@ -59,7 +59,7 @@ def svg(chart: alt.TopLevelMixin) -> str:
 
 
 def roc(labels: np.ndarray, scores: np.ndarray) -> alt.TopLevelMixin:
-    """The share of positives found against the share of negatives taken for positives, at every threshold.
+    """The ROC curve: true positive rate against false positive rate, over all thresholds.
 
     :param labels: 1 for positives, else 0.
     :param scores: the probability of being positive.
@@ -72,8 +72,8 @@ def roc(labels: np.ndarray, scores: np.ndarray) -> alt.TopLevelMixin:
     auc = roc_auc_score(labels, scores)
     line = pd.DataFrame(_thinned(false, true), columns=["false", "true"])
     chance = pd.DataFrame({"false": [0.0, 1.0], "true": [0.0, 1.0]})
-    x = alt.X("false:Q", title="negatives taken for positives", axis=_percent(), scale=_unit())
-    y = alt.Y("true:Q", title="positives found", axis=_percent(), scale=_unit())
+    x = alt.X("false:Q", title="false positive rate", axis=_percent(), scale=_unit())
+    y = alt.Y("true:Q", title="true positive rate (recall)", axis=_percent(), scale=_unit())
     return _square(
         chance,
         x,
@@ -86,7 +86,7 @@ def roc(labels: np.ndarray, scores: np.ndarray) -> alt.TopLevelMixin:
 
 
 def precision_recall(labels: np.ndarray, scores: np.ndarray) -> alt.TopLevelMixin:
-    """The share of true positives among what is taken for positive against the share of positives found."""
+    """The precision-recall curve, over all thresholds."""
     import altair as alt
     import pandas as pd
     from sklearn.metrics import average_precision_score, precision_recall_curve
@@ -96,8 +96,8 @@ def precision_recall(labels: np.ndarray, scores: np.ndarray) -> alt.TopLevelMixi
     rate = float(labels.mean())
     line = pd.DataFrame(_thinned(recall, precision), columns=["recall", "precision"])
     half = precision[recall >= 0.5].max()
-    x = alt.X("recall:Q", title="positives found (recall)", axis=_percent(), scale=_unit())
-    y = alt.Y("precision:Q", title="of those called positive, are (precision)", axis=_percent(), scale=_unit())
+    x = alt.X("recall:Q", title="recall", axis=_percent(), scale=_unit())
+    y = alt.Y("precision:Q", title="precision", axis=_percent(), scale=_unit())
     base = pd.DataFrame({"recall": [0.0, 1.0], "precision": [rate, rate]})
     return _square(
         base,
@@ -105,20 +105,25 @@ def precision_recall(labels: np.ndarray, scores: np.ndarray) -> alt.TopLevelMixi
         y,
         alt.Chart(line).mark_line(color=BLUE, strokeWidth=2).encode(x, y),
         title=_title(
-            f"Finding half of the positives, it can be right {half:.1%} of the time",
-            f"precision and recall, average precision {average:.4f}; dashed: chance, {rate:.1%}",
+            f"At a recall of 50 % or more, precision reaches {half:.1%}",
+            f"precision-recall curve, average precision {average:.4f}; dashed: chance, {rate:.1%}",
         ),
     )
 
 
 def calibration(labels: np.ndarray, scores: np.ndarray) -> alt.TopLevelMixin:
-    """What was predicted against what came, in ten groups of as many rows, with Wilson's 95 % interval."""
-    return _reliability(labels, scores, "predicted probability, mean of the group", "positives in the group")
+    """Observed against predicted rates, in ten groups of equal size, with Wilson's 95 % interval."""
+    return _reliability(labels, scores, "predicted probability, mean of the group", "share of positives in the group")
 
 
 def confidence(right: np.ndarray, probabilities: np.ndarray) -> alt.TopLevelMixin:
-    """As :func:`calibration`, for many classes: the probability of the predicted class, and whether it was right."""
-    return _reliability(right, probabilities, "probability of the predicted class, mean of the group", "right")
+    """:func:`calibration` for multiclass: the probability of the predicted class, and whether it was right."""
+    return _reliability(
+        right,
+        probabilities,
+        "probability of the predicted class, mean of the group",
+        "share of correct predictions in the group",
+    )
 
 
 def _reliability(labels: np.ndarray, scores: np.ndarray, x_title: str, y_title: str) -> alt.TopLevelMixin:
@@ -130,15 +135,15 @@ def _reliability(labels: np.ndarray, scores: np.ndarray, x_title: str, y_title: 
     groups = [group for group in np.array_split(order, 10) if len(group)]
     rows = []
     for group in groups:
-        n, came = len(group), float(labels[group].mean())
-        center = (came + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-        half = _Z / (1 + _Z**2 / n) * np.sqrt(came * (1 - came) / n + _Z**2 / (4 * n * n))
-        rows.append((float(scores[group].mean()), came, max(0.0, center - half), min(1.0, center + half), n))
-    table = pd.DataFrame(rows, columns=["predicted", "came", "low", "high", "rows"])
-    error = float(np.average((table["predicted"] - table["came"]).abs(), weights=table["rows"]))
+        n, rate = len(group), float(labels[group].mean())
+        center = (rate + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+        half = _Z / (1 + _Z**2 / n) * np.sqrt(rate * (1 - rate) / n + _Z**2 / (4 * n * n))
+        rows.append((float(scores[group].mean()), rate, max(0.0, center - half), min(1.0, center + half), n))
+    table = pd.DataFrame(rows, columns=["predicted", "observed", "low", "high", "rows"])
+    error = float(np.average((table["predicted"] - table["observed"]).abs(), weights=table["rows"]))
     x = alt.X("predicted:Q", title=x_title, axis=_percent(), scale=_unit())
-    y = alt.Y("came:Q", title=y_title, axis=_percent(), scale=_unit())
-    ideal = pd.DataFrame({"predicted": [0.0, 1.0], "came": [0.0, 1.0]})
+    y = alt.Y("observed:Q", title=y_title, axis=_percent(), scale=_unit())
+    ideal = pd.DataFrame({"predicted": [0.0, 1.0], "observed": [0.0, 1.0]})
     return _square(
         ideal,
         x,
@@ -147,15 +152,15 @@ def _reliability(labels: np.ndarray, scores: np.ndarray, x_title: str, y_title: 
         alt.Chart(table).mark_line(color=BLUE, point=alt.OverlayMarkDef(color=BLUE, size=40)).encode(x, y),
         title=_title(
             f"Predicted probabilities are off by {error:.1%} on average",
-            f"{len(groups)} equal groups, 95 % intervals (Wilson); dashed: ideal",
+            f"{len(groups)} groups of equal size, 95 % intervals (Wilson); dashed: ideal",
         ),
     )
 
 
 def confusion(actual: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> alt.TopLevelMixin:
-    """How many rows of each class were taken for which.
+    """The confusion matrix; of many classes only the most frequent are shown.
 
-    :param actual: indices into ``classes``, like ``predicted``; of many classes the most frequent are shown.
+    :param actual: indices into ``classes``, like ``predicted``.
     """
     import altair as alt
     import numpy as np
@@ -192,8 +197,8 @@ def confusion(actual: np.ndarray, predicted: np.ndarray, classes: Sequence[str])
         ),
     ).properties(
         title=_title(
-            f"It is right for {right:.1%} of {len(actual):,} rows",
-            f"rows by class, the deeper the larger a share of its class{left_out}",
+            f"{right:.1%} of {len(actual):,} rows are classified correctly",
+            f"rows by class; stronger colour: larger share of the actual class{left_out}",
         ),
         width=size * len(shown),
         height=size * len(shown) if len(shown) > 4 else 60 * len(shown),
@@ -201,7 +206,7 @@ def confusion(actual: np.ndarray, predicted: np.ndarray, classes: Sequence[str])
 
 
 def score_distribution(labels: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> alt.TopLevelMixin:
-    """How the scores of each class are spread, each class as shares of its own rows.
+    """The distribution of scores by class, each class as shares of its own rows.
 
     :param labels: 1 for positives, else 0.
     :param classes: the name of the negative class, then of the positive one.
@@ -239,7 +244,7 @@ def score_distribution(labels: np.ndarray, scores: np.ndarray, classes: Sequence
 
 
 def residuals(actual: np.ndarray, predicted: np.ndarray, target: str) -> alt.TopLevelMixin:
-    """What was predicted too high or too low, against the prediction; of many rows a sample is drawn."""
+    """Residuals against predictions; larger inputs are sampled."""
     import altair as alt
     import numpy as np
     import pandas as pd
@@ -258,8 +263,8 @@ def residuals(actual: np.ndarray, predicted: np.ndarray, target: str) -> alt.Top
         points.encode(alt.X("predicted:Q", title=f"predicted {_label(target)}", scale=alt.Scale(zero=False)), y),
     ).properties(
         title=_title(
-            f"Half of the predictions are within {half:.4g} of the truth",
-            f"residuals, on average {bias:+.3g}{sampled}",
+            f"Half of the predictions are within {half:.4g} of the actual value",
+            f"residuals, mean {bias:+.3g}{sampled}",
         ),
         width=_WIDTH,
         height=_HEIGHT,
@@ -267,7 +272,7 @@ def residuals(actual: np.ndarray, predicted: np.ndarray, target: str) -> alt.Top
 
 
 def predicted_and_actual(actual: np.ndarray, predicted: np.ndarray, target: str) -> alt.TopLevelMixin:
-    """Predictions against the truth."""
+    """Predictions against actual values; larger inputs are sampled."""
     import altair as alt
     import numpy as np
     import pandas as pd
@@ -286,12 +291,12 @@ def predicted_and_actual(actual: np.ndarray, predicted: np.ndarray, target: str)
         x,
         y,
         alt.Chart(table).mark_circle(color=BLUE, opacity=0.4, size=22).encode(x, y),
-        title=_title(f"It explains {explained:.1%} of the variance", "predicted and actual; dashed: as it should be"),
+        title=_title(f"The model explains {explained:.1%} of the variance", "predicted and actual; dashed: ideal"),
     )
 
 
 def importance(table: pd.DataFrame, *, shown: int = 25) -> alt.TopLevelMixin:
-    """How much the score falls when a feature is shuffled, with the 99 % interval.
+    """The drop in score when a feature is shuffled, with the 99 % interval.
 
     :param table: columns index (the feature), importance, p99_low, p99_high.
     """
@@ -299,24 +304,25 @@ def importance(table: pd.DataFrame, *, shown: int = 25) -> alt.TopLevelMixin:
 
     table = table.sort_values("importance", ascending=False)
     best = table.iloc[0]
-    found = "permutation importance, measured once: without an interval"
+    subtitle = "permutation importance of a single shuffle, without an interval"
     if table["p99_low"].notna().any():
         useful = int((table["p99_low"] > 0).sum())
-        found = f"permutation importance, lines: 99 % interval; {useful} of {len(table)} features certainly matter"
+        subtitle = f"permutation importance; lines: 99 % interval, above 0 for {useful} of {len(table)} features"
     top = table.head(shown).assign(index=[_label(name) for name in table["index"].head(shown)])
     y = alt.Y("index:N", title=None, sort=list(top["index"]))
     base = alt.Chart(top)
     return alt.layer(
         base.mark_bar(color=BLUE, opacity=0.8).encode(
-            alt.X("importance:Q", title="loss of score when the feature is shuffled"), y
+            alt.X("importance:Q", title="drop in score when the feature is shuffled"), y
         ),
         base.mark_rule(color="currentColor", strokeWidth=1.5).encode(
             alt.X("p99_low:Q", title=""), alt.X2("p99_high:Q"), y
         ),
     ).properties(
         title=_title(
-            f"{_label(best['index'])} matters most: without it the score falls by {best['importance']:.3g}",
-            found,
+            f"{_label(best['index'])} is the most important feature: shuffling it lowers the score by "
+            f"{best['importance']:.3g}",
+            subtitle,
         ),
         width=_WIDTH,
         height=alt.Step(18),
@@ -324,7 +330,7 @@ def importance(table: pd.DataFrame, *, shown: int = 25) -> alt.TopLevelMixin:
 
 
 def leaderboard(table: pd.DataFrame, metric: str, *, shown: int = 25) -> alt.TopLevelMixin:
-    """Each model's validation score against the seconds that it took to fit.
+    """The validation score of each model, and the seconds that it took to fit.
 
     :param table: columns model, score_val, fit_time (seconds).
     """
@@ -344,7 +350,7 @@ def leaderboard(table: pd.DataFrame, metric: str, *, shown: int = 25) -> alt.Top
         .properties(
             title=_title(
                 f"{_label(best['model'])} is the best of {len(table)} models: {best['score_val']:.4g}",
-                "validation score of each model; the larger, the longer it took",
+                "validation score of each model; larger points took longer to fit",
             ),
             width=_WIDTH,
             height=alt.Step(20),
@@ -357,14 +363,14 @@ def class_balance(counts: Sequence[tuple[str, int]], what: str) -> alt.TopLevelM
     """Rows by class.
 
     :param counts: the classes' names and rows.
-    :param what: what has these classes, such as the target column's name.
+    :param what: the axis title, such as the name of the target column.
     """
     import altair as alt
     import pandas as pd
 
     total = sum(rows for _, rows in counts)
     ordered = sorted(counts, key=lambda item: -item[1])
-    rarest, few = ordered[-1]
+    rarest, fewest = ordered[-1]
     table = pd.DataFrame(
         [(_label(name), rows, rows / total) for name, rows in ordered[:_SHOWN_CLASSES]],
         columns=["class", "rows", "share"],
@@ -378,7 +384,7 @@ def class_balance(counts: Sequence[tuple[str, int]], what: str) -> alt.TopLevelM
         ),
     ).properties(
         title=_title(
-            f"{_label(rarest)} is the rarest class, {few / total:.1%} of {total:,} rows",
+            f"{_label(rarest)} is the rarest class, {fewest / total:.1%} of {total:,} rows",
             f"{len(counts)} classes" + (f", the {_SHOWN_CLASSES} largest" if len(counts) > _SHOWN_CLASSES else ""),
         ),
         width=_WIDTH - 60,
@@ -387,9 +393,9 @@ def class_balance(counts: Sequence[tuple[str, int]], what: str) -> alt.TopLevelM
 
 
 def histogram(edges: Sequence[float], counts: Sequence[int], what: str, title: str) -> alt.TopLevelMixin:
-    """A number's distribution.
+    """The distribution of a number.
 
-    :param edges: one more than ``counts``.
+    :param edges: of the bins: one more than ``counts``.
     """
     import altair as alt
     import pandas as pd
@@ -410,7 +416,7 @@ def histogram(edges: Sequence[float], counts: Sequence[int], what: str, title: s
 
 
 def _square(guide: pd.DataFrame, x: Any, y: Any, *marks: Any, title: Any) -> alt.TopLevelMixin:
-    """Marks over a dashed line that says what to compare them with."""
+    """Marks over a dashed reference line."""
     import altair as alt
 
     dashed = alt.Chart(guide).mark_line(color=GREY, strokeDash=[4, 4]).encode(x, y)
@@ -436,13 +442,13 @@ def _unit() -> Any:
 
 
 def _label(value: object) -> str:
-    """A name for an axis: one line, not too long; Vega takes a line break for another line."""
+    """A label for an axis: a single line (Vega would break it at a line break) of at most 40 characters."""
     text = " ".join(str(value).split()) or repr(value)
     return text if len(text) <= 40 else text[:39] + "…"
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """A curve's points at about even distances along it, the first and the last among them."""
+    """Points of a curve at roughly even distances along it, including the first and the last."""
     import numpy as np
 
     if len(x) <= _POINTS:

@@ -1,4 +1,4 @@
-"""What can be said about a training's input before anything is fitted. Every finding is a ``JobInputError``."""
+"""Checks of a training's input before anything is fitted. Each failed check raises ``JobInputError``."""
 
 from __future__ import annotations
 
@@ -8,68 +8,69 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl.jobs.errors import JobInputError
-from airflow_provider_automl.jobs.frames import kind, listed, scalar
+from airflow_provider_automl.jobs.frames import joined, kind, listed, scalar
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
 PROBLEM_TYPES = ("binary", "multiclass", "regression")
-#: Of more different numbers it is not guessed whether they are classes.
-_MOST_NUMBERS = 20
+#: Without a problem_type, a target with more distinct numbers is not taken for classes.
+_MAX_NUMERIC_CLASSES = 20
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)`` where one is near enough, else nothing."""
+    """`` (did you mean 'x'?)`` if a known name is similar, else an empty text."""
     names = list(known)
     text = str(name)
-    near = [other for other in names if other.strip().lower() == text.strip().lower()]
-    near = near or get_close_matches(text, names, n=1, cutoff=0.5)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    similar = [other for other in names if other.strip().lower() == text.strip().lower()]
+    similar = similar or get_close_matches(text, names, n=1, cutoff=0.5)
+    return f" (did you mean {similar[0]!r}?)" if similar else ""
 
 
 def check_columns(schema: pa.Schema, job: Mapping[str, Any]) -> dict[str, str]:
-    """Check the columns that the job names; returns those that are no features, and why.
+    """Check the columns that the job names; returns the columns that are not used as features, and why.
 
-    :raises JobInputError: the target, the weights or a column to ignore is missing, or cannot be what it is given for.
+    :raises JobInputError: the target, the weights or a column to ignore is missing, or of a type that does not fit.
     """
     names = schema.names
     target, weight = job["target_column"], job["sample_weight"]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise JobInputError(f"The input has more than one column {listed(twice)}: give each a name of its own.")
+    if duplicates := sorted({name for name in names if names.count(name) > 1}):
+        raise JobInputError(f"The input has more than one column {listed(duplicates)}: give each column a unique name.")
     for what, name in (("target column", target), ("weight column", weight)):
         if name is not None and name not in names:
             raise JobInputError(
-                f"The input has no {what} {name!r}{nearest(name, names)}: its columns are {', '.join(names)}."
+                f"The input has no {what} {name!r}{nearest(name, names)}: its columns are {joined(names)}."
             )
     if missing := [name for name in job["ignore_columns"] or () if name not in names]:
-        said = ", ".join(f"{name!r}{nearest(name, names)}" for name in missing)
-        raise JobInputError(f"The input has no column to ignore {said}: its columns are {', '.join(names)}.")
+        unknown = joined([f"{name!r}{nearest(name, names)}" for name in missing])
+        raise JobInputError(f"The input has no column to ignore {unknown}: its columns are {joined(names)}.")
     label_kind = kind(schema.field(target).type)
     if label_kind not in ("number", "text"):
         raise JobInputError(
-            f"The target column {target!r} is of type {schema.field(target).type}: give numbers, text or booleans."
+            f"The target column {target!r} is of type {schema.field(target).type}: use numbers, text or booleans."
         )
     if weight is not None and (weight == target or kind(schema.field(weight).type) != "number"):
         why = "the target itself" if weight == target else f"of type {schema.field(weight).type}"
-        raise JobInputError(f"The weight column {weight!r} is {why}: give a column of numbers, 0 or above.")
+        raise JobInputError(f"The weight column {weight!r} is {why}: use a numeric column with weights of 0 or more.")
     given = job["ignore_columns"]
     if given is not None and target in given:
-        raise JobInputError(f"The target column {target!r} is among the columns to ignore: take it out.")
-    ignored = dict.fromkeys(given if given is not None else ["time"] if "time" in names else [], "told to ignore")
+        raise JobInputError(f"The target column {target!r} is among the columns to ignore: remove it from them.")
+    default = ["time"] if "time" in names else []
+    ignored = dict.fromkeys(default if given is None else given, "excluded by ignore_columns")
     for field in schema:
         if field.name not in (target, weight) and field.name not in ignored and kind(field.type) == "other":
-            ignored[field.name] = f"of type {field.type}, which no model learns from"
+            ignored[field.name] = f"of type {field.type}, which no model supports"
     ignored.pop(target, None)
     if not set(names) - {target, weight} - ignored.keys():
-        raise JobInputError("The input has no feature: every column is the target, the weights, or ignored.")
+        raise JobInputError("The input has no feature: every column is the target, the weight column, or ignored.")
     return ignored
 
 
 def check_weights(weights: pd.Series) -> None:
-    """Weights must be numbers, 0 or above, some above 0.
+    """Check that weights are finite, at least 0, and not all 0.
 
-    :raises JobInputError: counts the rows that are not.
+    :raises JobInputError: they are not; the message counts the rows.
     """
     import numpy as np
 
@@ -82,29 +83,30 @@ def check_weights(weights: pd.Series) -> None:
         if count := int(bad.sum()):
             rows = f"{count:,} rows" if len(bad) > 1 else "every row"
             raise JobInputError(
-                f"The weight column {weights.name!r} is {what} in {rows}: give each row a weight of 0 or above, "
-                "some of them above 0."
+                f"The weight column {weights.name!r} is {what} in {rows}: every row needs a weight of 0 or more, "
+                "and at least one row a weight above 0."
             )
 
 
 def problem_type(given: str | None, target: pd.Series, label_kind: str) -> str:
-    """The problem that the target poses: as given, if it can be that, else as AutoGluon infers it.
+    """The problem type: ``given`` if the target fits it, or AutoGluon's guess if none is given.
 
-    :raises JobInputError: one value only, text for a regression, or more than two classes for a binary problem.
+    :raises JobInputError: the target has a single value, is text for a regression, or has not two classes for a
+        binary problem.
     """
     from autogluon.core.utils import infer_problem_type
 
     if given is not None and given not in PROBLEM_TYPES:
-        raise JobInputError(f"problem_type is {given!r}: give one of {', '.join(PROBLEM_TYPES)}, or none.")
+        raise JobInputError(f"problem_type is {given!r}: give one of {', '.join(PROBLEM_TYPES)}, or leave it out.")
     distinct = target.nunique()
     if distinct == 1:
         raise JobInputError(
             f"The target column {target.name!r} has one value only, {scalar(target.iloc[0])!r}: "
-            "there is nothing to learn; give rows of at least two."
+            "a training needs at least two distinct values."
         )
     if given == "regression" and label_kind == "text":
         raise JobInputError(
-            f"problem_type is 'regression', but the target column {target.name!r} is text: give a column of numbers."
+            f"problem_type is 'regression', but the target column {target.name!r} is text: use a numeric column."
         )
     if given == "binary" and distinct != 2:
         raise JobInputError(
@@ -112,18 +114,18 @@ def problem_type(given: str | None, target: pd.Series, label_kind: str) -> str:
             f"{listed(sorted(target.unique()), 10)}; use 'multiclass'."
         )
     problem = given or str(infer_problem_type(target, silent=True))
-    if given is None and problem == "multiclass" and label_kind == "number" and distinct > _MOST_NUMBERS:
+    if given is None and problem == "multiclass" and label_kind == "number" and distinct > _MAX_NUMERIC_CLASSES:
         raise JobInputError(
-            f"The target column {target.name!r} has {distinct:,} different numbers: say by problem_type whether they "
-            "are amounts ('regression') or names of classes ('multiclass')."
+            f"The target column {target.name!r} has {distinct:,} distinct numbers: set problem_type to 'regression' if "
+            "they are quantities, or to 'multiclass' if they are class labels."
         )
     return problem
 
 
 def find_class(given: Any, classes: Sequence[Any]) -> Any:
-    """The class that ``given`` means: itself, or the one that it is the text of (``"1"`` for 1, ``"true"`` for True).
+    """The class that ``given`` means: an equal value, or the one it spells (``"1"`` for 1, ``"true"`` for True).
 
-    :raises JobInputError: there is none; lists the classes found.
+    :raises JobInputError: there is no such class; the message lists the classes found.
     """
     for value in classes:
         if type(value) is type(given) and value == given:
@@ -138,7 +140,7 @@ def find_class(given: Any, classes: Sequence[Any]) -> Any:
 
 
 def _means(given: Any, value: Any) -> bool:
-    """Whether ``given``, of another type, spells that class."""
+    """Whether ``given``, of another type, spells the class ``value``."""
     if isinstance(value, str):
         return str(given) == value
     text = str(given).strip().lower()
@@ -151,9 +153,9 @@ def _means(given: Any, value: Any) -> bool:
 
 
 def check_metric(given: str | None, problem: str) -> str:
-    """The metric's name; ``auto`` is ``roc_auc`` (binary), ``accuracy`` (multiclass), ``root_mean_squared_error``.
+    """The metric's name; ``auto`` is ``roc_auc`` (binary), ``accuracy`` (multiclass) or ``root_mean_squared_error``.
 
-    :raises JobInputError: no metric of that name for that problem; lists those that there are.
+    :raises JobInputError: the problem type has no metric of that name; the message lists its metrics.
     """
     from autogluon.core.metrics import METRICS
 
@@ -162,15 +164,15 @@ def check_metric(given: str | None, problem: str) -> str:
     known = METRICS[problem]
     if given not in known:
         other = [name for name in METRICS if given in METRICS[name]]
-        what = f"is for {' and '.join(other)} problems, not {problem}" if other else f"is no metric of {problem}"
+        what = f"is for {' and '.join(other)}, not for {problem}" if other else f"is not a metric for {problem}"
         raise JobInputError(f"eval_metric {given!r} {what}{nearest(given, known)}: give one of {', '.join(known)}.")
     return str(given)
 
 
 def check_presets(given: str | list[str] | None) -> str | list[str] | None:
-    """AutoGluon's presets.
+    """Check AutoGluon's presets.
 
-    :raises JobInputError: there is none of such a name; lists those that there are.
+    :raises JobInputError: there is no preset of that name; the message lists the presets.
     """
     from autogluon.tabular.configs.presets_configs import tabular_presets_alias, tabular_presets_dict
 
@@ -184,9 +186,9 @@ def check_presets(given: str | list[str] | None) -> str | list[str] | None:
 
 
 def check_hyperparameters(given: dict[str, Any] | str | None) -> dict[Any, Any] | str | None:
-    """AutoGluon's hyperparameters: the name of a set, or models by key; stack levels become numbers again.
+    """Check AutoGluon's hyperparameters: the name of a set, or models by key; JSON's stack levels become integers.
 
-    :raises JobInputError: there is no such set or model, or a model's are neither an object nor a list of objects.
+    :raises JobInputError: there is no such set or model, or a model's value is neither an object nor a list of objects.
     """
     from autogluon.tabular.configs.hyperparameter_configs import get_hyperparameter_config_options
     from autogluon.tabular.registry import ag_model_registry
@@ -197,7 +199,7 @@ def check_hyperparameters(given: dict[str, Any] | str | None) -> dict[Any, Any] 
         known = get_hyperparameter_config_options()
         if given not in known:
             raise JobInputError(
-                f"There are no hyperparameters {given!r}{nearest(given, known)}: give one of {', '.join(known)}, "
+                f"There is no hyperparameter set {given!r}{nearest(given, known)}: give one of {', '.join(known)}, "
                 'or models such as {"GBM": {}, "CAT": {}}.'
             )
         return given
@@ -210,42 +212,42 @@ def check_hyperparameters(given: dict[str, Any] | str | None) -> dict[Any, Any] 
         if key not in models:
             raise JobInputError(
                 f"hyperparameters names a model {key!r} that AutoGluon does not have{nearest(key, models)}: "
-                f"its models are {', '.join(models)}."
+                f"its models are {joined(list(models), limit=40)}."
             )
         if not isinstance(value, dict) and not (isinstance(value, list) and all(isinstance(v, dict) for v in value)):
             raise JobInputError(
                 f"The hyperparameters of model {key!r} are {value!r}: give an object, or a list of objects."
             )
-        _refuse_places(value, str(key))
+        _reject_paths(value, str(key))
     return given
 
 
-#: What a hyperparameter is named that says where something is read or written, or what code is run.
-_PLACE = re.compile(
+#: Names of hyperparameters that point to files to read or write, or to code to run.
+_PATH_OPTION = re.compile(
     r"(^|[_.])(dir|directory|path|paths|file|files|filename|filenames|folder|uri|url|snapshot|snapshots|callback|callbacks"
     r"|class|module|import|script|command|allow_writing_files|output_model|input_model|output_result)($|[_.])",
     re.IGNORECASE,
 )
 
 
-def _refuse_places(value: Any, where: str) -> None:
-    """Refuse what names a file, a directory or code, at whatever depth: models take such without a word.
+def _reject_paths(value: Any, where: str) -> None:
+    """Reject hyperparameters that name a file, a directory or code, at any depth: models accept them silently.
 
-    :raises JobInputError: names it.
+    :raises JobInputError: there is one; the message names it.
     """
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            if not isinstance(name, str) or _PLACE.search(name) or _is_place(name):
+            if not isinstance(name, str) or _PATH_OPTION.search(name) or _is_path(name):
                 raise JobInputError(
-                    f"The hyperparameter {name!r} of {where} says where files are, or what code is run: leave it out."
+                    f"The hyperparameter {name!r} of {where} sets a file location or code to run: leave it out."
                 )
-            _refuse_places(inner, f"{where}.{name}")
+            _reject_paths(inner, f"{where}.{name}")
     elif isinstance(value, (list, tuple)):
         for inner in value:
-            _refuse_places(inner, where)
-    elif isinstance(value, str) and _is_place(value):
+            _reject_paths(inner, where)
+    elif isinstance(value, str) and _is_path(value):
         raise JobInputError(f"The hyperparameter {where} is {value[:100]!r}, a path: leave it out.")
 
 
-def _is_place(text: str) -> bool:
+def _is_path(text: str) -> bool:
     return any(part in text for part in ("/", "\\", "..", "~", "\0", "\n"))

@@ -1,4 +1,4 @@
-"""Names of the files that a job, its supervisor and its launcher leave for one another, and how they are written."""
+"""Names and format of the files that a job, its supervisor and its launcher exchange."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-#: Beside ``job.json``: what the job returns, why it failed, and how its supervisor says that it ended.
+#: Next to ``job.json``: the job's result, why it failed, and the supervisor's verdict on how it ended.
 RESULT, FAILURE, VERDICT = "result.json", "failure.json", "verdict.json"
-#: The lines that the job has printed so far.
+#: The job's output so far.
 LOG = "job.log"
 
 
 def strict(value: Any) -> Any:
-    """``value`` for strict JSON: NaN and infinities become None, NumPy's scalars Python's, other objects text."""
+    """``value`` for strict JSON: NaN and infinities become None, NumPy scalars Python scalars, other objects text."""
     if hasattr(value, "item") and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) == 0:
         value = value.item()
     if isinstance(value, float):
@@ -31,7 +31,7 @@ def strict(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write strict JSON, whole or not at all."""
+    """Write strict JSON atomically."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8") as file:
         json.dump(strict(value), file, allow_nan=False, ensure_ascii=False, indent=1)
@@ -41,7 +41,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """What :func:`write_json` wrote, None if there is no such file."""
+    """Read what :func:`write_json` wrote; None if the file does not exist."""
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,20 +1,20 @@
-"""Arrow columns of any types in, pandas frames that AutoGluon can learn from out.
+"""Convert Arrow columns of any type to pandas frames for AutoGluon.
 
-The same conversion serves training and prediction, so that a column means the same to a model in both.
+Training and prediction use the same conversion, so a column means the same to a model in both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-#: pandas' nanosecond timestamps end here; sentinels such as 9999-12-31 are clipped, not refused.
+#: The range of pandas' nanosecond timestamps; sentinels such as 9999-12-31 are clipped, not rejected.
 _EARLIEST, _LATEST = "1677-09-22", "2262-04-11"
-#: Dates and times of no end, as DuckDB has them in Parquet: the greatest numbers of days and of a timestamp's units.
+#: Infinite dates and timestamps as DuckDB writes them to Parquet: the extreme numbers of days and of timestamp units.
 _INFINITE = {2**31 - 1: "infinity", 1 - 2**31: "-infinity", 2**63 - 1: "infinity", 1 - 2**63: "-infinity"}
 
 
@@ -36,10 +36,10 @@ def kind(arrow_type: pa.DataType) -> str:
 
 
 def canonical(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """A column of kind number, text or time, in a type that becomes a plain NumPy column.
+    """A column of kind number, text or time, cast to a type that converts to a plain NumPy column.
 
-    Booleans become 8-bit integers, decimals and times of day doubles, dates and timestamps UTC nanoseconds without
-    a zone.
+    Booleans become 8-bit integers, decimals and times of day become doubles, dates and timestamps become UTC
+    nanoseconds without a time zone.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -56,7 +56,7 @@ def canonical(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     if types.is_time64(column.type) or types.is_duration(column.type):
         return column.cast(pa.int64()).cast(pa.float64())
     if kind(column.type) == "time":
-        # In the column's own unit until it is clipped: another one may not reach as far.
+        # Clip in the column's own unit: the range of another unit may be smaller.
         unit = "s" if types.is_date32(column.type) else getattr(column.type, "unit", "ms")
         naive = column.cast(pa.timestamp(unit, getattr(column.type, "tz", None)), safe=False).cast(pa.timestamp(unit))
         earliest, latest = (pa.scalar(text).cast(pa.timestamp(unit)) for text in (_EARLIEST, _LATEST))
@@ -66,7 +66,7 @@ def canonical(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
 
 
 def to_pandas(columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> pd.DataFrame:
-    """A frame of these columns of kind number, text or time; integers with NULLs become doubles."""
+    """A frame of columns of kind number, text or time; integers with NULLs become doubles."""
     import pyarrow as pa
 
     table = pa.table({name: canonical(column) for name, column in columns.items()})
@@ -74,7 +74,7 @@ def to_pandas(columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> pd.DataFrame
 
 
 def texts(column: pa.Array | pa.ChunkedArray) -> list[str | None]:
-    """A column's values as text, whatever their type: Python has no value for a date beyond its years."""
+    """A column's values as text, whatever their type, including dates outside Python's range."""
     try:
         return [None if value is None else str(value) for value in column.to_pylist()]
     except (OverflowError, ValueError):
@@ -87,44 +87,50 @@ def _text(value: pa.Scalar) -> str | None:
 
     if not value.is_valid:
         return None
-    kept: Any = value
+    stored: Any = value
     if types.is_nested(value.type):
         if types.is_struct(value.type):
-            return "{" + ", ".join(f"{name!r}: {_text(part)}" for name, part in kept.items()) + "}"
-        return "[" + ", ".join(str(text) for text in texts(kept.values)) + "]"
+            return "{" + ", ".join(f"{name!r}: {_text(part)}" for name, part in stored.items()) + "}"
+        return "[" + ", ".join(str(text) for text in texts(stored.values)) + "]"
     try:
         return str(value.as_py())
     except (OverflowError, ValueError):
-        if kept.value in _INFINITE:
-            return _INFINITE[kept.value]
+        if stored.value in _INFINITE:
+            return _INFINITE[stored.value]
         unit: Any = "D" if types.is_date32(value.type) else getattr(value.type, "unit", "ms")
-        return str(np.datetime64(kept.value, unit)).replace("T", " ")
+        return str(np.datetime64(stored.value, unit)).replace("T", " ")
 
 
 def to_show(table: pa.Table) -> tuple[pd.DataFrame, dict[str, str]]:
-    """A table of any types for people to see, and its columns' types in words: numbers and texts as pandas has them,
-    all else as text."""
+    """A table of any types as a frame to display, and the names of its columns' types.
+
+    Numbers and text keep their pandas types; all other types become text.
+    """
     import pandas as pd
     import pyarrow.types as types
 
     columns: dict[str, pd.Series] = {}
-    named: dict[str, str] = {}
+    type_names: dict[str, str] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         if kind(column.type) in ("number", "text") and not types.is_time(column.type):
             columns[name] = column.to_pandas()
-            named[name] = str(columns[name].dtype)
+            type_names[name] = str(columns[name].dtype)
         else:
             columns[name] = pd.Series(texts(column), dtype=object)
-            named[name] = str(column.type)
-    return pd.DataFrame(columns), named
+            type_names[name] = str(column.type)
+    return pd.DataFrame(columns), type_names
 
 
 def scalar(value: Any) -> Any:
-    """A NumPy scalar as Python's own."""
+    """A NumPy scalar as a Python scalar."""
     return value.item() if hasattr(value, "item") else value
 
 
-def listed(values: list[Any], most: int = 20) -> str:
-    """Values for a message: quoted, in order, not too many."""
-    shown = ", ".join(repr(scalar(value)) for value in values[:most])
-    return shown + (f" and {len(values) - most} more" if len(values) > most else "")
+def listed(values: list[Any], limit: int = 20) -> str:
+    """Values for a message: quoted, in order, cut after ``limit`` with a count of the rest."""
+    return joined([repr(scalar(value)) for value in values], limit)
+
+
+def joined(names: Sequence[str], limit: int = 20) -> str:
+    """Names for a message, cut after ``limit`` with a count of the rest."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

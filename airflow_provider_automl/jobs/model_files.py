@@ -1,8 +1,8 @@
 """A model's files and their manifest.
 
-``manifest.json`` (format 1) holds the SHA-256 digest and size of every other file, and what a prediction has to know.
-Its own digest is the model's: who holds that can tell whether anything was changed. A model is a pickle, so that is
-checked before anything is loaded.
+``manifest.json`` (format 1) holds the SHA-256 digest and size of every other file, and what a prediction needs to know.
+The manifest's own digest identifies the model and detects any change to its files. A model is a pickle, so the digests
+are verified before anything is loaded.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from airflow_provider_automl.jobs.errors import JobInputError
 from airflow_provider_automl.jobs.files import write_json
 
 MANIFEST, PREDICTOR, FORMAT = "manifest.json", "predictor", 1
-_MEND = "restore the model's files, or train again"
+_FIX = "restore the model's files, or train again"
 
 
 def write_manifest(model_dir: Path, about: Mapping[str, Any]) -> str:
-    """Write the manifest of the files that are there; returns its digest, which is the model's."""
+    """Write the manifest of the files in ``model_dir``; returns its digest, which is the model's digest."""
     files = {name: _describe(model_dir / name) for name in sorted(_files(model_dir))}
     write_json(model_dir / MANIFEST, {"format": FORMAT, **about, "files": files})
     return hashlib.sha256((model_dir / MANIFEST).read_bytes()).hexdigest()
 
 
 def parse_manifest(text: bytes, digest: str, where: object) -> dict[str, Any]:
-    """The manifest, after its digest was found to be the registered one.
+    """Parse the manifest after verifying that its digest is the registered one.
 
-    :raises JobInputError: it is another one, or of a newer format.
+    :raises JobInputError: the digest differs, or the format is newer.
     """
     if hashlib.sha256(text).hexdigest() != digest:
-        raise JobInputError(f"The model's {MANIFEST} at {where} is not the registered one: {_MEND}.")
+        raise JobInputError(f"The model's {MANIFEST} at {where} is not the registered one: {_FIX}.")
     manifest: dict[str, Any] = json.loads(text)
     if manifest["format"] != FORMAT:
         raise JobInputError(
-            f"The model's manifest at {where} has format {manifest['format']}, and this release reads {FORMAT}: "
+            f"The model's manifest at {where} has format {manifest['format']}, but this release reads format {FORMAT}: "
             "upgrade airflow-provider-automl, or train again."
         )
     return manifest
 
 
 def read_manifest(model_dir: Path, digest: str) -> dict[str, Any]:
-    """The manifest, after every file was found to be what it was.
+    """Read the manifest and verify every file against it.
 
-    :raises JobInputError: a file is missing, was changed or added; names it.
+    :raises JobInputError: a file is missing, was changed or was added; the message names it.
     """
     try:
         text = (model_dir / MANIFEST).read_bytes()
     except OSError as error:
-        raise JobInputError(f"The model's {MANIFEST} is missing at {model_dir}: {_MEND}.") from error
+        raise JobInputError(f"The model's {MANIFEST} is missing at {model_dir}: {_FIX}.") from error
     manifest = parse_manifest(text, digest, model_dir)
     expected: dict[str, dict[str, Any]] = manifest["files"]
     found = _files(model_dir)
@@ -64,27 +64,27 @@ def read_manifest(model_dir: Path, digest: str) -> dict[str, Any]:
     ):
         if names:
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-            raise JobInputError(f"The model's file {min(names)}{more} {what} at {model_dir}: {_MEND}.")
+            raise JobInputError(f"The model's file {min(names)}{more} {what} at {model_dir}: {_FIX}.")
     return manifest
 
 
 def check_versions(manifest: Mapping[str, Any], python_version: str) -> None:
-    """AutoGluon loads only models of its own version, and of the same minor version of Python.
+    """Check the versions: AutoGluon loads only models of its own version and of the same minor version of Python.
 
-    :raises JobInputError: names both versions and how to get the right one.
+    :raises JobInputError: the versions differ; the message names both and how to get the right one.
     """
     installed = autogluon_version()
     trained = manifest["autogluon_version"]
     if installed != trained:
         raise JobInputError(
-            f"The model was trained with AutoGluon {trained}, and this interpreter has {installed}, which cannot load "
+            f"The model was trained with AutoGluon {trained}, but this interpreter has {installed}, which cannot load "
             f"it: pip install 'autogluon.tabular[lightgbm,catboost,xgboost]=={trained}', or train again."
         )
     ours, theirs = (text.split(".")[:2] for text in (python_version, manifest["python_version"]))
     if ours != theirs:
         raise JobInputError(
-            f"The model was trained with Python {manifest['python_version']}, and this is {python_version}, which "
-            f"cannot load it: give an interpreter of Python {'.'.join(theirs)} as python, or train again."
+            f"The model was trained with Python {manifest['python_version']}, but this is {python_version}, which "
+            f"cannot load it: set python to a Python {'.'.join(theirs)} interpreter, or train again."
         )
 
 
@@ -94,7 +94,7 @@ def autogluon_version() -> str:
 
 
 def _files(model_dir: Path) -> set[str]:
-    """Every file and link, whether it points into a directory or nowhere, but the manifest."""
+    """Every file and link (to a directory or dangling, too) except the manifest."""
     found = set()
     for directory, subdirectories, names in os.walk(model_dir):
         links = [name for name in subdirectories if os.path.islink(os.path.join(directory, name))]

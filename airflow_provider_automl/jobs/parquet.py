@@ -1,4 +1,4 @@
-"""Directories of Parquet part files, as the warehouse unloads and loads them."""
+"""Directories of Parquet part files, as warehouses unload and load them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class Parts:
-    """The Parquet files of a directory, in the order of their names; all have the first one's columns.
+    """The Parquet files of a directory, sorted by name; all have the schema of the first.
 
-    :raises JobInputError: there is none.
+    :raises JobInputError: the directory has no Parquet file.
     """
 
     def __init__(self, directory: str | Path) -> None:
@@ -35,7 +35,7 @@ class Parts:
         return dataset.read(columns=list(columns))
 
     def batches(self, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-        """All rows in order, at most so many at a time."""
+        """All rows in order, at most ``rows`` at a time."""
         import pyarrow.parquet as pq
 
         for path in self.files:
@@ -46,13 +46,13 @@ class Parts:
 
 
 def writer(path: Path, schema: pa.Schema) -> Any:
-    """A Parquet file to write tables of that schema to; to be closed, or used as a context."""
+    """Open a Parquet file to write tables of that schema to; close it, or use it as a context manager."""
     import pyarrow.parquet as pq
 
     return pq.ParquetWriter(path, schema)  # type: ignore[no-untyped-call]
 
 
 def write(table: pa.Table, path: Path) -> None:
-    """One table into one file."""
+    """Write one table into one file."""
     with writer(path, table.schema) as file:
         file.write_table(table)

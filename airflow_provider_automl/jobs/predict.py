@@ -1,4 +1,4 @@
-"""The prediction job: Parquet batches in, Parquet batches out, memory flat whatever the number of rows."""
+"""The prediction job: Parquet batches in, Parquet batches out, in constant memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_automl.jobs import parquet, rowids
 from airflow_provider_automl.jobs.checks import nearest
 from airflow_provider_automl.jobs.errors import JobInputError
 from airflow_provider_automl.jobs.files import RESULT, write_json
-from airflow_provider_automl.jobs.frames import kind, to_pandas, to_show
+from airflow_provider_automl.jobs.frames import joined, kind, listed, to_pandas, to_show
 from airflow_provider_automl.jobs.model_files import PREDICTOR, check_versions, read_manifest
 from airflow_provider_automl.jobs.parquet import Parts
 from airflow_provider_automl.jobs.probabilities import correct, to_json
@@ -23,25 +23,24 @@ from airflow_provider_automl.jobs.report import CURVE_ROWS, Inputs, report
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: A column of the first kind that should be of the second can be converted; other mixtures make no sense.
+#: A column of the first kind can be converted to a feature of the second; other conversions make no sense.
 _CASTS = {("text", "number"), ("text", "time"), ("number", "text"), ("time", "text")}
 
 
 @dataclass
 class Input:
-    """The rows to predict on, and which of their columns the model reads."""
+    """The rows to predict on, and the columns that the model reads."""
 
     parts: Parts
     columns: dict[str, str]  # feature -> column of the input
     types: dict[str, pa.DataType]  # feature -> its type in training
-    output: list[str]  # the input's columns that the output repeats
+    output: list[str]  # the input's columns that the output includes
 
 
 def predict(job: dict[str, Any], directory: Path) -> dict[str, Any]:
     """Predict on every row, and report; returns the job's result.
 
-    :param directory: for the report.
-
+    :param directory: where the report is written.
     :raises JobInputError: the model's files are not the registered ones, or the input does not fit the model.
     """
     manifest = read_manifest(Path(job["model_dir"]), job["model_digest"])
@@ -63,11 +62,11 @@ def predict(job: dict[str, Any], directory: Path) -> dict[str, Any]:
         "columns": columns,
         "notebook": None,
         "notebook_html": None,
-        "notebook_error": "the report was not finished" if job["report"] else None,
+        "notebook_error": "the report did not finish" if job["report"] else None,
     }
     if sample is None:
         return result
-    # From here on the predictions are there: a limit that is exceeded, or a crash, only cuts the report short.
+    # The predictions are complete: from here on, a crash or an exceeded limit only truncates the report.
     write_json(directory / RESULT, result)
     print("reporting in a notebook", flush=True)
     fill = partial(_fill, job=job, manifest=manifest, sample=sample)
@@ -75,10 +74,10 @@ def predict(job: dict[str, Any], directory: Path) -> dict[str, Any]:
 
 
 class Sample:
-    """Rows drawn at random while they pass, with their predictions.
+    """A random sample of the rows in a stream, with their predictions.
 
-    :param rows: how many will pass.
-    :param columns: the predictions' columns that are kept, beside all of the input's.
+    :param rows: how many rows the stream has.
+    :param columns: the prediction columns to keep, in addition to all input columns.
     """
 
     def __init__(self, rows: int, columns: list[str]) -> None:
@@ -92,7 +91,7 @@ class Sample:
         self.parts: list[pa.Table] = []
 
     def see(self, batch: pa.RecordBatch, output: pa.Table) -> None:
-        """Keep some rows of the input, and what was predicted for them."""
+        """Sample from a batch of the input and its predictions."""
         import pyarrow as pa
 
         both = pa.Table.from_batches([batch])
@@ -103,12 +102,12 @@ class Sample:
         self.parts.append(both)
 
 
-#: Before the names of predictions beside the input's columns.
+#: Prefix of prediction columns in a table that also has the input's columns.
 _SAMPLED = "__automl_predicted__"
 
 
 def _fill(inputs: Inputs, job: dict[str, Any], manifest: dict[str, Any], sample: Sample) -> dict[str, Any]:
-    """Leave what the notebook reads; returns its facts."""
+    """Write the notebook's inputs; returns its facts."""
     import pyarrow as pa
 
     if sample.parts:
@@ -121,7 +120,7 @@ def _fill(inputs: Inputs, job: dict[str, Any], manifest: dict[str, Any], sample:
             inputs.sampled |= {"predictions": len(frame), "profile": len(frame)}
     return {
         "rows": sample.rows,
-        "ignored": dict.fromkeys(job["ignore_columns"] or (), "it is to be ignored"),
+        "ignored": dict.fromkeys(job["ignore_columns"] or (), "excluded by ignore_columns"),
         "target_column": manifest["target_column"],
         "classes": manifest["classes"],
         "held_out": None,
@@ -129,40 +128,41 @@ def _fill(inputs: Inputs, job: dict[str, Any], manifest: dict[str, Any], sample:
 
 
 def open_input(job: dict[str, Any], manifest: dict[str, Any]) -> Input:
-    """Find the model's features in the input and check what can be checked before a prediction.
+    """Find the model's features in the input, and check all that can be checked before a prediction.
 
-    :raises JobInputError: missing or uncastable columns, columns that the output would have twice, bad row ids.
+    :raises JobInputError: columns are missing or cannot be converted, the output would have a column twice, or row
+        ids are NULL or not unique.
     """
     parts = Parts(job["input"])
     schema = parts.schema
     print(f"reading {parts.rows:,} rows of {len(schema.names)} columns", flush=True)
     ignored = set(job["ignore_columns"] or ())
     if unknown := sorted(ignored - set(schema.names)):
-        said = ", ".join(f"{name!r}{nearest(name, schema.names)}" for name in unknown)
-        raise JobInputError(f"The input has no column to ignore {said}: its columns are {', '.join(schema.names)}.")
+        names = joined([f"{name!r}{nearest(name, schema.names)}" for name in unknown])
+        raise JobInputError(f"The input has no column to ignore {names}: its columns are {joined(schema.names)}.")
     rowid = job["rowid_column"]
     if rowid is not None and rowid not in schema.names:
         raise JobInputError(
             f"The input has no row id column {rowid!r}{nearest(rowid, schema.names)}: "
-            f"its columns are {', '.join(schema.names)}."
+            f"its columns are {joined(schema.names)}."
         )
     types = {field.name: field.type for field in list(_trained(manifest))[:-1]}
     columns = _find_features(types, schema, ignored, manifest["target_column"])
-    repeated = schema.names if rowid is None else [rowid]
+    included = schema.names if rowid is None else [rowid]
     added = {field.name.lower() for field in _added(manifest)}
-    if twice := [name for name in repeated if name.lower() in added]:
+    if conflicts := [name for name in included if name.lower() in added]:
         raise JobInputError(
-            f"The input already has {', '.join(map(repr, twice))}, which the prediction adds: rename the column, leave "
-            "it out of the query, or give rowid_column to have only the row id and the predictions."
+            f"The input already has {', '.join(map(repr, conflicts))}, which the prediction adds: rename the column, "
+            "leave it out of the query, or set rowid_column to output only the row id and the predictions."
         )
     if rowid is not None:
-        print(f"checking that {rowid} tells all rows apart", flush=True)
+        print(f"checking that {rowid} is unique", flush=True)
         rowids.check(parts, rowid, Path(job["output"]).parent)
-    return Input(parts, columns, types, list(repeated))
+    return Input(parts, columns, types, list(included))
 
 
 class Model:
-    """A loaded model, all of it in memory."""
+    """A model, fully loaded into memory."""
 
     def __init__(self, model_dir: Path, manifest: dict[str, Any]) -> None:
         from autogluon.tabular import TabularPredictor
@@ -173,7 +173,7 @@ class Model:
         self._predictor.persist()
 
     def __call__(self, source: Input, batch: pa.RecordBatch) -> list[pa.Array]:
-        """The columns that a prediction adds, for these rows; the model is asked once."""
+        """The columns that a prediction adds, for these rows; calls the model once."""
         import numpy as np
         import pyarrow as pa
 
@@ -207,34 +207,34 @@ def write(
 ) -> list[str]:
     """Predict batch by batch into one Parquet file; returns its columns.
 
-    Reading and writing go on beside the model.
+    A thread writes the previous batch while the model predicts the next.
     """
     import pyarrow as pa
 
-    repeated = [source.parts.schema.field(name) for name in source.output]
-    schema = pa.schema([*repeated, *_added(manifest)])
+    included = [source.parts.schema.field(name) for name in source.output]
+    schema = pa.schema([*included, *_added(manifest)])
     needed = list(dict.fromkeys([*source.columns.values(), *source.output]))
     done = 0
-    with parquet.writer(path, schema) as file, ThreadPoolExecutor(1) as beside:
+    with parquet.writer(path, schema) as file, ThreadPoolExecutor(1) as background:
         written: Future[None] | None = None
         for batch in source.parts.batches(needed, int(job["batch_rows"])):
-            assert model is not None  # there is one if there are rows
+            assert model is not None  # it is None only if there are no rows
             predicted = model(source, batch)
-            table = pa.Table.from_arrays([*(batch[field.name] for field in repeated), *predicted], schema=schema)
+            table = pa.Table.from_arrays([*(batch[field.name] for field in included), *predicted], schema=schema)
             if sample is not None:
                 sample.see(batch, table)
             if written is not None:
                 written.result()
-            written = beside.submit(file.write_table, table)
+            written = background.submit(file.write_table, table)
             done += len(batch)
-            print(f"predicting: {done:,} of {source.parts.rows:,} rows are done", flush=True)
+            print(f"predicting: {done:,} of {source.parts.rows:,} rows done", flush=True)
         if written is not None:
             written.result()
     return list(schema.names)
 
 
 def _trained(manifest: dict[str, Any]) -> pa.Schema:
-    """The features and, last, the label, in the types that they were trained with."""
+    """The features and, last, the label, with their types in training."""
     import pyarrow as pa
 
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(manifest["arrow_schema"])))
@@ -256,33 +256,36 @@ def _added(manifest: dict[str, Any]) -> list[pa.Field]:
 
 
 def _find_features(types: dict[str, pa.DataType], schema: pa.Schema, ignored: set[str], target: str) -> dict[str, str]:
-    """Which column is which feature: the same name, else the same but for case."""
+    """The input column of each feature: the same name, or else the same name in another case."""
     by_lower: dict[str, list[str]] = {}
     for name in schema.names:
         by_lower.setdefault(name.lower(), []).append(name)
-    found, missing, wrong = {}, [], []
+    found, missing, mismatched = {}, [], []
     for feature, trained in types.items():
         candidates = [feature] if feature in schema.names else by_lower.get(feature.lower(), [])
         if len(candidates) != 1 or candidates[0] in ignored:
             missing.append(feature)
             continue
         found[feature] = candidates[0]
-        have = schema.field(candidates[0]).type
-        if kind(have) != kind(trained) and (kind(have), kind(trained)) not in _CASTS:
-            wrong.append(f"{candidates[0]!r} is of type {have}, and the model expects {trained}")
+        actual = schema.field(candidates[0]).type
+        if kind(actual) != kind(trained) and (kind(actual), kind(trained)) not in _CASTS:
+            mismatched.append(f"{candidates[0]!r} is of type {actual}, but the model expects {trained}")
     if missing:
-        why = " (told to ignore)" if ignored & set(missing) else ""
+        why = " (excluded by ignore_columns)" if ignored & set(missing) else ""
         raise JobInputError(
             f"The input lacks {len(missing)} of the model's {len(types)} features: "
-            f"{', '.join(map(repr, missing))}{why}; its columns are {', '.join(schema.names)}."
+            f"{listed(missing)}{why}; its columns are {joined(schema.names)}."
         )
-    if wrong:
-        raise JobInputError(f"The input does not fit the model: {'; '.join(wrong)}. Convert these columns.")
+    if mismatched:
+        more = f"; and {len(mismatched) - 5} more" if len(mismatched) > 5 else ""
+        raise JobInputError(
+            f"The input does not fit the model: {'; '.join(mismatched[:5])}{more}. Convert these columns."
+        )
     return found
 
 
 def _cast(values: pa.Array, feature: str, column: str, source: Input) -> pa.Array:
-    """A feature's column as the kind that it was trained with."""
+    """A feature's column, converted to the kind that it had in training."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -296,6 +299,6 @@ def _cast(values: pa.Array, feature: str, column: str, source: Input) -> pa.Arra
         return values.cast(wanted)
     except pa.ArrowInvalid as error:
         raise JobInputError(
-            f"The input does not fit the model: {column!r} is of type {values.type}, the model expects {trained}, and "
-            f"not every value can be converted ({error}). Convert the column."
+            f"The input does not fit the model: {column!r} is of type {values.type}, but the model expects {trained}, "
+            f"and not every value can be converted ({error}). Convert the column."
         ) from error

@@ -1,15 +1,16 @@
-"""What is done to a model's probabilities after the model, at training and at prediction alike.
+"""Post-processing of a model's probabilities, the same at training and at prediction.
 
 ``correction`` in a model's manifest is ``{"prior_odds": r, "temperature": t, "rates": [...]}``:
 
-- ``prior_odds``: a model trained on rows whose classes were rebalanced sees odds of the positive class that are too
-  high. With the true odds ``P/N`` and those of the training rows ``P'/N'``, ``r = (P/N) / (P'/N')``, and the odds of
-  every prediction are multiplied by it (Saerens et al. 2002, "Adjusting the outputs of a classifier to new a priori
-  probabilities", for two classes). 1 where nothing was rebalanced.
+- ``prior_odds``: a model trained on rebalanced classes sees odds of the positive class that are too high. With the
+  true odds ``P/N`` and the odds ``P'/N'`` of the training rows, ``r = (P/N) / (P'/N')``, and the odds of every
+  prediction are multiplied by ``r`` (Saerens et al. 2002, "Adjusting the outputs of a classifier to new a priori
+  probabilities", for binary problems). 1 if nothing was rebalanced.
 - ``temperature``: temperature scaling (Guo et al. 2017, "On calibration of modern neural networks"), which minimises
-  the log loss on validation rows, about the classes' ``rates`` among the rows instead of about equal ones: a model
-  that is too sure is drawn to the base rate, so that rare classes stay rare. In log-odds ``L`` and base rate ``B``:
-  ``L' = B + (L - B) / t``. AutoGluon's own ``calibrate`` scales about equal rates, and only where torch is installed.
+  the log loss on validation rows. It is centred on the class ``rates`` in the data instead of equal rates:
+  probabilities of an overconfident model shrink towards the base rate, so rare classes stay rare. In log-odds ``L``
+  and base rate ``B``: ``L' = B + (L - B) / t``. AutoGluon's own ``calibrate`` is centred on equal rates, and needs
+  torch.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-#: Fewer validation rows than these, in all and (of two) of the rarer class, say too little about one more parameter.
+#: The temperature is fitted only from this many validation rows on, in all and (binary) of the rarer class.
 _MIN_ROWS, _MIN_RARER_ROWS = 500, 50
 _TINY = 1e-15
 
@@ -30,7 +31,7 @@ _TINY = 1e-15
 def correct(probabilities: np.ndarray, correction: Mapping[str, Any]) -> np.ndarray:
     """Corrected probabilities, as doubles.
 
-    :param probabilities: one column a class, or one dimension: those of the positive class.
+    :param probabilities: one column per class, or one dimension: the probabilities of the positive class.
     """
     import numpy as np
 
@@ -52,7 +53,7 @@ def correct(probabilities: np.ndarray, correction: Mapping[str, Any]) -> np.ndar
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray, correction: Mapping[str, Any]) -> float:
-    """The temperature that minimises the log loss on validation rows; 1 if none is better.
+    """The temperature that minimises the log loss on validation rows; 1 if no other value is better.
 
     :param labels: indices of the classes, in the order of the columns (0 and 1 for one dimension).
     :param correction: the correction so far.
@@ -74,7 +75,7 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray, correction: M
 
 
 def to_json(probabilities: np.ndarray, classes: Sequence[Any]) -> pa.Array:
-    """JSON text a row, ``{"class": probability, ...}``, exact to the last bit of a double; NaN becomes null."""
+    """One JSON text per row, ``{"class": probability, ...}``, with doubles in full precision; NaN becomes null."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -1,6 +1,7 @@
-"""Processes and their descendants, by Linux's own means: prctl and /proc. Standard library only.
+"""Processes and their descendants, by Linux's prctl and /proc. Standard library only.
 
-Elsewhere every function degrades: nothing is adopted, nothing found, and a process group is all that can be killed.
+On other systems every function degrades: orphans are not adopted, descendants are not found, and only a process group
+can be killed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-#: Set in a job's environment, and so in all its descendants': a token, and the process that it must not outlive.
+#: Set in the environment of a job and so of all its descendants: a token, and the process that it must not outlive.
 TOKEN, PARENT = "AUTOML_JOB_TOKEN", "AUTOML_JOB_PARENT"
 
 _PROC = Path("/proc")
@@ -29,7 +30,7 @@ def _prctl(option: int, argument: int) -> None:
 
 
 def die_with_parent(number: signal.Signals) -> None:
-    """Have this process sent a signal when the thread that started it ends."""
+    """Send this process a signal when the thread that started it ends."""
     _prctl(_PR_SET_PDEATHSIG, number)
 
 
@@ -39,7 +40,7 @@ def adopt_orphans() -> None:
 
 
 def parents() -> dict[int, int]:
-    """Each living process and its parent. Zombies are dead."""
+    """Each running process and its parent; zombies are left out."""
     found = {}
     for entry in _processes():
         try:
@@ -52,7 +53,7 @@ def parents() -> dict[int, int]:
 
 
 def alive(pid: int) -> bool:
-    """Whether that process runs; a zombie does not."""
+    """Whether the process is running; a zombie is not."""
     if _PROC.joinpath("self").exists():
         return pid in parents()
     try:
@@ -63,7 +64,7 @@ def alive(pid: int) -> bool:
 
 
 def descendants(roots: Iterable[int]) -> set[int]:
-    """Every living descendant of these processes, themselves left out."""
+    """Every running descendant of these processes, without the processes themselves."""
     children: dict[int, list[int]] = {}
     for pid, parent in parents().items():
         children.setdefault(parent, []).append(pid)
@@ -78,7 +79,7 @@ def descendants(roots: Iterable[int]) -> set[int]:
 
 
 def marked(token: str) -> set[int]:
-    """Every living process whose environment has that token, and all descendants of these."""
+    """Every running process with that token in its environment, and their descendants."""
     text = f"{TOKEN}={token}".encode()
     found = set()
     for entry in _processes():
@@ -91,7 +92,7 @@ def marked(token: str) -> set[int]:
 
 
 def kill_all(find: Callable[[], set[int]], *, seconds: float = 5.0) -> bool:
-    """SIGKILL what ``find`` finds until it finds nothing; False if something is left after ``seconds``."""
+    """SIGKILL what ``find`` returns until it returns nothing; False if processes are left after ``seconds``."""
     end = time.monotonic() + seconds
     while found := find() - {os.getpid()}:
         for pid in found:
@@ -103,15 +104,16 @@ def kill_all(find: Callable[[], set[int]], *, seconds: float = 5.0) -> bool:
 
 
 def send(pid: int, number: signal.Signals) -> None:
-    """Send a signal to a process that may be gone."""
+    """Send a signal to a process that may have ended."""
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 
 
 def memory(pids: Iterable[int], above: int = 0) -> int:
-    """Bytes of memory that these processes hold together, each shared page counted once among its sharers (PSS).
+    """Bytes of memory that these processes use together, each shared page split among its sharers (PSS).
 
-    :param above: a cheaper upper bound (RSS, which counts shared pages each time) is returned while it is below this.
+    :param above: while RSS, a cheaper upper bound that counts shared pages once per process, is not above this many
+        bytes, it is returned instead.
     """
     pids = list(pids)
     page = os.sysconf("SC_PAGE_SIZE")

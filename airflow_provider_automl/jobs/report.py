@@ -1,7 +1,7 @@
-"""The report on a job: an executed notebook, and the same as HTML that needs nothing else.
+"""The report on a job: an executed notebook, and the same as a self-contained HTML page.
 
-The job leaves files (see :mod:`~airflow_provider_automl.jobs.sections`), and papermill executes a notebook on them: one
-of ours, in ``notebooks/``, or the user's own. A report never fails the job that it is about.
+The job writes input files (see :mod:`~airflow_provider_automl.jobs.sections`), and papermill executes a notebook on
+them: a built-in one from ``notebooks/``, or the user's own. A failed report never fails the job.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-#: What a report needs, as modules; ours draw charts besides.
-_NEEDED, _NEEDED_BY_OURS = ("papermill", "nbconvert", "ipykernel"), ("altair", "vl_convert")
+#: Modules that every report needs, and those that the built-in notebooks need for charts.
+_NEEDED, _NEEDED_FOR_CHARTS = ("papermill", "nbconvert", "ipykernel"), ("altair", "vl_convert")
 _PACKAGES = {"vl_convert": "vl-convert-python"}
 _KERNEL_SECONDS = 120
 _SHOWN_ROWS, _SHOWN_CHARACTERS = 5, 500
-#: So many rows tell as much as all of them do: of a profile's distinct values, and of curves.
+#: Larger inputs are sampled down to this many rows: for a profile's distinct values, and for curves.
 PROFILE_ROWS, CURVE_ROWS = 200_000, 100_000
-#: Of a job's description, what is no option of the user's.
-_NOT_ASKED_FOR = frozenset(
+#: Keys of a job's description that are not options of the user.
+_INTERNAL_KEYS = frozenset(
     {"kind", "input", "output", "model_dir", "title", "report", "export_leaderboard", "export_feature_importance"}
     | {"about", "timeout"}
 )
-_PARAMETERS = "parameters"  # the tag of the cell behind which papermill puts what it was told
+_PARAMETERS = "parameters"  # papermill injects the parameters after the cell with this tag
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark">{policy}
@@ -63,7 +63,7 @@ img, svg {{ max-width: 100%; }} {css}
 {body}
 </body></html>
 """
-#: For our own notebooks: nothing runs and nothing is fetched, whatever a table's texts hold.
+#: For the built-in notebooks: no script runs and nothing is fetched, whatever text a table contains.
 _NO_SCRIPT = (
     '<meta http-equiv="Content-Security-Policy" '
     "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
@@ -71,7 +71,7 @@ _NO_SCRIPT = (
 
 
 class Inputs:
-    """What a report's notebook reads: written one by one, each of them optional but the facts."""
+    """The input files of a report's notebook; all but the facts are optional."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -79,24 +79,24 @@ class Inputs:
         self.sampled: dict[str, int] = {}
 
     def facts(self, **facts: Any) -> None:
-        """What is no table, as JSON."""
+        """Write everything that is not a table, as JSON."""
         text = json.dumps(strict({**facts, "environment": environment(), "sampled": self.sampled}), ensure_ascii=False)
         (self.directory / "facts.json").write_text(text, encoding="utf-8")
 
     def frame(self, name: str, table: pd.DataFrame) -> None:
-        """A small table."""
+        """Write a small table."""
         table.to_parquet(self.directory / f"{name}.parquet", index=False)
 
     def table(self, name: str, table: pa.Table | None) -> None:
-        """A small table, if there is one."""
+        """Write a small table; None writes nothing."""
         if table is not None:
             parquet.write(table, self.directory / f"{name}.parquet")
 
     def profile(self, frame: pd.DataFrame, *, hide: bool, types: Mapping[str, str] | None = None) -> None:
-        """A row a column: its type, missing values, distinct values, and the spread of numbers; and the first rows.
+        """Write one row per column: type, missing and distinct values, statistics of numbers; and the first rows.
 
-        :param hide: leave these out, and the extremes, which are values of single rows.
-        :param types: the columns' types in words, where they are not the frame's.
+        :param hide: leave out the first rows, and minimum and maximum, which are values of single rows.
+        :param types: the names of the columns' types, if they are not the frame's.
         """
         if not hide:
             rows = frame.head(_SHOWN_ROWS).astype(str).reset_index(drop=True)
@@ -105,18 +105,18 @@ class Inputs:
         if types is not None:
             profile["type"] = [types[name] for name in frame.columns]
         profile["missing"] = frame.isna().mean()
-        some = frame
+        sample = frame
         if len(frame) > PROFILE_ROWS:
-            some = frame.sample(PROFILE_ROWS, random_state=0)
+            sample = frame.sample(PROFILE_ROWS, random_state=0)
             self.sampled["profile"] = PROFILE_ROWS
-        profile["distinct"] = some.nunique()
-        numbers = some.select_dtypes("number")
+        profile["distinct"] = sample.nunique()
+        numbers = sample.select_dtypes("number")
         for name in ("mean", "std") if hide else ("mean", "std", "min", "max"):
             profile[name] = getattr(numbers, name)() if len(numbers.columns) else None
         self.frame("profile", profile.rename_axis("column").reset_index())
 
     def held_out(self, labels: np.ndarray, predictions: np.ndarray, problem_type: str) -> None:
-        """Labels and predictions of rows that were not learnt from."""
+        """Write labels and predictions of held-out rows."""
         import numpy as np
         import pandas as pd
 
@@ -135,7 +135,7 @@ class Inputs:
 
 
 def environment() -> dict[str, Any]:
-    """Where this process runs."""
+    """The Python, machine and package versions of this process."""
     found = {"Python": platform.python_version(), "system": platform.platform(), "processors": os.cpu_count()}
     with suppress(ImportError):
         import psutil
@@ -150,12 +150,12 @@ def environment() -> dict[str, Any]:
 def report(
     job: Mapping[str, Any], result: Mapping[str, Any], directory: Path, fill: Callable[[Inputs], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Leave what the notebook reads in a new directory, and execute it. Whatever happens there fails nothing here.
+    """Write the notebook's inputs to a new directory, and execute the notebook. Errors are reported, never raised.
 
-    :param job: its ``kind`` (``train`` or ``predict``: of our notebook, and of the files that are made), ``notebook``
-        (a path, None: ours) and ``report_time_limit`` (seconds, None: no limit).
+    :param job: its ``kind`` (``train`` or ``predict``: names the built-in notebook and the output files), ``notebook``
+        (a path, None: the built-in one) and ``report_time_limit`` (seconds, None: no limit).
     :param fill: writes the tables, and returns the facts that only this kind of job has.
-    :returns: what changes in the job's result: ``notebook_error``, and as :func:`_execute`.
+    :returns: the changes to the job's result, as :func:`_execute` returns them.
     """
     try:
         inputs = Inputs(directory)
@@ -163,13 +163,13 @@ def report(
             kind=job["kind"],
             title=job["title"],
             about=job.get("about") or {},
-            options={name: value for name, value in job.items() if name not in _NOT_ASKED_FOR},
+            options={name: value for name, value in job.items() if name not in _INTERNAL_KEYS},
             result={name: value for name, value in result.items() if not name.startswith("notebook")},
             **fill(inputs),
         )
     except Exception as error:
-        print(f"The report failed, all else is unharmed: {_said(error)}", flush=True)
-        return {"notebook_error": _said(error)}
+        print(f"The report failed; the job's results are not affected: {_summary(error)}", flush=True)
+        return {"notebook_error": _summary(error)}
     return _execute(job, job["kind"], directory)
 
 
@@ -179,8 +179,8 @@ def _execute(job: Mapping[str, Any], name: str, directory: Path) -> dict[str, An
     :returns: ``notebook`` and ``notebook_html`` (paths or None) and ``notebook_error`` (None, or what went wrong).
     """
     made: dict[str, Any] = {"notebook": None, "notebook_html": None, "notebook_error": None}
-    own = job.get("notebook") is None
-    needed = (*_NEEDED, *_NEEDED_BY_OURS) if own else _NEEDED
+    builtin = job.get("notebook") is None
+    needed = (*_NEEDED, *_NEEDED_FOR_CHARTS) if builtin else _NEEDED
     if missing := [_PACKAGES.get(module, module) for module in needed if util.find_spec(module) is None]:
         made["notebook_error"] = (
             f"{', '.join(missing)} is not installed in {sys.executable}: "
@@ -191,34 +191,34 @@ def _execute(job: Mapping[str, Any], name: str, directory: Path) -> dict[str, An
     problems = []
     try:
         source = directory / "template.ipynb"
-        if own:
+        if builtin:
             template = pkgutil.get_data("airflow_provider_automl.jobs", f"notebooks/{name}.ipynb")
-            assert template is not None  # it is part of the package
+            assert template is not None  # it is package data
             source.write_bytes(template)
         else:
             shutil.copyfile(job["notebook"], source)
-        _run(source, target, directory, job.get("report_time_limit"), own=own)
+        _run(source, target, directory, job.get("report_time_limit"), builtin=builtin)
     except Exception as error:
-        problems.append(_said(error))
+        problems.append(_summary(error))
     try:
         if target.exists():
             made["notebook"] = str(target)
-            made["notebook_html"] = str(_to_html(target, job["title"], own=own))
+            made["notebook_html"] = str(_to_html(target, job["title"], builtin=builtin))
     except Exception as error:
-        problems.append(_said(error))
+        problems.append(_summary(error))
     if problems:
         made["notebook_error"] = " ".join(problems)
-        print(f"The report is incomplete, all else is unharmed: {problems[0]}", flush=True)
+        print(f"The report is incomplete; the job's results are not affected: {problems[0]}", flush=True)
     return made
 
 
-def _run(source: Path, target: Path, directory: Path, limit: float | None, *, own: bool) -> None:
-    """Have papermill execute a notebook; cell by cell it is saved, so that a failure leaves what came before."""
+def _run(source: Path, target: Path, directory: Path, limit: float | None, *, builtin: bool) -> None:
+    """Execute a notebook by papermill, which saves it after each cell: a failure keeps the cells before it."""
     import papermill
 
     tags = [cell.get("metadata", {}).get("tags", ()) for cell in json.loads(source.read_text("utf-8"))["cells"]]
     if not any(_PARAMETERS in tag for tag in tags):
-        print(f"The notebook has no cell tagged {_PARAMETERS!r}: its parameters come first", flush=True)
+        print(f"The notebook has no cell tagged {_PARAMETERS!r}: parameters are injected at its top", flush=True)
     log = directory.parent / LOG
     if log.exists():
         shutil.copyfile(log, directory / "log.txt")
@@ -235,69 +235,69 @@ def _run(source: Path, target: Path, directory: Path, limit: float | None, *, ow
             language="python",
             progress_bar=False,
             start_timeout=_KERNEL_SECONDS,
-            # Of ours, one section that fails must not take the others with it.
-            allow_errors=own,
+            # A failed section of a built-in notebook must not stop the others.
+            allow_errors=builtin,
         )
 
 
 @contextmanager
 def _limited(seconds: float | None) -> Iterator[None]:
-    """Within, no longer than so many seconds: then the processes that were begun meanwhile are killed.
+    """Bound a block to ``seconds`` (None: no limit) by killing the processes that it has started.
 
-    :raises TimeoutError: it took longer.
+    :raises TimeoutError: the block took longer.
     """
     before = processes.descendants([os.getpid()])
-    late = threading.Event()
+    expired = threading.Event()
 
-    def end() -> None:
-        late.set()
+    def stop() -> None:
+        expired.set()
         processes.kill_all(lambda: processes.descendants([os.getpid()]) - before)
 
-    timer = threading.Timer(seconds, end) if seconds is not None else None
-    begun = time.monotonic()
+    timer = threading.Timer(seconds, stop) if seconds is not None else None
+    started = time.monotonic()
     try:
         if timer is not None:
             timer.daemon = True
             timer.start()
         yield
     except Exception as error:
-        if late.is_set():
+        if expired.is_set():
             raise TimeoutError(
-                f"the notebook was ended after {time.monotonic() - begun:.0f} s: raise report_time_limit"
+                f"the notebook was stopped after {time.monotonic() - started:.0f} s: raise report_time_limit"
             ) from error
         raise
     finally:
         if timer is not None:
             timer.cancel()
-        # A notebook's own background processes, and a kernel that was left behind.
+        # Background processes of the notebook, and a kernel that is still running.
         processes.kill_all(lambda: processes.descendants([os.getpid()]) - before)
 
 
-def _said(error: Exception) -> str:
-    """An error in one line: of a cell, its own."""
+def _summary(error: Exception) -> str:
+    """An error in one line; for a failed cell, the error that the cell raised."""
     name, text = type(error).__name__, str(error)
-    if hasattr(error, "ename"):  # papermill's, of a cell
+    if hasattr(error, "ename"):  # papermill's error of a cell
         name, text = str(error.ename), str(getattr(error, "evalue", ""))
     if name == "DeadKernelError":
-        return "The notebook's kernel died: it was killed, or ran out of memory."
+        return "The notebook's kernel died: it was killed, possibly by the out-of-memory killer."
     return f"{name}: {' '.join(text.split())[-1000:]}"
 
 
-def _to_html(notebook: Path, title: str, *, own: bool) -> Path:
-    """One file for any browser, without a network; a notebook of ours without its code."""
+def _to_html(notebook: Path, title: str, *, builtin: bool) -> Path:
+    """Convert a notebook to a self-contained HTML file; code is left out for built-in notebooks."""
     from nbconvert import HTMLExporter
     from pygments.formatters import HtmlFormatter
 
     exporter: Any = HTMLExporter(  # type: ignore[no-untyped-call]
         template_name="basic",
-        exclude_input=own,
+        exclude_input=builtin,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
         exclude_anchor_links=True,
     )
     body, _ = exporter.from_filename(str(notebook))
-    css = "" if own else HtmlFormatter().get_style_defs(".highlight")
-    page = _PAGE.format(policy=_NO_SCRIPT if own else "", title=escape(title), css=css, body=body)
+    css = "" if builtin else HtmlFormatter().get_style_defs(".highlight")
+    page = _PAGE.format(policy=_NO_SCRIPT if builtin else "", title=escape(title), css=css, body=body)
     path = notebook.with_suffix(".html")
     path.write_text(page, encoding="utf-8")
     return path

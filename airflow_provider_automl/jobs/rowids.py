@@ -1,7 +1,7 @@
-"""Whether a column tells all rows apart: exactly, and in flat memory.
+"""An exact uniqueness check of a column, in constant memory.
 
-Every value becomes 8 bytes: a number its own bits, anything else a hash. They are spread over files by value, so that
-each file can be sorted in memory. Where two hashes are equal, the values themselves are compared.
+Every value becomes 8 bytes: the bits of a number, or a hash of anything else. These are partitioned by value into
+files that are small enough to sort in memory. Where two hashes are equal, the values themselves are compared.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _BATCH_ROWS = 1 << 18
 
 
 def check(parts: Parts, column: str, scratch: Path) -> None:
-    """Check that no value of ``column`` is NULL and none occurs twice.
+    """Check that ``column`` has no NULL and no duplicate.
 
-    :param scratch: a directory for temporary files, 8 bytes a row.
-    :raises JobInputError: counts the NULLs, or shows a value that occurs twice.
+    :param scratch: a directory for temporary files, 8 bytes per row.
+    :raises JobInputError: there are NULLs (the message counts them) or duplicates (the message shows one).
     """
     buckets = 1 + parts.rows // _ROWS_PER_FILE
-    mend = "give a column that tells all rows apart"
+    fix = "set rowid_column to a column with a unique, non-NULL value per row"
     with tempfile.TemporaryDirectory(dir=scratch) as directory:
         paths = [Path(directory, str(bucket)) for bucket in range(buckets)]
         nulls = 0
@@ -38,10 +38,10 @@ def check(parts: Parts, column: str, scratch: Path) -> None:
             nulls += values.null_count
             _spread(_bits(values), paths)
         if nulls:
-            raise JobInputError(f"The row id column {column!r} is NULL in {nulls:,} of {parts.rows:,} rows: {mend}.")
-        suspects = _repeated(paths)
-    if len(suspects) and (value := _really_repeated(parts, column, suspects)) is not None:
-        raise JobInputError(f"The row id column {column!r} has {value[0]!r} in more than one row: {mend}.")
+            raise JobInputError(f"The row id column {column!r} is NULL in {nulls:,} of {parts.rows:,} rows: {fix}.")
+        candidates = _repeated(paths)
+    if len(candidates) and (value := _first_duplicate(parts, column, candidates)) is not None:
+        raise JobInputError(f"The row id column {column!r} has {value[0]!r} in more than one row: {fix}.")
 
 
 def _batches(parts: Parts, column: str) -> Iterator[pa.Array]:
@@ -52,13 +52,13 @@ def _batches(parts: Parts, column: str) -> Iterator[pa.Array]:
         values = batch.column(0)
         if pa.types.is_dictionary(values.type):
             values = values.cast(values.type.value_type)
-        if pa.types.is_floating(values.type):  # NaN tells nothing apart, and 0.0 is -0.0
+        if pa.types.is_floating(values.type):  # NaN counts as NULL, and -0.0 equals 0.0
             values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), pc.add(values, 0.0))
         yield values
 
 
 def _bits(values: pa.Array) -> np.ndarray:
-    """8 bytes a value; equal values have equal bytes."""
+    """8 bytes per value; equal values have equal bytes."""
     import numpy as np
     import pandas as pd
     import pyarrow as pa
@@ -80,7 +80,7 @@ def _bits(values: pa.Array) -> np.ndarray:
 def _spread(bits: np.ndarray, paths: Sequence[Path]) -> None:
     import numpy as np
 
-    mixed = bits * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)  # consecutive numbers spread evenly
+    mixed = bits * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)  # spreads consecutive numbers evenly
     bucket = mixed % np.uint64(len(paths))
     for index, path in enumerate(paths):
         with path.open("ab") as file:
@@ -98,13 +98,13 @@ def _repeated(paths: Sequence[Path]) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _really_repeated(parts: Parts, column: str, suspects: np.ndarray) -> tuple[Any] | None:
-    """The first value that occurs twice among those whose bytes are equal."""
+def _first_duplicate(parts: Parts, column: str, candidates: np.ndarray) -> tuple[Any] | None:
+    """The first value that occurs twice among those with the bytes of ``candidates``."""
     import numpy as np
 
     seen: set[Any] = set()
     for values in _batches(parts, column):
-        found = values.filter(np.isin(_bits(values), suspects))
+        found = values.filter(np.isin(_bits(values), candidates))
         for value in found.to_pylist() if kind(values.type) in ("number", "text") else texts(found):
             if value in seen:
                 return (value,)

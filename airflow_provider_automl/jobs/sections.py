@@ -1,18 +1,18 @@
-"""The sections of a report, one function each: what the notebooks in ``notebooks/`` show.
+"""The sections of a report, one method each, as the notebooks in ``notebooks/`` show them.
 
-A report's directory is what a job leaves for its notebook (the contract with users' own notebooks, too):
+A job writes these files to the report's directory. They are also the contract with users' own notebooks:
 
-- ``facts.json``: ``kind``, ``title``, ``about`` (the table and the task), ``options`` (what was asked for), ``result``
-  (what came of it), ``environment``, ``held_out`` (which rows the curves come from, or null), ``ignored`` (columns and
+- ``facts.json``: ``kind``, ``title``, ``about`` (the table and the task), ``options`` (the job's options), ``result``
+  (the job's result), ``environment``, ``held_out`` (describes the held-out rows, or null), ``ignored`` (columns and
   why), ``classes``;
-- ``profile.parquet``: a row a column of the input; ``target.parquet``: the target's classes or histogram;
-- ``leaderboard.parquet``, ``importance.parquet``: of a training;
+- ``profile.parquet``: one row per input column; ``target.parquet``: the target's classes or histogram;
+- ``leaderboard.parquet``, ``importance.parquet``: only of a training;
 - ``held_out.parquet``: ``label`` and ``score`` (binary), ``label`` and ``p0``, ``p1`` … (multiclass: indices into
-  ``classes``), or ``label`` and ``predicted`` (regression), of rows that the models did not learn from;
-- ``predictions.parquet``: a sample of a prediction's columns; ``rows.parquet``: some rows of the input;
-- ``log.txt``: what the job printed.
+  ``classes``), or ``label`` and ``predicted`` (regression), of held-out rows;
+- ``predictions.parquet``: a sample of a prediction's columns; ``rows.parquet``: the first rows of the input;
+- ``log.txt``: the job's output.
 
-What is not there was not made, or is to be hidden. Every text from a table is escaped.
+A file is missing if it was not written, or if its contents are to be hidden. All text from tables is escaped.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _LOG_LINES = 400
 
 
 class Report:
-    """What a job left for its report.
+    """The files that a job wrote for its report, and the sections that show them.
 
-    :param directory: see this module.
+    :param directory: the report's directory, as the module describes it.
     """
 
     def __init__(self, directory: str | Path) -> None:
@@ -47,7 +47,7 @@ class Report:
         pd.set_option("display.max_rows", 300, "display.max_columns", 100, "display.precision", 5)
 
     def table(self, name: str) -> pd.DataFrame | None:
-        """One of the directory's tables; None: it was not made."""
+        """One of the directory's tables; None if it does not exist."""
         import pandas as pd
 
         path = self.directory / f"{name}.parquet"
@@ -56,40 +56,43 @@ class Report:
     # ------------------------------------------------------------------------------------------------ every report
 
     def heading(self) -> None:
-        """The title, what the report is about, and what is worth a warning."""
+        """The title, what the report is about, and warnings."""
         _html(f"<h1>{escape(self.facts['title'])}</h1>")
         if about := self.facts.get("about"):
-            read = "Trained on" if self.facts["kind"] == "train" else "Predictions for"
+            what = "Trained on" if self.facts["kind"] == "train" else "Predictions for"
             links = (
                 "".join(f' · <a href="{escape(url)}">{escape(text)}</a>' for text, url in about["links"].items())
                 or f" · run {escape(about['run_id'])}"
             )
             _html(
-                f"<p>{read} <b>{escape(about['source'])}</b> by {escape(about['dag_id'])}.{escape(about['task_id'])}, "
+                f"<p>{what} <b>{escape(about['source'])}</b> by {escape(about['dag_id'])}.{escape(about['task_id'])}, "
                 f"{escape(about['session_time'])}{links}</p>"
             )
         for text in self.result.get("warnings") or ():
             _html(f"<p class='warning'>⚠ {escape(text)}</p>")
 
     def parameters(self) -> None:
-        """What was asked for, and what came of it."""
+        """The job's options and its result."""
         _pairs(self.facts["options"])
         _html("<h3>Result</h3>")
         _pairs({name: value for name, value in self.result.items() if name not in _HIDDEN_RESULTS})
 
     def environment(self) -> None:
-        """Where it ran."""
+        """The Python, machine and package versions that the job ran with."""
         _pairs(self.facts["environment"])
 
     def profile(self) -> None:
-        """The input's columns, and some rows."""
+        """A profile of the input's columns, and the first rows."""
         profile = self.table("profile")
         if profile is None:
             _html("<p>The input was not profiled.</p>")
             return
-        empty = profile[profile["missing"] > 0]
-        named = f", {len(empty)} of them with missing values" if len(empty) else ", none with missing values"
-        _html(f"<p>{self.facts['rows']:,} rows, {len(profile)} columns{named}.{self._sampled('profile')}</p>")
+        incomplete = profile[profile["missing"] > 0]
+        missing = f"{len(incomplete)} of them" if len(incomplete) else "none"
+        _html(
+            f"<p>{self.facts['rows']:,} rows, {len(profile)} columns, {missing} with missing values."
+            f"{self._sampled('profile')}</p>"
+        )
         shown = profile.set_index("column").rename_axis(None).astype({"missing": float})
         _show(shown.style.format(precision=4, na_rep="", escape="html", subset=list(shown.columns)).format(
             {"missing": "{:.1%}", "distinct": "{:,.0f}"}, na_rep="").format_index(escape="html"))  # fmt: skip
@@ -101,7 +104,7 @@ class Report:
         _show(rows)
 
     def log(self) -> None:
-        """The job's own lines, AutoGluon's among them."""
+        """The output of the job, AutoGluon's included."""
         path = self.directory / "log.txt"
         if not path.exists():
             _html("<p>The log was not kept.</p>")
@@ -113,18 +116,18 @@ class Report:
 
     def left_out(self) -> None:
         """Rows and columns that were not used, and why."""
-        said = [f"The column {name}: {why}." for name, why in self.facts["ignored"].items()]
+        excluded = [f"Column {name}: {why}." for name, why in self.facts["ignored"].items()]
         if dropped := self.result.get("rows_dropped"):
-            said.insert(0, f"{dropped:,} rows, for their target is NULL.")
-        if not said:
-            _html("<p>Nothing was left out.</p>")
+            excluded.insert(0, f"{dropped:,} rows: their target is NULL.")
+        if not excluded:
+            _html("<p>All rows and columns were used.</p>")
             return
-        _html("<ul>" + "".join(f"<li>{escape(text)}</li>" for text in said) + "</ul>")
+        _html("<ul>" + "".join(f"<li>{escape(text)}</li>" for text in excluded) + "</ul>")
 
-    # ------------------------------------------------------------------------------------------------ a training's
+    # ------------------------------------------------------------------------------------------------ trainings
 
     def target(self) -> None:
-        """How the target is spread."""
+        """The distribution of the target."""
         target = self.table("target")
         if target is None:
             _html("<p>The target was not profiled.</p>")
@@ -138,7 +141,7 @@ class Report:
         self.draw(charts.histogram(edges, list(target["rows"]), name, f"Half of the rows are below {middle:.5g}"))
 
     def leaderboard(self) -> None:
-        """Every model that was tried."""
+        """All models that were fitted."""
         table = self.table("leaderboard")
         if table is None:
             _html("<p>There is no leaderboard.</p>")
@@ -149,34 +152,34 @@ class Report:
         _show(table[[name for name in wanted if name in table.columns]].set_index("model").rename_axis(None))
 
     def importance(self) -> None:
-        """Which features matter."""
+        """The importance of features."""
         table = self.table("importance")
         if table is None or not len(table):
-            _html("<p>The importance of features was not measured.</p>")
+            _html("<p>Feature importance was not computed.</p>")
             return
         self.draw(charts.importance(table))
         table = table.drop(columns=["model_name", "model_version"], errors="ignore")
         _show(table.set_index("index").rename_axis(None))
 
     def quality(self) -> None:
-        """How good it is, on rows that it did not learn from."""
+        """The model's quality on held-out rows."""
         held_out = self.table("held_out")
         if held_out is None or not len(held_out):
-            _html("<p>There are no rows that the model did not learn from, so no curve would tell the truth.</p>")
+            _html("<p>There are no held-out rows, so the model's quality cannot be shown.</p>")
             return
         _html(f"<p>{escape(self.facts['held_out'])}{self._sampled('held_out')}</p>")
         if "predicted" in held_out.columns:
-            self._of_numbers(held_out)
+            self._regression(held_out)
         elif "score" in held_out.columns:
-            self._of_two_classes(held_out)
+            self._binary(held_out)
         else:
-            self._of_classes(held_out)
+            self._multiclass(held_out)
 
-    def _of_two_classes(self, held_out: pd.DataFrame) -> None:
+    def _binary(self, held_out: pd.DataFrame) -> None:
         labels, scores = held_out["label"].to_numpy(dtype=int), held_out["score"].to_numpy(dtype=float)
         classes = [str(value) for value in self.facts["classes"]]
         if labels.min() == labels.max():
-            _html(f"<p>They are all of one class, {escape(classes[labels[0]])}: there are no curves.</p>")
+            _html(f"<p>All of these rows have the class {escape(classes[labels[0]])}, so there are no curves.</p>")
             return
         self.draw(charts.roc(labels, scores), charts.precision_recall(labels, scores))
         self.draw(charts.calibration(labels, scores), charts.score_distribution(labels, scores, classes))
@@ -184,7 +187,7 @@ class Report:
         self.draw(charts.confusion(labels, chosen, classes))
         self._per_class(labels, chosen, classes)
 
-    def _of_classes(self, held_out: pd.DataFrame) -> None:
+    def _multiclass(self, held_out: pd.DataFrame) -> None:
         labels = held_out["label"].to_numpy(dtype=int)
         chosen = held_out.drop(columns="label").to_numpy().argmax(axis=1)
         classes = [str(value) for value in self.facts["classes"]]
@@ -203,7 +206,7 @@ class Report:
         table = pd.DataFrame(dict(zip(("precision", "recall", "F1", "rows"), found, strict=True)), index=classes)
         _show(table)
 
-    def _of_numbers(self, held_out: pd.DataFrame) -> None:
+    def _regression(self, held_out: pd.DataFrame) -> None:
         import numpy as np
 
         actual, predicted = (held_out[name].to_numpy(dtype=float) for name in ("label", "predicted"))
@@ -219,10 +222,10 @@ class Report:
             }
         )
 
-    # ------------------------------------------------------------------------------------------------ a prediction's
+    # ------------------------------------------------------------------------------------------------ predictions
 
     def predictions(self) -> None:
-        """How the predictions are spread."""
+        """The distribution of the predictions."""
         import numpy as np
 
         table = self.table("predictions")
@@ -241,15 +244,15 @@ class Report:
             title = f"Half of the predictions are below {np.median(values):.4g}"
             self.draw(charts.histogram(edges.tolist(), counts.tolist(), str(table.columns[-1]), title))
 
-    # ------------------------------------------------------------------------------------------------ showing
+    # ------------------------------------------------------------------------------------------------ display
 
     def draw(self, *drawn: alt.TopLevelMixin) -> None:
-        """Show charts side by side."""
+        """Display charts side by side."""
         _html("".join(f"<div class='chart'>{charts.svg(chart)}</div>" for chart in drawn))
 
     def _sampled(self, name: str) -> str:
         rows = self.facts.get("sampled", {}).get(name)
-        return f" Of these, {rows:,} were drawn at random for what follows." if rows else ""
+        return f" Below, a random sample of {rows:,} rows is used." if rows else ""
 
 
 def _show(shown: Any) -> None:

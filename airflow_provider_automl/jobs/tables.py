@@ -1,4 +1,4 @@
-"""What a training leaves as tables: the leaderboard and the feature importance, one row a model or feature."""
+"""Tables that a training exports: the leaderboard (one row per model) and the feature importance (one per feature)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def leaderboard(frame: pd.DataFrame, identity: Mapping[str, str]) -> pa.Table:
-    """AutoGluon's leaderboard with extra information; what is no number or text there is JSON text here."""
+    """AutoGluon's leaderboard with extra information; values other than numbers and text become JSON text."""
     return _table(frame, identity)
 
 
 def feature_importance(frame: pd.DataFrame, identity: Mapping[str, str]) -> pa.Table:
-    """Columns index (the feature), importance, stddev, p_value, n, p99_high, p99_low."""
+    """The feature importance, with columns index (the feature), importance, stddev, p_value, n, p99_high, p99_low."""
     return _table(frame.rename_axis("index").reset_index(), identity)
 
 
@@ -33,7 +33,7 @@ def write(table: pa.Table, directory: Path) -> str:
 
 
 def _table(frame: pd.DataFrame, identity: Mapping[str, str]) -> pa.Table:
-    """Types that do not depend on the values: booleans, 64-bit integers, doubles and text."""
+    """A table whose types do not depend on the values: booleans, 64-bit integers, doubles and text."""
     import pandas as pd
     import pyarrow as pa
 

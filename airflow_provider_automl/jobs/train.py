@@ -1,7 +1,7 @@
-"""The training job: read, fit, save, and report, each a function of its own.
+"""The training job: read, fit, save and report.
 
-Beside AutoGluon's own lines it prints what it does, in lines that begin with ``reading``, ``fitting``, ``saving``,
-``measuring`` and ``reporting``. The model and its manifest come first: what follows may fail and loses nothing.
+Besides AutoGluon's output, it prints progress lines that begin with ``reading``, ``fitting``, ``saving``, ``measuring``
+and ``reporting``. The model and its manifest are saved first, so a later failure does not lose them.
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-#: The weights' name inside AutoGluon, to which some names are strategies.
+#: The name of the weight column for AutoGluon, which takes some names for weighting strategies.
 _WEIGHT = "__automl_weight__"
 #: Models that need torch.
 _TORCH_MODELS = ["NN_TORCH", "FASTAI"]
-#: AutoGluon is told of less than the hard limit: its own estimate leaves out what is not its.
+#: The share of the hard limit that AutoGluon may use: its estimate leaves out the rest of the process.
 _SOFT_MEMORY = 0.9
-#: A class of fewer rows is warned of.
+#: A class with fewer rows causes a warning.
 _FEW_ROWS = 10
 
 
 @dataclass
 class Data:
-    """The rows to learn from."""
+    """The training rows."""
 
-    frame: pd.DataFrame  # features, the target, and the weights under their inner name
-    features: pa.Schema  # as they were read
+    frame: pd.DataFrame  # features, the target, and the weights as _WEIGHT
+    features: pa.Schema  # with the input's types
     label_type: pa.DataType
     ignored: dict[str, str]  # column -> why
-    rows_dropped: int  # whose label is NULL
+    rows_dropped: int  # because their label is NULL
 
 
 @dataclass
 class Plan:
-    """What is to be learnt, all of it checked."""
+    """The checked options of a training."""
 
     problem_type: str
     eval_metric: str
-    classes: list[Any] | None  # as values of the label column, in order
+    classes: list[Any] | None  # values of the label column, in order
     positive_class: Any
     presets: str | list[str] | None
     hyperparameters: dict[Any, Any] | str | None
@@ -69,16 +69,16 @@ class Plan:
 
 @dataclass
 class Scored:
-    """Rows that the models did not learn from, and what is predicted for them."""
+    """Held-out rows and their predictions."""
 
-    which: str  # in words
+    which: str  # describes the rows
     labels: np.ndarray  # indices of classes, or numbers
-    predictions: np.ndarray  # corrected probabilities: of the positive class, or a column a class; or numbers
+    predictions: np.ndarray  # corrected probabilities of the positive class or one column per class; or numbers
 
 
 @dataclass
 class Fitted:
-    """A fitted predictor and what was measured on rows that it did not learn from."""
+    """A fitted predictor, and its metrics on held-out rows."""
 
     predictor: Any
     classes: list[Any] | None
@@ -88,14 +88,14 @@ class Fitted:
     score_val: float | None
     best_model: str
     leaderboard: pd.DataFrame
-    held_out: pd.DataFrame | None  # None: bagged
+    held_out: pd.DataFrame | None  # None if the models are bagged
     scored: Scored | None = None
     oversampling: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list)
 
 
 def train(job: dict[str, Any], directory: Path) -> dict[str, Any]:
-    """Train a model; returns the job's result, see the launcher's contract.
+    """Train a model; returns the job's result.
 
     :raises JobInputError: the user's input is wrong.
     """
@@ -104,15 +104,15 @@ def train(job: dict[str, Any], directory: Path) -> dict[str, Any]:
     model_dir = Path(job["model_dir"])
     fitted = fit(job, data, plan, model_dir / PREDICTOR)
     result = save(job, data, plan, fitted, model_dir)
-    # From here on the model is there: a limit that is exceeded, or a crash, only cuts the report short.
+    # The model is complete: from here on, a crash or an exceeded limit only truncates the report.
     write_json(directory / RESULT, result)
     return result | report(job, data, fitted, result, directory)
 
 
 def read(job: dict[str, Any]) -> Data:
-    """Read the input's Parquet files and leave out what cannot be learnt from.
+    """Read the input's Parquet files without unusable rows and columns.
 
-    :raises JobInputError: columns are missing or of types that cannot be used, or no row has a label.
+    :raises JobInputError: columns are missing or of unsupported types, or no row has a label.
     """
     import pyarrow.compute as pc
 
@@ -121,9 +121,9 @@ def read(job: dict[str, Any]) -> Data:
     ignored = checks.check_columns(schema, job)
     target, weight = job["target_column"], job["sample_weight"]
     wanted = [name for name in schema.names if name not in ignored or name == weight]
-    _say(f"reading {rows:,} rows of {len(wanted)} columns")
+    _log(f"reading {rows:,} rows of {len(wanted)} columns")
     for name, why in ignored.items():
-        _say(f"Column {name!r} is no feature: {why}")
+        _log(f"Column {name!r} is not used as a feature: {why}")
     if rows == 0:
         raise JobInputError("The input has no rows: there is nothing to learn from.")
     parts = source.read(wanted)
@@ -134,9 +134,11 @@ def read(job: dict[str, Any]) -> Data:
         parts = parts.filter(labelled)
     dropped = rows - parts.num_rows
     if parts.num_rows == 0:
-        raise JobInputError(f"The target column {target!r} is NULL in all {rows:,} rows: there is nothing to learn.")
+        raise JobInputError(
+            f"The target column {target!r} is NULL in all {rows:,} rows: there is nothing to learn from."
+        )
     if dropped:
-        _say(f"{dropped:,} rows are left out, for their target {target!r} is NULL")
+        _log(f"{dropped:,} rows dropped: their target {target!r} is NULL")
     features = [name for name in wanted if name not in (target, weight)]
     columns = {name: parts[name] for name in (*features, target)}
     if weight is not None:
@@ -155,14 +157,16 @@ def read(job: dict[str, Any]) -> Data:
 def make_plan(job: dict[str, Any], data: Data) -> Plan:
     """Check everything that can be checked before the fit.
 
-    :raises JobInputError: says what is wrong and what there is to choose from.
+    :raises JobInputError: an option or the target is wrong; the message says what to choose from.
     """
     import numpy as np
 
     target = data.frame[job["target_column"]]
     label_kind = kind(data.label_type)
     if label_kind == "number" and not np.isfinite(target.to_numpy(dtype=np.float64)).all():
-        raise JobInputError(f"The target column {target.name!r} has infinite values: make them NULL or leave them out.")
+        raise JobInputError(
+            f"The target column {target.name!r} has infinite values: set them to NULL or filter them out."
+        )
     if job["time_limit"] is not None and job["time_limit"] <= 0:
         raise JobInputError(f"time_limit is {job['time_limit']}: give seconds above 0.")
     problem = checks.problem_type(job["problem_type"], target, label_kind)
@@ -172,7 +176,7 @@ def make_plan(job: dict[str, Any], data: Data) -> Plan:
     if problem == "regression":
         if job["positive_class"] is not None:
             raise JobInputError(
-                f"positive_class is {job['positive_class']!r}, but the target {target.name!r} is to be a number "
+                f"positive_class is {job['positive_class']!r}, but the target {target.name!r} is a number "
                 "(regression): leave it out, or set problem_type='binary'."
             )
         return Plan(problem, metric, None, None, presets, hyperparameters, oversample=False)
@@ -181,17 +185,17 @@ def make_plan(job: dict[str, Any], data: Data) -> Plan:
     if problem != "binary" and job["positive_class"] is not None:
         raise JobInputError(
             f"positive_class is {job['positive_class']!r}, but the target {target.name!r} has {len(classes)} classes: "
-            f"{listed(classes, 10)}; leave it out, or give two classes."
+            f"{listed(classes, 10)}; leave it out, or use a target with two classes."
         )
     if counts.iloc[0] < 2:
         raise JobInputError(
-            f"The target column {target.name!r} has {len(classes):,} classes in as many rows: nothing is to be learnt "
-            "where no class has two rows. Give another target, or problem_type='regression' for numbers."
+            f"The target column {target.name!r} has {len(classes):,} classes in as many rows: a classification needs "
+            "several rows per class. Use another target, or problem_type='regression' for numbers."
         )
     if counts.iloc[1] < 2:
         raise JobInputError(
             f"The target column {target.name!r} has {len(classes)} classes and only one of them, "
-            f"{_label_value(counts.index[0], data.label_type)!r}, has more than one row: give more rows of the others."
+            f"{_label_value(counts.index[0], data.label_type)!r}, has more than one row: add rows of the others."
         )
     positive = None
     oversample = False
@@ -206,20 +210,20 @@ def make_plan(job: dict[str, Any], data: Data) -> Plan:
 def fit(job: dict[str, Any], data: Data, plan: Plan, path: Path) -> Fitted:
     """Fit AutoGluon's models into ``path``.
 
-    :raises JobInputError: not one model could be fitted within the limits.
+    :raises JobInputError: no model could be fitted within the limits.
     """
     import numpy as np
 
     seed = int(job["random_seed"])
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # the generator that models share
+    np.random.seed(seed % 2**32)  # models use the global generator
     training, held_out, oversampling = data.frame, None, None
     if plan.oversample:
         training, held_out, oversampling = _oversample(job, data.frame)
     predictor, seconds = _fit_autogluon(job, data, plan, path, training, held_out)
     best = predictor.model_best
     leaderboard = predictor.leaderboard(extra_info=True, silent=True)
-    scored = predictor.model_refit_map(inverse=True).get(best, best)  # a refitted model has no score of its own
+    scored = predictor.model_refit_map(inverse=True).get(best, best)  # a refitted model has no validation score
     scores = dict(zip(leaderboard["model"], leaderboard["score_val"], strict=True))
     fitted = Fitted(
         predictor=predictor,
@@ -240,21 +244,21 @@ def fit(job: dict[str, Any], data: Data, plan: Plan, path: Path) -> Fitted:
         counts = data.frame[job["target_column"]].value_counts()
         if rare := [_label_value(value, data.label_type) for value in counts.index[counts < _FEW_ROWS]]:
             fitted.warnings.append(
-                f"Classes of fewer than {_FEW_ROWS} rows are hardly learnt, or not at all: {listed(rare)}."
+                f"Classes with fewer than {_FEW_ROWS} rows are rarely predicted, if at all: {listed(rare)}."
             )
         _calibrate(job, plan, fitted, scored, data)
     else:
-        fitted.scored = _held_out_numbers(job, fitted, scored, data)
+        fitted.scored = _held_out_regression(job, fitted, scored, data)
     for text in fitted.warnings:
-        _say(text)
+        _log(text)
     return fitted
 
 
 def save(job: dict[str, Any], data: Data, plan: Plan, fitted: Fitted, model_dir: Path) -> dict[str, Any]:
-    """Keep of the predictor what a prediction needs, and write the manifest; returns the job's result so far."""
+    """Reduce the predictor to what a prediction needs, and write the manifest; returns the job's result so far."""
     import pyarrow as pa
 
-    _say("saving the model")
+    _log("saving the model")
     predictor, best = fitted.predictor, fitted.best_model
     with _quiet():
         predictor.delete_models(models_to_keep=best, dry_run=False)
@@ -306,13 +310,13 @@ def save(job: dict[str, Any], data: Data, plan: Plan, fitted: Fitted, model_dir:
         "feature_importance": None,
         "notebook": None,
         "notebook_html": None,
-        "notebook_error": "the report was not finished" if job["report"] else None,
+        "notebook_error": "the report did not finish" if job["report"] else None,
         "warnings": fitted.warnings,
     }
 
 
 def report(job: dict[str, Any], data: Data, fitted: Fitted, result: dict[str, Any], directory: Path) -> dict[str, Any]:
-    """Measure and show what the fit left; returns what is new in the result."""
+    """Export the leaderboard and the feature importance, and write the report; returns additions to the result."""
     made: dict[str, Any] = {"notebook_error": None}
     identity = {"model_name": job["model_name"], "model_version": job["model_version"]}
     leaderboard = tables.leaderboard(fitted.leaderboard, identity)
@@ -324,7 +328,7 @@ def report(job: dict[str, Any], data: Data, fitted: Fitted, result: dict[str, An
     if job["export_feature_importance"] and importance is not None:
         made["feature_importance"] = tables.write(importance, directory / "feature_importance")
     if job["report"]:
-        _say("reporting in a notebook")
+        _log("reporting in a notebook")
         fill = partial(_fill, job=job, data=data, fitted=fitted, leaderboard=leaderboard, importance=importance)
         made |= write_report(job, result, directory / "report", fill)
     return made
@@ -333,7 +337,7 @@ def report(job: dict[str, Any], data: Data, fitted: Fitted, result: dict[str, An
 def _fill(
     inputs: Inputs, job: dict[str, Any], data: Data, fitted: Fitted, leaderboard: pa.Table, importance: pa.Table | None
 ) -> dict[str, Any]:
-    """Leave what the notebook reads; returns its facts."""
+    """Write the notebook's inputs; returns its facts."""
     shown = data.frame.drop(columns=_WEIGHT, errors="ignore")
     inputs.profile(shown, hide=job["hide_table_contents"])
     inputs.table("leaderboard", leaderboard)
@@ -352,7 +356,7 @@ def _fill(
 
 
 def _profile_target(inputs: Inputs, target: pd.Series, fitted: Fitted) -> float | None:
-    """The target's classes or its histogram; returns the median of a number."""
+    """Write the target's classes or histogram; returns the median of a numeric target."""
     import numpy as np
     import pandas as pd
 
@@ -369,23 +373,23 @@ def _profile_target(inputs: Inputs, target: pd.Series, fitted: Fitted) -> float 
 def _fit_autogluon(
     job: dict[str, Any], data: Data, plan: Plan, path: Path, training: pd.DataFrame, tuning: pd.DataFrame | None
 ) -> tuple[Any, float]:
-    """The fit itself: the predictor, and the seconds that it took."""
+    """Fit; returns the predictor and the seconds that the fit took."""
     from autogluon.core.models import AbstractModel
     from autogluon.tabular import TabularPredictor
 
-    AbstractModel.default_random_seed = int(job["random_seed"])  # models fitted in this process
-    positive = {} if plan.positive_class is None else {"positive_class": _inner(plan.positive_class)}
+    AbstractModel.default_random_seed = int(job["random_seed"])  # for models that are fitted in this process
+    positive = {} if plan.positive_class is None else {"positive_class": _encoded(plan.positive_class)}
     options: dict[str, Any] = {"presets": plan.presets, "hyperparameters": plan.hyperparameters}
     if not isinstance(plan.hyperparameters, dict) and util.find_spec("torch") is None:
         options["excluded_model_types"] = _TORCH_MODELS
-        _say("Neural networks are left out, for torch is not installed")
+        _log("Neural networks are excluded: torch is not installed")
     if job.get("memory_limit"):
         options["memory_limit"] = _SOFT_MEMORY * job["memory_limit"] / 2**30
     if tuning is not None:
-        # Copies of one row in several folds would be learnt from and validated on at once.
+        # No bagging: copies of a row in several folds would leak from training into validation.
         options |= {"tuning_data": tuning, "num_bag_folds": 0, "num_stack_levels": 0, "auto_stack": False}
         options |= {"dynamic_stacking": False, "refit_full": False, "set_best_to_refit_full": False}
-    _say(f"fitting on {len(training):,} rows: {plan.problem_type}, {plan.eval_metric}")
+    _log(f"fitting on {len(training):,} rows: {plan.problem_type}, {plan.eval_metric}")
     start = time.monotonic()
 
     def attempt(time_limit: float | None) -> Any:
@@ -401,17 +405,17 @@ def _fit_autogluon(
         try:
             return predictor.fit(training, time_limit=time_limit, calibrate=False, **options)
         except (RuntimeError, AssertionError, ValueError) as error:
-            if failed := _why_nothing_was_fitted(predictor, error):
-                raise failed from error
+            if no_model := _no_model_error(predictor, error):
+                raise no_model from error
             raise
 
     try:
         predictor = attempt(job["time_limit"])
     except AssertionError as error:
-        # Without ray, AutoGluon 1.6 does not clean up after a trial of stacking that failed or ran out of time.
+        # Without ray, AutoGluon 1.6 does not clean up after a stacking trial that failed or ran out of time.
         if "already fit" not in str(error):
             raise
-        _say("The trial of stacking failed: fitting again without it")
+        _log("The stacking trial failed: fitting again without it")
         shutil.rmtree(path)
         options["dynamic_stacking"] = False
         left = None if job["time_limit"] is None else max(1.0, job["time_limit"] - (time.monotonic() - start))
@@ -419,27 +423,27 @@ def _fit_autogluon(
     return predictor, time.monotonic() - start
 
 
-def _why_nothing_was_fitted(predictor: Any, error: Exception) -> Exception | None:
-    """What to raise if the fit left no model."""
+def _no_model_error(predictor: Any, error: Exception) -> Exception | None:
+    """The exception to raise if the fit produced no model; None if ``error`` is another failure."""
     if "No models were trained" not in str(error) and "Not enough time" not in str(error):
         return None
     try:
         failures = predictor.model_failures()
-        said = [f"{row.model}: {row.exc_type}: {row.exc_str}" for row in failures.itertuples()]
+        reasons = [f"{row.model}: {row.exc_type}: {row.exc_str}" for row in failures.itertuples()]
     except Exception:
-        said = []  # it failed before it had a trainer to ask
-    if any("No space left on device" in text for text in said):
-        return OSError(f"No space left on device while fitting ({said[0]})")
-    why = f" Its first failure was {said[0]}" if said else ""
+        reasons = []  # it failed before there was a trainer
+    if any("No space left on device" in text for text in reasons):
+        return OSError(f"No space left on device while fitting ({reasons[0]})")
+    first = f" The first model failed with {reasons[0][:300]}" if reasons else ""
     return JobInputError(
-        f"AutoGluon could fit no model: raise time_limit or memory_limit, give more rows, or other models.{why}"
+        f"AutoGluon could not fit any model: raise time_limit or memory_limit, add rows, or choose other models.{first}"
     )
 
 
 def _oversample(job: dict[str, Any], frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """Split validation rows off, then repeat minority rows of the rest up to the wanted ratio.
+    """Split off validation rows, then repeat minority rows of the rest up to the wanted ratio.
 
-    :returns: the rows to train on, the validation rows (as they are), and what was done.
+    :returns: the training rows, the validation rows (without repeats), and the facts for the manifest.
     """
     import numpy as np
     import pandas as pd
@@ -461,9 +465,9 @@ def _oversample(job: dict[str, Any], frame: pd.DataFrame) -> tuple[pd.DataFrame,
     wanted = max(len(few), int(np.ceil(job["oversampling_threshold"] * len(many))))
     repeated = np.concatenate([np.tile(few, wanted // len(few)), generator.permutation(few)[: wanted % len(few)]])
     training = generator.permutation(np.concatenate([many, repeated]))
-    _say(
-        f"Oversampling: {len(few):,} rows of class {scalar(minority)!r} are repeated to {wanted:,} beside "
-        f"{len(many):,} of the other; {len(validation):,} validation rows were split off before, "
+    _log(
+        f"Oversampling: {len(few):,} rows of class {scalar(minority)!r} repeated to {wanted:,}, against "
+        f"{len(many):,} of the other class; {len(validation):,} validation rows were split off before, "
         "and probabilities are corrected"
     )
     about = {
@@ -477,26 +481,26 @@ def _oversample(job: dict[str, Any], frame: pd.DataFrame) -> tuple[pd.DataFrame,
 
 
 def _calibrate(job: dict[str, Any], plan: Plan, fitted: Fitted, model: str, data: Data) -> None:
-    """Find the correction of probabilities, and the threshold and score that go with it."""
+    """Fit the correction of probabilities, and adjust the decision threshold and the score to it."""
     import numpy as np
 
     predictor = fitted.predictor
     rates = data.frame[job["target_column"]].value_counts(normalize=True)
     fitted.correction["rates"] = [float(rates[value]) for value in predictor.class_labels]
-    done = fitted.oversampling
-    if done is not None:
-        odds = done["minority_odds"] / done["training_odds"]
-        minority_is_positive = _label_value(done["minority_class"], data.label_type) == plan.positive_class
+    oversampling = fitted.oversampling
+    if oversampling is not None:
+        odds = oversampling["minority_odds"] / oversampling["training_odds"]
+        minority_is_positive = _label_value(oversampling["minority_class"], data.label_type) == plan.positive_class
         fitted.correction["prior_odds"] = odds if minority_is_positive else 1 / odds
     probabilities, labels = _held_out_probabilities(job, fitted, model, data)
     if job["proba_calibration"] and len(labels):
         fitted.correction["temperature"] = fit_temperature(probabilities, labels, fitted.correction)
-        _say(f"Probabilities are calibrated: temperature {fitted.correction['temperature']:.3f}")
+        _log(f"Probabilities calibrated: temperature {fitted.correction['temperature']:.3f}")
     fitted.scored = Scored(_which(fitted), labels, correct(probabilities, fitted.correction))
     threshold = predictor.decision_threshold if plan.problem_type == "binary" else None
-    if threshold not in (None, 0.5):  # AutoGluon tuned it on what the model says before the correction
+    if threshold not in (None, 0.5):  # AutoGluon tuned it on uncorrected probabilities
         fitted.decision_threshold = float(correct(np.array([threshold]), fitted.correction)[0])
-    if done is not None and len(labels):
+    if oversampling is not None and len(labels):
         metric = predictor.eval_metric
         corrected = fitted.scored.predictions
         classes = (corrected > fitted.decision_threshold).astype(int)
@@ -506,7 +510,7 @@ def _calibrate(job: dict[str, Any], plan: Plan, fitted: Fitted, model: str, data
 def _held_out_probabilities(
     job: dict[str, Any], fitted: Fitted, model: str, data: Data
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities by ``model`` of rows that it did not learn from, and the indices of their classes."""
+    """Probabilities by ``model`` for held-out rows, and the indices of their classes."""
     import numpy as np
 
     predictor = fitted.predictor
@@ -526,8 +530,8 @@ def _held_out_probabilities(
     return probabilities[known], indices[known].astype(int)
 
 
-def _held_out_numbers(job: dict[str, Any], fitted: Fitted, model: str, data: Data) -> Scored | None:
-    """As :func:`_held_out_probabilities`, for a regression; None where AutoGluon kept no such rows."""
+def _held_out_regression(job: dict[str, Any], fitted: Fitted, model: str, data: Data) -> Scored | None:
+    """Predictions by ``model`` for held-out rows of a regression; None if AutoGluon kept no such rows."""
     import numpy as np
 
     if fitted.held_out is not None:
@@ -537,7 +541,7 @@ def _held_out_numbers(job: dict[str, Any], fitted: Fitted, model: str, data: Dat
         try:
             out_of_fold = fitted.predictor.predict_oof(model=model).dropna()
         except Exception as error:
-            _say(f"There are no out-of-fold predictions: {error}")
+            _log(f"There are no out-of-fold predictions: {error}")
             return None
         found = out_of_fold.to_numpy()
         labels = data.frame[job["target_column"]].reindex(out_of_fold.index)
@@ -545,23 +549,23 @@ def _held_out_numbers(job: dict[str, Any], fitted: Fitted, model: str, data: Dat
 
 
 def _which(fitted: Fitted) -> str:
-    """Which rows the scored ones are."""
+    """A description of the held-out rows for the report."""
     if fitted.held_out is None:
         return (
-            "Out-of-fold predictions: each row was predicted by models that were fitted on other rows. "
+            "Out-of-fold predictions: each row was predicted by models fitted on other rows. "
             "The ensemble's weights were chosen on the same predictions."
         )
     return (
-        f"{len(fitted.held_out):,} rows that were held out: no model was fitted on them. The ensemble's weights were "
-        "chosen on them."
+        f"{len(fitted.held_out):,} held-out rows: no model was fitted on them. The ensemble's weights were chosen on "
+        "them."
     )
 
 
 def _feature_importance(job: dict[str, Any], data: Data, fitted: Fitted, identity: dict[str, Any]) -> pa.Table | None:
-    """Permutation importance of every feature, on held-out rows where there are any."""
-    _say("measuring the importance of features")
+    """Permutation importance of every feature, on held-out rows if there are any."""
+    _log("measuring feature importance")
     limit = job["fi_time_limit"]
-    if limit is None:  # a tenth of what the fit may take
+    if limit is None:  # a tenth of the fit's time limit
         limit = min(max(10.0, 0.1 * (job["time_limit"] or 0)), 600.0)
     rows = fitted.held_out
     if rows is None:
@@ -570,26 +574,26 @@ def _feature_importance(job: dict[str, Any], data: Data, fitted: Fitted, identit
         with _quiet():
             found = fitted.predictor.feature_importance(rows, time_limit=limit, silent=True)
     except Exception as error:
-        fitted.warnings.append(f"The importance of features could not be measured: {error}")
-        _say(fitted.warnings[-1])
+        fitted.warnings.append(f"Feature importance could not be computed: {error}")
+        _log(fitted.warnings[-1])
         return None
     return tables.feature_importance(found, identity)
 
 
 def _label_value(value: Any, label_type: pa.DataType) -> Any:
-    """A class as the label column has it: AutoGluon is given booleans as 0 and 1."""
+    """A class as a value of the label column: AutoGluon sees booleans as 0 and 1."""
     import pyarrow.types as types
 
     return bool(value) if types.is_boolean(label_type) else scalar(value)
 
 
-def _inner(value: Any) -> Any:
-    """The other way round."""
+def _encoded(value: Any) -> Any:
+    """A class as AutoGluon sees it: the inverse of :func:`_label_value`."""
     return int(value) if isinstance(value, bool) else value
 
 
 class _quiet:
-    """Within, AutoGluon prints warnings and errors only."""
+    """A context in which AutoGluon logs errors only."""
 
     def __enter__(self) -> None:
         import logging
@@ -602,5 +606,5 @@ class _quiet:
         self._logger.setLevel(self._level)
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(text, flush=True)

@@ -19,10 +19,10 @@ _NEEDED = ("autogluon", "pandas", "pyarrow")
 
 
 def work(job_file: Path) -> int:
-    """Do the job; ``result.json`` or ``failure.json`` is beside the job file afterwards. Returns the exit code."""
+    """Run the job, and write ``result.json`` or ``failure.json`` next to the job file. Returns the exit code."""
     processes.die_with_parent(signal.SIGKILL)
     if os.environ.get(processes.PARENT) not in (None, str(os.getppid())):
-        return 1  # the supervisor died before it could be tied to
+        return 1  # the supervisor died before the parent-death signal was set
     directory = job_file.parent
     try:
         result = _do(job_file)
@@ -42,7 +42,7 @@ def work(job_file: Path) -> int:
 def _do(job_file: Path) -> dict[str, Any]:
     job = read_json(job_file)
     if job is None:
-        raise JobInputError(f"There is no job file {job_file}.")
+        raise JobInputError(f"The job file {job_file} does not exist.")
     if job["kind"] == "train":
         from airflow_provider_automl.jobs.train import train
 
@@ -51,11 +51,11 @@ def _do(job_file: Path) -> dict[str, Any]:
         from airflow_provider_automl.jobs.predict import predict
 
         return predict(job, job_file.parent)
-    raise JobInputError(f"There is no kind of job {job['kind']!r}: give 'train' or 'predict'.")
+    raise JobInputError(f"Unknown kind of job {job['kind']!r}: give 'train' or 'predict'.")
 
 
 def _input_message(error: BaseException, directory: Path) -> str | None:
-    """What to tell the user if it is theirs to mend, else None."""
+    """The message for the user if they can fix it, else None."""
     if isinstance(error, JobInputError):
         return str(error)
     if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _NEEDED:
@@ -65,12 +65,12 @@ def _input_message(error: BaseException, directory: Path) -> str | None:
         )
     if disk_full(error):
         free = shutil.disk_usage(directory).free
-        return f"The disk is full: {free / 2**20:.0f} MiB are left at {directory} ({error}); free some and try again."
+        return f"The disk is full: {free / 2**20:.0f} MiB left at {directory} ({error}); free some space and try again."
     return None
 
 
 def disk_full(error: BaseException) -> bool:
-    """Whether this says that a disk, or the share of it that one may use, is full."""
+    """Whether the error says that a disk or a quota is full."""
     return isinstance(error, OSError) and (
         error.errno in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
     )

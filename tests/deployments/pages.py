@@ -107,14 +107,14 @@ def try_version(version: str, wheel: Path, report: Report) -> None:
         print(f"Airflow {version}, SimpleAuthManager")
         url = server.url + report.path
         if Version(version) < Version("3.1.8"):
-            check("the report is shown", b"How good it is" in server.open(url, "admin")[2], False)
+            check("the report is shown", b"Model quality" in server.open(url, "admin")[2], False)
             check("the server is well", server.open(f"{server.url}/api/v2/version", "admin")[0], 200)
             return
         for user, expected in {"admin": 200, "viewer": 200, "guest": 404, None: 401}.items():
             status, _, page = server.open(url, user)
             check(f"the page for {user or 'nobody'}", status, expected)
             if expected == 200:
-                check("    which shows", b"How good it is" in page, True)
+                check("    which shows", b"Model quality" in page, True)
         at_login(server, report)
         missing = server.open(f"{url}x", "admin", browser=True)
         check("what is not there", (missing[0], b"<h1" in missing[2]), (404, True))

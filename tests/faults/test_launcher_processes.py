@@ -241,7 +241,7 @@ def test_a_signal_that_raises_in_the_launching_thread(python, data, mark, tmp_pa
 
 
 def test_nothing_is_left_when_a_job_ends_by_itself(python, mark, tmp_path):
-    with pytest.raises(InputError, match="There is no kind of job 'nonsense'"):
+    with pytest.raises(InputError, match="Unknown kind of job 'nonsense'"):
         ProcessLauncher(python).run({"kind": "nonsense"}, tmp_path)
     assert not marked(mark)
 

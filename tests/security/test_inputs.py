@@ -96,7 +96,7 @@ def test_what_a_form_may_carry(name: str, param: Any) -> None:
     ],
 )
 def test_hyperparameters_name_no_place_and_no_code(given: Any) -> None:
-    with pytest.raises(JobInputError, match="where files are|a path|AutoGluon does not have"):
+    with pytest.raises(JobInputError, match="sets a file location|a path|AutoGluon does not have"):
         check_hyperparameters(given)
 
 

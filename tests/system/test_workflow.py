@@ -66,7 +66,7 @@ def links(airflow: AirflowServer, run_id: str, task_id: str) -> dict[str, str | 
     return found
 
 
-@pytest.mark.parametrize(("task_id", "says"), [("train", b"How good it is"), ("predict", b"Predictions")])
+@pytest.mark.parametrize(("task_id", "says"), [("train", b"Model quality"), ("predict", b"Predictions")])
 def test_reports_are_shown_to_those_who_may_see_the_dag(
     airflow: AirflowServer, experiment: str, task_id: str, says: bytes
 ) -> None:

@@ -29,7 +29,7 @@ def test_strict_json_has_no_nan_and_no_numpy(tmp_path):
 def test_a_model_of_another_minor_version_of_python_is_refused():
     manifest = {"autogluon_version": autogluon_version(), "python_version": "3.11.7"}
     check_versions(manifest, "3.11.9")
-    with pytest.raises(JobInputError, match=r"trained with Python 3\.11\.7, and this is 3\.12\.7"):
+    with pytest.raises(JobInputError, match=r"trained with Python 3\.11\.7, but this is 3\.12\.7"):
         check_versions(manifest, "3.12.7")
 
 

@@ -154,16 +154,16 @@ def test_missing_features_are_all_named(trained, tmp_path):
     table = good()
     del table["s"], table["x"]
     assert "lacks 2 of the model's 5 features: 'x', 's'" in refused(trained, table, tmp_path)
-    assert "'x' (told to ignore)" in refused(trained, good(), tmp_path, ignore_columns=["x"])
+    assert "'x' (excluded by ignore_columns)" in refused(trained, good(), tmp_path, ignore_columns=["x"])
 
 
 def test_types_that_cannot_be_converted(trained, tmp_path):
     message = refused(trained, good() | {"x": [[1.0]] * 10, "when": list(range(10))}, tmp_path)
     assert "'x' is of type list<" in message
     assert "the model expects double" in message
-    assert "'when' is of type int64, and the model expects timestamp[us]" in message
+    assert "'when' is of type int64, but the model expects timestamp[us]" in message
     message = refused(trained, good() | {"x": ["1", "two"] * 5}, tmp_path)
-    assert "'x' is of type string, the model expects double" in message
+    assert "'x' is of type string, but the model expects double" in message
     assert "two" in message
 
 
@@ -280,5 +280,5 @@ def test_bagged_models_and_a_class_of_one_row(tmp_path):
     options = {"presets": "good_quality", "hyperparameters": {"GBM": few}, "time_limit": None}
     result = run(tmp_path, table, **options)
     assert result["score_val"] is not None
-    assert result["warnings"] == ["Classes of fewer than 10 rows are hardly learnt, or not at all: 'c'."]
+    assert result["warnings"] == ["Classes with fewer than 10 rows are rarely predicted, if at all: 'c'."]
     assert predictions(tmp_path, {"x": table["x"]}, result)["predicted_proba"].null_count == 0

@@ -108,13 +108,15 @@ def test_rows_without_a_label_are_dropped_and_counted(tmp_path, capsys):
     table["y"] = [None, None, *table["y"][2:].tolist()]
     result = run(tmp_path, table)
     assert (result["train_rows"], result["rows_dropped"]) == (298, 2)
-    assert "2 rows are left out, for their target 'y' is NULL" in capsys.readouterr().out
+    assert "2 rows dropped: their target 'y' is NULL" in capsys.readouterr().out
 
 
 def test_time_is_ignored_by_default_and_nothing_else(tmp_path):
     table = rows() | {"time": np.arange(300)}
     result = run(tmp_path, table)
-    assert read_manifest(tmp_path / "model", result["model_digest"])["ignored"] == {"time": "told to ignore"}
+    assert read_manifest(tmp_path / "model", result["model_digest"])["ignored"] == {
+        "time": "excluded by ignore_columns"
+    }
 
 
 def test_an_empty_list_of_columns_to_ignore_ignores_none(tmp_path):
@@ -133,11 +135,11 @@ def test_an_empty_list_of_columns_to_ignore_ignores_none(tmp_path):
         ({"ignore_columns": ["x", "s"]}, "no feature"),
         ({"problem_type": "clustering"}, "give one of binary, multiclass, regression"),
         ({"problem_type": "regression"}, "target column 'y' is text"),
-        ({"eval_metric": "roc-auc"}, "'roc-auc' is no metric of binary (did you mean 'roc_auc'?): give one of"),
+        ({"eval_metric": "roc-auc"}, "'roc-auc' is not a metric for binary (did you mean 'roc_auc'?): give one of"),
         ({"eval_metric": "r2"}, "is for regression"),
         ({"presets": "medum_quality"}, "no preset 'medum_quality' (did you mean 'medium_quality'?)"),
         ({"presets": ["good_quality", "x"]}, "no preset 'x'"),
-        ({"hyperparameters": "fast"}, "no hyperparameters 'fast'"),
+        ({"hyperparameters": "fast"}, "no hyperparameter set 'fast'"),
         ({"hyperparameters": {"LGBM": {}}}, "a model 'LGBM' that AutoGluon does not have (did you mean 'GBM'?)"),
         ({"hyperparameters": {"GBM": 3}}, "hyperparameters of model 'GBM' are 3"),
         ({"hyperparameters": {}}, "give models such as"),
@@ -225,7 +227,7 @@ def test_classes_with_too_few_rows_are_told(tmp_path):
     table = pa.table({"x": np.arange(203.0), "y": ["a", "b"] * 100 + ["c"] * 3})
     result = run(tmp_path, table)
     assert result["problem_type"] == "multiclass"
-    assert result["warnings"] == ["Classes of fewer than 10 rows are hardly learnt, or not at all: 'c'."]
+    assert result["warnings"] == ["Classes with fewer than 10 rows are rarely predicted, if at all: 'c'."]
 
 
 def test_a_regression(tmp_path):
@@ -262,7 +264,7 @@ def test_columns_of_any_type_can_be_learnt_from_or_are_said_to_be_ignored(tmp_pa
     result = run(tmp_path, table)
     ignored = read_manifest(tmp_path / "model", result["model_digest"])["ignored"]
     assert set(ignored) == {"list", "struct", "binary", "null"}
-    assert "Column 'list' is no feature: of type list<" in capsys.readouterr().out
+    assert "Column 'list' is not used as a feature: of type list<" in capsys.readouterr().out
 
 
 def test_a_rare_minority_is_oversampled_and_its_probabilities_are_true(tmp_path):
@@ -333,4 +335,4 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_manifest(tmp_path, full):
 
 
 def test_not_one_model_within_the_time_limit(tmp_path):
-    assert "could fit no model: raise time_limit" in refused(tmp_path, rows(), time_limit=0.001)
+    assert "could not fit any model: raise time_limit" in refused(tmp_path, rows(), time_limit=0.001)

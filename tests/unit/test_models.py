@@ -355,7 +355,9 @@ def test_a_manifest_of_a_newer_format(store: ModelStore, tmp_path: Path) -> None
     text = json.dumps({"format": 99, "files": {}})
     (place(store, "m", "a-0", "model") / "manifest.json").write_text(text)
     changed = {**a, "model_digest": hashlib.sha256(text.encode()).hexdigest()}
-    with pytest.raises(InputError, match="has format 99, and this release reads 1: upgrade airflow-provider-automl"):
+    with pytest.raises(
+        InputError, match="has format 99, but this release reads format 1: upgrade airflow-provider-automl"
+    ):
         store.manifest(changed)
 
 

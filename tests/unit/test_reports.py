@@ -27,7 +27,7 @@ from tests.unit.test_jobs_train import job, rows, run
 pytestmark = pytest.mark.fit
 
 TRAIN_SECTIONS = [
-    "How good it is", "What matters", "Models", "Target", "Data", "What was left out", "Parameters and result",
+    "Model quality", "Feature importance", "Models", "Target", "Data", "Excluded data", "Parameters and result",
     "Environment", "Log",
 ]  # fmt: skip
 HOSTILE = '<img src="x" onerror="alert(1)"><script>alert(2)</script>'
@@ -82,8 +82,8 @@ def test_a_training_of_two_classes(binary: tuple[Path, dict[str, Any]]) -> None:
     assert page.elements["svg"] == 8  # ROC, precision and recall, calibration, scores, confusion; three more
     assert "img" not in page.elements
     assert "a line of the log" in page.text
-    assert "The column time: " in page.text
-    assert "rows that were held out" in page.text
+    assert "Column time: " in page.text
+    assert "held-out rows: no model was fitted on them" in page.text
     notebook = json.loads(Path(result["notebook"]).read_text())
     assert [cell["metadata"].get("tags") for cell in notebook["cells"][:2]] == [["parameters"], ["injected-parameters"]]
 
@@ -121,7 +121,7 @@ def test_a_training_of_many_classes(tmp_path: Path) -> None:
     assert result["notebook_error"] is None
     page = Page(result["notebook_html"])
     assert page.headings == TRAIN_SECTIONS
-    assert "It is right for" in page.text
+    assert "rows are classified correctly" in page.text
     assert re.search(r"<th>precision</th>\s*<th>recall</th>", page.text)
 
 
@@ -132,7 +132,7 @@ def test_a_training_on_numbers(tmp_path: Path) -> None:
     assert result["notebook_error"] is None
     page = Page(result["notebook_html"])
     assert page.headings == TRAIN_SECTIONS
-    assert "Half of the predictions are within" in page.text
+    assert re.search(r"Half of the predictions are within [\d.]+ of the actual value", page.text)
     held_out = pd.read_parquet(tmp_path / "report" / "held_out.parquet")
     rmse = float(np.sqrt(((held_out["label"] - held_out["predicted"]) ** 2).mean()))
     assert -rmse == pytest.approx(result["score_val"], rel=1e-6)
@@ -215,7 +215,7 @@ def test_a_users_own_notebook(tmp_path: Path) -> None:
 def test_a_notebook_without_a_cell_of_parameters(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     result = reported(tmp_path, "print('the directory is', directory)", tags=())
     assert result["notebook_error"] is None
-    assert "has no cell tagged 'parameters': its parameters come first" in capfd.readouterr().out
+    assert "has no cell tagged 'parameters': parameters are injected at its top" in capfd.readouterr().out
     assert f"the directory is {tmp_path / 'report'}" in Path(result["notebook_html"]).read_text()
 
 
@@ -226,14 +226,17 @@ def test_a_notebook_that_raises(tmp_path: Path, capfd: pytest.CaptureFixture[str
     assert "before" in page
     assert "it is wrong" in page
     assert "never more" not in page
-    assert "The report is incomplete, all else is unharmed: ValueError: it is wrong" in capfd.readouterr().out
+    assert (
+        "The report is incomplete; the job's results are not affected: ValueError: it is wrong"
+        in capfd.readouterr().out
+    )
 
 
 def test_a_notebook_that_hangs(tmp_path: Path) -> None:
     began = time.monotonic()
     result = reported(tmp_path, "print('before')", "import time; time.sleep(1000)", report_time_limit=8.0)
     assert time.monotonic() - began < 60
-    assert re.search(r"the notebook was ended after \d+ s: raise report_time_limit", result["notebook_error"])
+    assert re.search(r"the notebook was stopped after \d+ s: raise report_time_limit", result["notebook_error"])
     assert "before" in Path(result["notebook_html"]).read_text()
 
 
@@ -246,7 +249,8 @@ def test_a_notebook_that_kills_its_kernel_and_leaves_a_process(tmp_path: Path) -
         f"open({str(pid_file)!r}, 'w').write(str(subprocess.Popen(['sleep', '987'], start_new_session=True).pid))",
         "os.kill(os.getpid(), 9)",
     )
-    assert result["notebook_error"] == "The notebook's kernel died: it was killed, or ran out of memory."
+    expected = "The notebook's kernel died: it was killed, possibly by the out-of-memory killer."
+    assert result["notebook_error"] == expected
     assert "before" in Path(result["notebook"]).read_text()
     os.kill(int(pid_file.read_text()), signal.SIGKILL)  # an orphan here; in a job, the supervisor's to kill
 
