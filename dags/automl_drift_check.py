@@ -1,8 +1,8 @@
-"""Every morning: score the champion on fresh data without training; on drift, mail, train, promote what is better.
+"""Daily: evaluate the champion on fresh data; on drift, send a mail, retrain, and promote the new model if better.
 
-Expects a model: run ``automl_experiment`` once first, or name a model of your own; where nobody is champion, it becomes
-the first. The champion is held against its own first evaluations. What is trained anew takes its place only if it is
-significantly better on the same rows. No mail that fails costs a record, a training or a promotion.
+Needs a model: run ``automl_experiment`` once first, or name your own; without a champion, that model becomes the first.
+The champion is compared with its own first evaluations. A retrained model replaces it only if it is significantly
+better on the same rows. A mail that cannot be sent never fails a record, a training or a promotion.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from airflow_provider_automl.sql.names import LINE_PATTERN, MODEL_PATTERN, NAME_
 
 with DAG(
     dag_id="automl_drift_check",
-    description="Score the champion on fresh data; on drift, mail, train again, and promote what is better",
+    description="Evaluate the champion on fresh data; on drift, send a mail, retrain, and promote the better model",
     schedule="0 7 * * *",
     start_date=datetime.datetime(2026, 1, 1, tzinfo=ZoneInfo("America/Los_Angeles")),
     catchup=False,
@@ -48,10 +48,10 @@ with DAG(
             "ml_datasets", type="string", pattern=NAME_PATTERN, description="Schema of the fresh data"
         ),
         "output_database": Param(
-            "automl_test", type="string", pattern=NAME_PATTERN, description="Schema of the results; made if missing"
+            "automl_test", type="string", pattern=NAME_PATTERN, description="Schema of the results; created if missing"
         ),
         "train_data_table": Param(
-            "gluon_train", type="string", pattern=NAME_PATTERN, description="Table that a retraining trains on"
+            "gluon_train", type="string", pattern=NAME_PATTERN, description="Table to retrain on"
         ),
         "test_data_table": Param(
             "gluon_test", type="string", pattern=NAME_PATTERN, description="Table of fresh, labelled data"
@@ -77,42 +77,42 @@ with DAG(
             type="array",
             items={"type": "string"},
             minItems=1,
-            description="Columns that put its rows in one order: an id of theirs, or all of them",
+            description="Columns that order its rows: an id, or all columns",
         ),
         "alias": Param(
             "census_champion",
             type="string",
             pattern=MODEL_PATTERN,
-            description="Alias of the champion, which is checked",
+            description="Alias of the champion to check",
         ),
         "model_name": Param(
             "gluon_model_*",
             type="string",
             pattern=MODEL_PATTERN,
-            description="First champion, and challengers; * stands for the newest",
+            description="First champion, and challengers; * selects the newest model",
         ),
-        "target_column": Param("class", type="string", pattern=LINE_PATTERN, description="Column of true labels"),
+        "target_column": Param("class", type="string", pattern=LINE_PATTERN, description="Column with the labels"),
         "positive_class": Param(
-            " >50K", type="string", pattern=LINE_PATTERN, description="Its positive class; leading blanks count"
+            " >50K", type="string", pattern=LINE_PATTERN, description="Positive class; leading spaces count"
         ),
         "fit_time_limit": Param(
-            "60 * 3", type="string", pattern=SECONDS_PATTERN, description="Seconds for a retraining, or arithmetic"
+            "60 * 3", type="string", pattern=SECONDS_PATTERN, description="Seconds for a retraining, such as 60 * 3"
         ),
-        "alpha": Param(0.05, type="number", description="Share of false alarms, and of false promotions"),
-        "remind_after": Param(7, type="number", minimum=0, description="Days for which the same drift is not mailed"),
+        "alpha": Param(0.05, type="number", description="Rate of false alarms and of false promotions"),
+        "remind_after": Param(7, type="number", minimum=0, description="Days before the same drift is mailed again"),
         "mail_to": Param(
             "ml-team@example.com",
             type="string",
             pattern=LINE_PATTERN,
-            description="Who is told of drift; several by commas",
+            description="Recipients of alerts, separated by commas",
         ),
         "mail_bcc": Param(
-            None, type=["null", "string"], pattern=LINE_PATTERN, description="Blind copies; several by commas"
+            None, type=["null", "string"], pattern=LINE_PATTERN, description="Bcc recipients, separated by commas"
         ),
     },
 ) as dag:
-    # Without an id, rows are numbered in an order by all columns: the same for both models, for rows that are equal in
-    # all columns are predicted alike.
+    # Without an id, rows are numbered in the order of all columns. The numbers fit both models, since rows that are
+    # equal in all columns get equal predictions.
     fresh_table = "{{ params.input_database }}.{{ params.test_data_table }}"
     mail = {
         "pre_execute": require_smtp,
@@ -179,8 +179,8 @@ with DAG(
         },
         wait_for_completion=True,
         poke_interval=5,
-        execution_timeout=datetime.timedelta(hours=6),  # a training DAG that is paused would be waited for for ever
-        # A mail that fails, in a run of its own, must not cost what it trained.
+        execution_timeout=datetime.timedelta(hours=6),  # a paused training DAG would be waited for forever
+        # A failed mail in the triggered run must not discard the model that it trained.
         allowed_states=["success", "failed"],
         failed_states=[],
     )
@@ -209,7 +209,7 @@ with DAG(
         **mail,
     )
     no_drift = EmptyOperator(task_id="no_drift")
-    lasts = EmptyOperator(task_id="alarm_lasts")  # told and answered already
+    lasts = EmptyOperator(task_id="alarm_lasts")  # alert and retraining are done already
 
     create >> first >> predict >> evaluate >> record >> drift >> [alert, retrain, no_drift, lasts]
     retrain >> challenge >> promote >> tell

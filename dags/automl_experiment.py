@@ -1,7 +1,7 @@
-"""The whole workflow: train, track the experiment, predict, measure, record, and act on drift.
+"""The whole workflow: train, track the experiment, predict, evaluate, record, and act on drift.
 
-Runs as it is: without a connection ``automl_default`` everything is embedded below ``$AIRFLOW_HOME/automl/``, and
-tables that are missing are loaded with synthetic census data. Trigger it with parameters of your own for your tables.
+Runs out of the box: without a connection ``automl_default``, all data is in embedded stores in
+``$AIRFLOW_HOME/automl/``, and missing tables are created with synthetic census data. Set parameters for your tables.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from airflow_provider_automl.sql.names import LINE_PATTERN, MEMORY_PATTERN, NAME
 
 with DAG(
     dag_id="automl_experiment",
-    description="Train on a table, predict, measure in SQL, record, and mail when the model has drifted",
+    description="Train on a table, predict, evaluate in SQL, record, and send a mail if the model has drifted",
     schedule=None,
     start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
     catchup=False,
@@ -46,38 +46,38 @@ with DAG(
             "ml_datasets", type="string", pattern=NAME_PATTERN, description="Schema of the tables to train and test on"
         ),
         "output_database": Param(
-            "automl_test", type="string", pattern=NAME_PATTERN, description="Schema of the results; made if missing"
+            "automl_test", type="string", pattern=NAME_PATTERN, description="Schema of the results; created if missing"
         ),
         "train_data_table": Param("gluon_train", type="string", pattern=NAME_PATTERN, description="Table to train on"),
         "test_data_table": Param(
-            "gluon_test", type="string", pattern=NAME_PATTERN, description="Table to predict and measure on"
+            "gluon_test", type="string", pattern=NAME_PATTERN, description="Table to predict and evaluate on"
         ),
         "test_data_drift": Param(
-            0.0, type="number", minimum=0, maximum=1, description="Drift of a synthetic test table, where it is missing"
+            0.0, type="number", minimum=0, maximum=1, description="Drift of the synthetic test table, if it is created"
         ),
         "target_column": Param("class", type="string", pattern=LINE_PATTERN, description="Column to predict"),
         "positive_class": Param(
-            " >50K", type="string", pattern=LINE_PATTERN, description="Its positive class; leading blanks count"
+            " >50K", type="string", pattern=LINE_PATTERN, description="Positive class; leading spaces count"
         ),
         "fit_time_limit": Param(
-            "60 * 3", type="string", pattern=SECONDS_PATTERN, description="Seconds for the training, or arithmetic"
+            "60 * 3", type="string", pattern=SECONDS_PATTERN, description="Seconds for the training, such as 60 * 3"
         ),
         "memory_limit": Param(
-            "8g", type="string", pattern=MEMORY_PATTERN, description="Memory at which the training is stopped"
+            "8g", type="string", pattern=MEMORY_PATTERN, description="Memory limit at which the training is killed"
         ),
-        "report": Param(True, type="boolean", description="Leave a notebook with the training and the prediction"),
-        "drift_auc_threshold": Param(0.93, type="number", minimum=0, maximum=1, description="Mail below this AUC"),
+        "report": Param(True, type="boolean", description="Write a notebook about the training and the prediction"),
+        "drift_auc_threshold": Param(0.93, type="number", minimum=0, maximum=1, description="Alert below this AUC"),
         "mail_to": Param(
             "ml-team@example.com",
             type="string",
             pattern=LINE_PATTERN,
-            description="Who is told of drift; several by commas",
+            description="Recipients of alerts, separated by commas",
         ),
         "mail_bcc": Param(
-            None, type=["null", "string"], pattern=LINE_PATTERN, description="Blind copies; several by commas"
+            None, type=["null", "string"], pattern=LINE_PATTERN, description="Bcc recipients, separated by commas"
         ),
         "user_email": Param(
-            None, type=["null", "string"], pattern=LINE_PATTERN, description="Recorded; empty: the connection's"
+            None, type=["null", "string"], pattern=LINE_PATTERN, description="User to record; default: the connection's"
         ),
     },
 ) as dag:

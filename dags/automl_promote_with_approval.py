@@ -1,7 +1,7 @@
-"""The newest model against the champion on the same rows; if it is better, a person decides whether it takes its place.
+"""Compare the newest model with the champion on the same rows; if it is better, ask a person to approve it.
 
-Expects a model: run ``automl_experiment`` once first. Needs Airflow 3.1, which asks people (under *Required Actions*);
-below, this file has no DAG. The first model that is approved becomes champion without a comparison.
+Needs a model: run ``automl_experiment`` once first. Needs Airflow 3.1 or later for approvals (*Required Actions*);
+on earlier versions this file defines no DAG. The first approved model becomes champion without a comparison.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from airflow_provider_automl.sql.names import LINE_PATTERN, MODEL_PATTERN, NAME_
 
 try:
     from airflow.providers.standard.operators.hitl import ApprovalOperator
-except (ImportError, AirflowException):  # below Airflow 3.1 this is how its module says so
+except (ImportError, AirflowException):  # the module cannot be imported before Airflow 3.1
     ApprovalOperator = None
 
 
 def has_champion(alias: str) -> bool:
-    """Whether anybody holds the alias."""
+    """Whether the alias points to a model."""
     return alias in AutoMLHook().models.aliases()
 
 
 def is_true(better: bool) -> bool:
-    """Whether a person is to be asked at all."""
+    """Whether to ask for approval."""
     return better
 
 
 if ApprovalOperator is not None:
     with DAG(
         dag_id="automl_promote_with_approval",
-        description="Compare the newest model with the champion; promote it when a person says yes",
+        description="Compare the newest model with the champion; promote it after approval",
         schedule=None,
         start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
         catchup=False,
@@ -73,22 +73,22 @@ if ApprovalOperator is not None:
                 type="array",
                 items={"type": "string"},
                 minItems=1,
-                description="Columns that put its rows in one order: an id of theirs, or all of them",
+                description="Columns that order its rows: an id, or all columns",
             ),
             "model_name": Param(
-                "gluon_model_*", type="string", pattern=MODEL_PATTERN, description="Challenger; * stands for the newest"
+                "gluon_model_*", type="string", pattern=MODEL_PATTERN, description="Challenger; * selects the newest"
             ),
             "alias": Param(
                 "census_champion", type="string", pattern=MODEL_PATTERN, description="Alias of the champion"
             ),
-            "target_column": Param("class", type="string", pattern=LINE_PATTERN, description="Column of true labels"),
+            "target_column": Param("class", type="string", pattern=LINE_PATTERN, description="Column with the labels"),
             "positive_class": Param(
-                " >50K", type="string", pattern=LINE_PATTERN, description="Its positive class; leading blanks count"
+                " >50K", type="string", pattern=LINE_PATTERN, description="Positive class; leading spaces count"
             ),
         },
     ) as dag:
-        # The census has no row id. Its rows are numbered in an order by all columns: the same for both models, for rows
-        # that are equal in all columns are predicted alike.
+        # The census has no row id, so rows are numbered in the order of all columns. The numbers fit both models, since
+        # rows that are equal in all columns get equal predictions.
         rows = {
             "input_table": "{{ params.input_database }}.{{ params.test_data_table }}",
             "order_by": "{{ params.row_order }}",
@@ -126,7 +126,7 @@ if ApprovalOperator is not None:
         )
         approve = ApprovalOperator(
             task_id="approve",
-            subject="Shall {{ ti.xcom_pull(task_ids='compare', key='challenger_name') }} be {{ params.alias }}?",
+            subject="Promote {{ ti.xcom_pull(task_ids='compare', key='challenger_name') }} to {{ params.alias }}?",
             body="{{ ti.xcom_pull(task_ids='compare', key='detail') }}",
             defaults="Reject",
             response_timeout=datetime.timedelta(days=7),

@@ -1,8 +1,8 @@
 """The workflow on two engines over the same tables: evaluation on Hive, everything else on Trino.
 
-Expects a connection ``automl_default`` whose warehouse is Trino, with the catalog of a Hive metastore, and a connection
-to a HiveServer2 on that metastore. Any operator's ``warehouse_conn_id`` names another warehouse than the connection's:
-the evaluation's does here. Tables that are missing are loaded with synthetic census data.
+Needs a connection ``automl_default`` whose warehouse is Trino with the catalog of a Hive metastore, and a connection to
+a HiveServer2 on that metastore. An operator's ``warehouse_conn_id`` overrides the warehouse of ``automl_default``, as
+in the evaluation here. Missing tables are created with synthetic census data.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ with DAG(
     doc_md=__doc__,
     params={
         "evaluation_conn_id": Param(
-            "hiveserver2_default", type="string", pattern=MODEL_PATTERN, description="Connection that evaluates"
+            "hiveserver2_default", type="string", pattern=MODEL_PATTERN, description="Connection to evaluate on"
         ),
         "input_database": Param(
             "ml_datasets", type="string", pattern=NAME_PATTERN, description="Schema of the tables to train and test on"
         ),
         "output_database": Param(
-            "automl_test", type="string", pattern=NAME_PATTERN, description="Schema of the results; made if missing"
+            "automl_test", type="string", pattern=NAME_PATTERN, description="Schema of the results; created if missing"
         ),
         "train_data_table": Param("gluon_train", type="string", pattern=NAME_PATTERN, description="Table to train on"),
         "test_data_table": Param(
-            "gluon_test", type="string", pattern=NAME_PATTERN, description="Table to predict and measure on"
+            "gluon_test", type="string", pattern=NAME_PATTERN, description="Table to predict and evaluate on"
         ),
         "target_column": Param("class", type="string", pattern=LINE_PATTERN, description="Column to predict"),
         "positive_class": Param(
-            " >50K", type="string", pattern=LINE_PATTERN, description="Its positive class; leading blanks count"
+            " >50K", type="string", pattern=LINE_PATTERN, description="Positive class; leading spaces count"
         ),
         "fit_time_limit": Param(
-            "60 * 3", type="string", pattern=SECONDS_PATTERN, description="Seconds for the training, or arithmetic"
+            "60 * 3", type="string", pattern=SECONDS_PATTERN, description="Seconds for the training, such as 60 * 3"
         ),
     },
 ) as dag:

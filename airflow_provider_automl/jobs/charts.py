@@ -307,7 +307,7 @@ def importance(table: pd.DataFrame, *, shown: int = 25) -> alt.TopLevelMixin:
     subtitle = "permutation importance of a single shuffle, without an interval"
     if table["p99_low"].notna().any():
         useful = int((table["p99_low"] > 0).sum())
-        subtitle = f"permutation importance; lines: 99 % interval, above 0 for {useful} of {len(table)} features"
+        subtitle = f"permutation importance; lines: 99 % intervals, above 0 for {useful} of {len(table)} features"
     top = table.head(shown).assign(index=[_label(name) for name in table["index"].head(shown)])
     y = alt.Y("index:N", title=None, sort=list(top["index"]))
     base = alt.Chart(top)
@@ -320,8 +320,7 @@ def importance(table: pd.DataFrame, *, shown: int = 25) -> alt.TopLevelMixin:
         ),
     ).properties(
         title=_title(
-            f"{_label(best['index'])} is the most important feature: shuffling it lowers the score by "
-            f"{best['importance']:.3g}",
+            f"{_label(best['index'])} matters most: shuffling it lowers the score by {best['importance']:.3g}",
             subtitle,
         ),
         width=_WIDTH,
