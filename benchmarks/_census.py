@@ -1,4 +1,4 @@
-"""Large census-like tables for the benchmarks, made once and kept."""
+"""Large census-like tables for the benchmarks, created once and kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks._measure import scratch
 
-#: Fixed, so that both sides fit the same: no time limit is set anywhere.
+#: Fixed and without a time limit, so that both sides fit the same models.
 HYPERPARAMETERS = {"GBM": {"num_boost_round": 300}, "XGB": {"n_estimators": 300}}
 TARGET, POSITIVE = "class", " >50K"
 
@@ -18,12 +18,12 @@ def home() -> Path:
 
 
 def database() -> Path:
-    """The embedded warehouse's file there."""
+    """The file of the embedded warehouse in :func:`home`."""
     return home() / "automl" / "warehouse.duckdb"
 
 
 def table(rows: int) -> str:
-    """The name of a table of so many synthetic rows, which is made if it is missing."""
+    """The name of a table with ``rows`` synthetic rows, created if missing."""
     import pyarrow.parquet as pq
 
     from airflow_provider_automl.datasets import census
@@ -42,8 +42,9 @@ def table(rows: int) -> str:
 
 
 def census_files(rows: int) -> Path:
-    """A directory of Parquet files with so many rows: the real census of ``AUTOML_TEST_DATA`` over and over, else
-    synthetic ones. Made once and kept.
+    """A directory of Parquet files with ``rows`` rows, created if missing.
+
+    The rows are those of the real census in ``AUTOML_TEST_DATA``, repeated, or else synthetic ones.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

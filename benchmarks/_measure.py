@@ -1,7 +1,7 @@
-"""What every benchmark here does: run sides in turn, take medians, say how far the same thing differs from itself.
+"""Shared by all benchmarks: run two sides in turn, take medians, and measure the noise by A/A runs.
 
-Ratios are of two measurements of the same minute on the same machine. Each benchmark is a script of its own, prints a
-line a measurement, and exits 1 when one fails.
+The two measurements of a ratio are taken within minutes on the same machine. Each benchmark is a script that prints
+one line per measurement, and exits 1 if one misses its target.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Compared:
-    """Seconds that two sides took, as medians."""
+    """The median seconds of two sides."""
 
     ours: float
     theirs: float
-    #: How far the other side differs from itself when it is measured twice: 0.05 is 5 %.
+    #: The A/A spread: how far two series of the other side differ; 0.05 is 5 %.
     spread: float
 
     @property
@@ -32,9 +32,9 @@ class Compared:
 
 
 def compare(ours: Callable[[], object], theirs: Callable[[], object], *, repeats: int = 5) -> Compared:
-    """Time two sides in turn (theirs, ours, theirs, …) after one unmeasured run of each.
+    """Time two sides in turn (theirs, ours, theirs, …) after one warm-up run of each.
 
-    The other side runs twice a round: the ratio of its two series is the A/A spread.
+    The other side runs twice per round: the ratio of its two series is the A/A spread.
     """
     theirs(), ours()
     first, mine, second = [], [], []
@@ -42,37 +42,37 @@ def compare(ours: Callable[[], object], theirs: Callable[[], object], *, repeats
         first.append(seconds(theirs))
         mine.append(seconds(ours))
         second.append(seconds(theirs))
-    again = median(second) / median(first)
-    return Compared(median(mine), median(first + second), max(again, 1 / again) - 1)
+    ratio = median(second) / median(first)
+    return Compared(median(mine), median(first + second), max(ratio, 1 / ratio) - 1)
 
 
 def compare_each(
     ours: Mapping[str, Callable[[], object]], theirs: Callable[[], object], *, repeats: int = 1
 ) -> dict[str, Compared]:
-    """Time several sides against one, in turn (theirs, each of ours, theirs, …), without an unmeasured run.
+    """Time several sides against one, in turn (theirs, each of ours, theirs, …), without a warm-up run.
 
-    For what takes minutes, on servers that are warm.
+    For work that takes minutes, on servers that are warm.
     """
-    first, again = [], []
+    first, second = [], []
     mine: dict[str, list[float]] = {name: [] for name in ours}
     for _ in range(repeats):
         first.append(seconds(theirs))
         for name, side in ours.items():
             mine[name].append(seconds(side))
-        again.append(seconds(theirs))
-    ratio = median(again) / median(first)
+        second.append(seconds(theirs))
+    ratio = median(second) / median(first)
     spread = max(ratio, 1 / ratio) - 1
-    return {name: Compared(median(series), median(first + again), spread) for name, series in mine.items()}
+    return {name: Compared(median(series), median(first + second), spread) for name, series in mine.items()}
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return the seconds that some work takes."""
+    """Return the seconds that ``work`` takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
-# Linux counts the memory of whoever forks a process into the most that the process had: so a small one forks it.
+# On Linux a child's peak includes the memory of the process that forks it, so a small process does the fork.
 _WATCH = """
 import os, resource, subprocess, sys
 code = subprocess.run(sys.argv[2:]).returncode
@@ -82,9 +82,9 @@ sys.exit(code)
 
 
 def peak_rss(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
-    """Run a command and return the most memory that one of its processes had resident, in bytes.
+    """Run a command and return the peak resident memory of its largest process, in bytes.
 
-    :raises subprocess.CalledProcessError: it failed.
+    :raises subprocess.CalledProcessError: the command failed.
     """
     reader, writer = os.pipe()
     with os.fdopen(reader) as kibibytes:
@@ -97,30 +97,31 @@ def peak_rss(command: Sequence[str], environment: Mapping[str, str] | None = Non
 
 
 class Results:
-    """The lines of one benchmark."""
+    """Prints the measurements of one benchmark, and keeps those that missed their target."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []
 
     def line(self, name: str, value: float, target: float, *, at_least: bool = False, note: str = "") -> None:
-        """Print one measurement: name, ratio, target, pass or fail."""
-        good = value >= target if at_least else value <= target
+        """Print one measurement: pass or fail, name, value, target."""
+        passed = value >= target if at_least else value <= target
         sign = ">=" if at_least else "<="
-        print(f"{'pass' if good else 'FAIL'}  {name:<52} {value:9.3g}  {sign} {target:g}  {note}".rstrip(), flush=True)
-        if not good:
+        status = "pass" if passed else "FAIL"
+        print(f"{status}  {name:<52} {value:9.3g}  {sign} {target:g}  {note}".rstrip(), flush=True)
+        if not passed:
             self.failed.append(name)
 
-    def told(self, name: str, value: float, *, note: str = "") -> None:
-        """Print a measurement that has no target."""
+    def info(self, name: str, value: float, *, note: str = "") -> None:
+        """Print a measurement without a target."""
         print(f"      {name:<52} {value:9.3g}  {note}".rstrip(), flush=True)
 
     def exit(self) -> None:
-        """End the script: 0 when everything passed, else 1."""
+        """Exit the script: 0 if all measurements passed, else 1."""
         sys.exit(1 if self.failed else 0)
 
 
 def scratch(name: str) -> Path:
-    """Return a directory that a benchmark may keep its data in between runs."""
+    """Return a directory for data that a benchmark keeps between runs."""
     directory = Path(os.environ.get("AUTOML_BENCHMARK_DIR", ".benchmarks")) / name
     directory.mkdir(parents=True, exist_ok=True)
     return directory.resolve()

@@ -1,7 +1,7 @@
 """AUC with its interval in the warehouse, against pulling the columns and computing the same in Python.
 
-The other side is the best that Python does: DuckDB through Arrow, scikit-learn's ``roc_auc_score``, and DeLong's
-variance by sorted NumPy arrays. Both sides start from the same file and open a connection of their own.
+The other side is the fastest way in Python: DuckDB through Arrow, scikit-learn's ``roc_auc_score``, and DeLong's
+variance by sorted NumPy arrays. Both sides start from the same file and open their own connection.
 
     python -m benchmarks.auc [--rows 1000000 10000000 50000000]
 """
@@ -17,15 +17,15 @@ from typing import Any
 from benchmarks._measure import Results, compare, peak_rss, scratch
 
 SHAPES = ("even", "bunched")
-#: At most so many times the time of the other side, by rows.
+#: The maximum ratio of the two sides' times, by number of rows.
 TARGETS = {1_000_000: 1.5, 10_000_000: 1.1}
-#: From so many rows on the other side is left out: what is measured is memory.
+#: From this many rows on, only the memory of our side is measured.
 MEMORY_ONLY = 50_000_000
 MEMORY_GIB = 4.0
 
 
 def make(rows: int) -> Path:
-    """Return a DuckDB file with a table of each shape: all scores distinct, and a thousand distinct ones."""
+    """Return a DuckDB file with one table per shape: all scores distinct, and a thousand distinct scores."""
     import duckdb
 
     path = scratch("auc") / f"{rows}.duckdb"
@@ -46,7 +46,7 @@ def make(rows: int) -> Path:
 
 
 def ours(path: Path, shape: str) -> dict[str, Any]:
-    """In the warehouse, as the evaluation task does it."""
+    """Evaluate in the warehouse, as the evaluation task does."""
     from airflow.providers.duckdb.hooks.duckdb import DuckDBHook
 
     from airflow_provider_automl.warehouse import open_warehouse
@@ -60,7 +60,7 @@ def ours(path: Path, shape: str) -> dict[str, Any]:
 
 
 def theirs(path: Path, shape: str) -> dict[str, float]:
-    """Pulled through Arrow."""
+    """Pull the columns through Arrow and evaluate in Python."""
     import duckdb
     import pyarrow.compute as pc
     from sklearn.metrics import roc_auc_score
@@ -75,11 +75,11 @@ def theirs(path: Path, shape: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, print, and exit 1 if a target is missed."""
+    """Run the benchmark; exits 1 if a target is missed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, nargs="+", default=[*TARGETS, MEMORY_ONLY])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--once", choices=SHAPES, help="compute it once, on our side, and print it")
+    parser.add_argument("--once", choices=SHAPES, help="evaluate once on our side, and print the result")
     options = parser.parse_args()
     results = Results()
     for rows in options.rows:
@@ -94,11 +94,11 @@ def main() -> None:
             else:
                 got, expected = ours(path, shape), theirs(path, shape)
                 tolerance = 1e-12 if rows <= 1_000_000 else 1e-10
-                for measure in ("auroc", "auroc_se"):
-                    difference = abs(got[measure] - expected[measure])
-                    results.line(f"{name}: {measure} differs by", difference, tolerance)
+                for metric in ("auroc", "auroc_se"):
+                    difference = abs(got[metric] - expected[metric])
+                    results.line(f"{name}: {metric} differs by", difference, tolerance)
                 times = compare(partial(ours, path, shape), partial(theirs, path, shape), repeats=options.repeats)
-                target = next((target for most, target in TARGETS.items() if rows <= most), max(TARGETS.values()))
+                target = next((target for limit, target in TARGETS.items() if rows <= limit), max(TARGETS.values()))
                 note = f"{times.ours:.2f} s against {times.theirs:.2f} s, A/A spread {times.spread:.1%}"
                 results.line(f"{name}: time", times.ratio, target, note=note)
     results.exit()

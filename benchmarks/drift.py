@@ -1,16 +1,16 @@
-"""False alarms and power of the drift policies, beside NannyML's default thresholds, on the same simulated days.
+"""False alarms and power of the drift policies, against NannyML's default thresholds, on the same simulated days.
 
-Each of 10,000 streams is a model of true AUC 0.93 (5,000 rows a day, 24 % positive, binormal scores): ten days that
-are the baseline, then one day to be checked, four times: as before, and with the true AUC lower by one, two and four
-standard errors. NannyML runs in an environment of its own below ``.benchmarks/``, made at first: its thresholds are set
-by its own class from the AUCs of the same days, and one whole stream goes through its ``PerformanceCalculator`` to see
-that it finds the same AUCs and thresholds.
+Each of 10,000 streams is a model with a true AUC of 0.93 (5,000 rows per day, 24 % positive, binormal scores): ten
+baseline days, then one checked day in four variants: no drift, and a true AUC that is one, two or four standard errors
+lower. NannyML runs in its own environment in ``.benchmarks/``, installed on the first run. Its own class sets the
+thresholds from the AUCs of the same days, and one stream goes through its ``PerformanceCalculator`` to verify that it
+finds the same AUCs and thresholds.
 
-Thresholds as they come differ in how many false alarms they raise. For power at equal false alarms each side's
-threshold is set on one half of the streams, so that 5 % of its days without drift alarm, and its power is taken on the
-other half. Only sides that know equally much are held against each other: as many days, or the true AUC.
+Default thresholds differ in their rate of false alarms. To compare power at equal rates, each side's threshold is tuned
+on one half of the streams to alarm on 5 % of the days without drift, and its power is measured on the other half. Only
+sides with the same information are compared: the same number of days, or the true AUC.
 
-    python -m benchmarks.drift        (AUTOML_SAMPLES=10000 streams: 75 s of one core, and NannyML to install at first)
+    python -m benchmarks.drift        (AUTOML_SAMPLES=10000 streams: 75 s of one core, plus NannyML's installation)
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DROPS = (0, 1, 2, 4)
 DAYS = 10
 NANNYML = ("nannyml==0.13.1", "statsmodels", "setuptools<80")
 
-# Runs in NannyML's environment: thresholds for each stream, then one stream through the whole of NannyML.
+# Runs in NannyML's environment: thresholds for each stream, then one stream through its PerformanceCalculator.
 _THEIRS = """
 import sys
 import numpy as np, pandas as pd
@@ -52,7 +52,7 @@ np.savez(sys.argv[2], five=five, ten=ten, value=found["value"].iloc[-1], thresho
 
 
 def nannyml() -> Path:
-    """The Python of an environment with NannyML, made if it is missing."""
+    """The Python of an environment with NannyML, created if missing."""
     home = scratch("nannyml")
     python = home / "bin" / "python"
     done = home / ".installed"
@@ -65,7 +65,7 @@ def nannyml() -> Path:
 
 
 def theirs(baseline: Floats, label: Floats, score: Floats) -> dict[str, Floats]:
-    """NannyML's lower thresholds from five and from ten days, and what it finds in one stream."""
+    """NannyML's lower thresholds from five and from ten days, and its results for one stream."""
     given, found = scratch("drift") / "given.npz", scratch("drift") / "found.npz"
     np.savez(given, baseline=baseline, label=label, score=score, rows=ROWS)
     subprocess.run([str(nannyml()), "-c", _THEIRS, str(given), str(found)], check=True, stderr=subprocess.DEVNULL)
@@ -74,7 +74,7 @@ def theirs(baseline: Floats, label: Floats, score: Floats) -> dict[str, Floats]:
 
 
 def one_stream(generator: np.random.Generator) -> tuple[Floats, Floats, Floats]:
-    """Labels and scores of ten days and one to be checked, and their AUCs."""
+    """Labels and scores of ten baseline days and one checked day, and their AUCs."""
     positive, negative = scores(generator, DAYS + 1, AUC)
     score = np.concatenate([positive, negative], axis=1).ravel()
     label = np.tile(np.repeat([1.0, 0.0], [positive.shape[1], negative.shape[1]]), DAYS + 1)
@@ -83,7 +83,7 @@ def one_stream(generator: np.random.Generator) -> tuple[Floats, Floats, Floats]:
 
 
 def main() -> None:
-    """Simulate, print, and exit 1 if a policy raises more false alarms than it says, or has less power than NannyML."""
+    """Run the benchmark; exits 1 if a policy exceeds its rate of false alarms, or has less power than NannyML."""
     streams = int(os.environ.get("AUTOML_SAMPLES", "10000"))
     generator = np.random.default_rng(20261126)
     results = Results()
@@ -107,31 +107,31 @@ def main() -> None:
         "worse_than_baseline(alpha=0.01)": (worse_than_baseline(alpha=0.01), 5),
         "significantly_below(0.93, alpha=0.01)": (significantly_below(AUC, 0.01), 0),
     }
-    # By name and drop: whether each stream alarms, and how loudly it says so (lower is louder).
+    # By name and drop: whether each stream alarms, and the strength of the alarm (lower is stronger).
     alarms: dict[str, list[Any]] = {name: [] for name in policies}
-    loudness: dict[str, list[Any]] = {name: [] for name in policies}
+    strength: dict[str, list[Any]] = {name: [] for name in policies}
     histories = [
         [row(*pair, day) for day, pair in enumerate(zip(*days, strict=True), 1)]
         for days in zip(baseline, baseline_error, strict=True)
     ]
     for name, (policy, days) in policies.items():
-        for areas, errors in checked:
+        for aucs, errors in checked:
             decisions = [
                 ask(policy, row(*now, DAYS + 1), History(before[:days]))
-                for before, *now in zip(histories, areas, errors, strict=True)
+                for before, *now in zip(histories, aucs, errors, strict=True)
             ]
             alarms[name].append(np.array([decision.drifted for decision in decisions]))
-            loud = [each.statistic if each.p_value is None else each.p_value for each in decisions]
-            loudness[name].append(np.array(loud))
+            values = [each.statistic if each.p_value is None else each.p_value for each in decisions]
+            strength[name].append(np.array(values))
     for count, key in ((5, "five"), (10, "ten")):
         name = f"NannyML, {count} reference chunks"
         lower = limits[key][:streams]
         mean = baseline[:, :count].mean(axis=1)
-        alarms[name] = [areas < lower for areas, _ in checked]
-        # Its multiplier of the standard deviation is what is tuned: 3 by default.
-        loudness[name] = [3 * (areas - mean) / (mean - lower) for areas, _ in checked]
+        alarms[name] = [aucs < lower for aucs, _ in checked]
+        # NannyML is tuned by its multiplier of the standard deviation: 3 by default.
+        strength[name] = [3 * (aucs - mean) / (mean - lower) for aucs, _ in checked]
 
-    print(f"\n{'as they come':<42} false alarms (95 % interval)   power at a drop of 1, 2, 4 standard errors")
+    print(f"\n{'default thresholds':<42} false alarms (95 % interval)   power at a drop of 1, 2, 4 standard errors")
     for name, found in alarms.items():
         low, high = wilson(int(found[0].sum()), streams)
         powers = "  ".join(f"{each.mean():6.1%}" for each in found[1:])
@@ -145,13 +145,13 @@ def main() -> None:
     half = streams // 2
     power: dict[str, list[Any]] = {}
     print(f"\n{'at 5 % false alarms, tuned on one half':<42} on the other half   power at a drop of 1, 2, 4")
-    for name, loud in loudness.items():
+    for name, values in strength.items():
         if "earlier" in name or "alpha" in name:
             continue
-        cut = np.quantile(loud[0][:half], 0.05)
-        power[name] = [each[half:] <= cut for each in loud]
-        told = "  ".join(f"{each.mean():6.1%}" for each in power[name][1:])
-        print(f"{name:<42} {power[name][0].mean():6.2%}            {told}")
+        cut = np.quantile(values[0][:half], 0.05)
+        power[name] = [each[half:] <= cut for each in values]
+        powers = "  ".join(f"{each.mean():6.1%}" for each in power[name][1:])
+        print(f"{name:<42} {power[name][0].mean():6.2%}            {powers}")
     print()
     for ours, other in (
         ("worse_than_baseline()", "NannyML, 5 reference chunks"),
@@ -163,7 +163,7 @@ def main() -> None:
             difference = mine.astype(float) - its
             margin = 1.96 * float(difference.std()) / np.sqrt(len(difference))
             results.line(
-                f"power, {ours} less {other}, drop {drop}", float(difference.mean()), -margin, at_least=True,
+                f"power, {ours} minus {other}, drop {drop}", float(difference.mean()), -margin, at_least=True,
                 note=f"± {margin:.3f}",
             )  # fmt: skip
     results.exit()

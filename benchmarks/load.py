@@ -1,6 +1,6 @@
-"""Loading Parquet files into DuckDB, against ``DuckDBHook.insert_rows``, in rows a second.
+"""Loading Parquet files into DuckDB, against ``DuckDBHook.insert_rows``, in rows per second.
 
-``insert_rows`` inserts about a thousand rows a second, so it is given fewer: its rate does not depend on how many.
+``insert_rows`` inserts about a thousand rows per second, so it gets fewer rows: its rate does not depend on them.
 
     python -m benchmarks.load [--rows 1000000] [--their-rows 3000]
 """
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from airflow.providers.duckdb.hooks.duckdb import DuckDBHook
 
-#: Our rows a second are at least so many times theirs.
+#: The minimum ratio of our rows per second to theirs.
 TARGET = 500
 
 
 def predictions(rows: int) -> pa.Table:
-    """Rows as a prediction writes them: numbers, texts, a label and a score."""
+    """Rows like those of a prediction: numbers, text, a label and a score."""
     import numpy as np
     import pyarrow as pa
 
@@ -42,7 +42,7 @@ def predictions(rows: int) -> pa.Table:
 
 
 def hook_of(name: str) -> DuckDBHook:
-    """A hook on a fresh file."""
+    """A hook for a new file."""
     from airflow.providers.duckdb.hooks.duckdb import DuckDBHook
 
     path = scratch("load") / f"{name}.duckdb"
@@ -54,7 +54,7 @@ def hook_of(name: str) -> DuckDBHook:
 
 
 def main() -> None:
-    """Measure, print, and exit 1 if the target is missed."""
+    """Run the benchmark; exits 1 if the target is missed."""
     import pyarrow.parquet as pq
 
     from airflow_provider_automl.warehouse import open_warehouse
@@ -84,7 +84,7 @@ def main() -> None:
     ours, theirs = options.rows / times.ours, len(rows) / times.theirs
     results = Results()
     note = f"{ours:,.0f} against {theirs:,.0f} rows/s, A/A spread {times.spread:.1%}"
-    results.line("DuckDB load, rows a second", ours / theirs, TARGET, at_least=True, note=note)
+    results.line("DuckDB load, rows per second", ours / theirs, TARGET, at_least=True, note=note)
     results.exit()
 
 

@@ -1,7 +1,7 @@
-"""Every measure of a model in the warehouse, against pulling the columns and computing the same by scikit-learn.
+"""All metrics of a model in the warehouse, against pulling the columns and computing the same by scikit-learn.
 
-The other side is the best that Python does: DuckDB through Arrow, scikit-learn's functions, DeLong's variance by sorted
-NumPy arrays. Both sides start from the same file and open a connection of their own.
+The other side is the fastest way in Python: DuckDB through Arrow, scikit-learn's functions, and DeLong's variance by
+sorted NumPy arrays. Both sides start from the same file and open their own connection.
 
     python -m benchmarks.measures [--rows 1000000 10000000]
 """
@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks._measure import Results, compare, peak_rss, scratch
 
-#: At most so many times the time of the other side.
+#: The maximum ratio of the two sides' times.
 TARGET_TIME = 1.0
 #: GiB.
 TARGET_MEMORY = 4.0
@@ -27,7 +27,7 @@ KINDS = ("binary", "regression")
 
 
 def make(rows: int) -> Path:
-    """Return a DuckDB file with labels, scores that are all distinct, and predicted numbers."""
+    """Return a DuckDB file with labels, distinct scores, and numeric predictions."""
     import duckdb
 
     path = scratch("measures") / f"{rows}.duckdb"
@@ -48,7 +48,7 @@ def make(rows: int) -> Path:
 
 
 def ours(path: Path, kind: str) -> dict[str, Any]:
-    """In the warehouse, as the evaluation task does it."""
+    """Evaluate in the warehouse, as the evaluation task does."""
     from airflow.providers.duckdb.hooks.duckdb import DuckDBHook
 
     from airflow_provider_automl.warehouse import open_warehouse
@@ -63,7 +63,7 @@ def ours(path: Path, kind: str) -> dict[str, Any]:
 
 
 def theirs(path: Path, kind: str) -> dict[str, float]:
-    """Pulled through Arrow."""
+    """Pull the columns through Arrow and evaluate in Python."""
     import duckdb
     import pyarrow.compute as pc
     from sklearn import metrics
@@ -99,7 +99,7 @@ def theirs(path: Path, kind: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, print, and exit 1 if a target is missed."""
+    """Run the benchmark; exits 1 if a target is missed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000_000])
     parser.add_argument("--repeats", type=int, default=3)
@@ -113,7 +113,7 @@ def main() -> None:
             print({"ours": ours, "theirs": theirs}[side](path, kind))
             continue
         for kind in KINDS:
-            name = f"every {kind} measure, {rows / 1e6:g} M rows"
+            name = f"all {kind} metrics, {rows / 1e6:g} M rows"
             got, expected = ours(path, kind), theirs(path, kind)
             worst = max(abs(got[each] - value) / max(1.0, abs(value)) for each, value in expected.items())
             results.line(f"{name}: differs by", worst, 1e-9)

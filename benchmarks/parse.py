@@ -1,7 +1,7 @@
-"""Parsing the example DAG, against the same DAG with every operator of ours replaced by a plain ``BaseOperator``.
+"""Parsing the example DAG, against the same DAG with this provider's operators replaced by plain ``BaseOperator``s.
 
-Airflow's own operators are kept, the branch included. Each parse is a fresh process, as a DAG processor's is, and
-times itself from before the first import, in processor time: parsing waits for nothing, and others do not count.
+Airflow's own operators are kept, including the branch operator as the base of ours. Each parse runs in a new process,
+as in a DAG processor, and is timed from before the first import, in CPU time, which other processes do not affect.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ print("SECONDS", time.process_time() - started)
 
 
 def plain(source: str) -> str:
-    """The DAG's text with our operators as plain ones."""
+    """The DAG's source with plain operators instead of this provider's."""
     ours = re.findall(r"^from airflow_provider_automl\S* import (.+)$", source, flags=re.MULTILINE)
     operators = sorted({name for line in ours for name in line.split(", ") if name.startswith("AutoML")})
     source = re.sub(r"^from airflow_provider_automl.*$\n", "", source, flags=re.MULTILINE)
@@ -50,7 +50,7 @@ def plain(source: str) -> str:
 
 
 def parse_ms(path: Path) -> float:
-    """Milliseconds of one parse in a fresh process."""
+    """Milliseconds of one parse in a new process."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-c", _TIMED, str(path)]
     printed = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
@@ -58,7 +58,7 @@ def parse_ms(path: Path) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark; exits 1 if the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=15)
     arguments = parser.parse_args()
@@ -67,15 +67,15 @@ def main() -> None:
         base = Path(directory) / "plain.py"
         base.write_text(plain(DAG.read_text()))
         rounds = [(parse_ms(base), parse_ms(DAG), parse_ms(base)) for _ in range(arguments.runs + 1)][1:]
-    first, ours, again = (median(series) for series in zip(*rounds, strict=True))
-    # Of each round the difference to the mean of its two plain parses: what the machine does meanwhile drops out.
-    more = median(mine - (a + b) / 2 for a, mine, b in rounds)
+    first, ours, second = (median(series) for series in zip(*rounds, strict=True))
+    # The difference to the mean of the two plain parses of the same round, which cancels other load on the machine.
+    added = median(mine - (a + b) / 2 for a, mine, b in rounds)
     noise = median(abs(a - b) for a, _, b in rounds)
     results.line(
         "DAG parse: milliseconds more than plain operators",
-        more,
+        added,
         TARGET_MS,
-        note=f"{ours:.0f} ms against {(first + again) / 2:.0f} ms; two plain parses differ by {noise:.0f} ms",
+        note=f"{ours:.0f} ms against {(first + second) / 2:.0f} ms; two plain parses differ by {noise:.0f} ms",
     )
     results.exit()
 

@@ -1,4 +1,4 @@
-"""Predicting by the job, against a raw loop that writes the same Parquet; and the job's memory as rows grow."""
+"""The prediction job, against a raw loop that writes the same Parquet file; and the job's memory by number of rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ writer.close()
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark; exits 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=3)
@@ -84,7 +84,7 @@ def main() -> None:
     results = Results()
     compared = compare(ours, loop, repeats=arguments.repeats)
     results.line(
-        f"predict {arguments.rows:,} rows: job / raw loop, rows a second",
+        f"predict {arguments.rows:,} rows: job / raw loop, rows per second",
         1 / compared.ratio,
         0.95,
         at_least=True,
@@ -101,7 +101,7 @@ def main() -> None:
 
 
 def _peak(job: dict[str, Any], directory: Path) -> int:
-    """The most memory that a job's process had resident, in bytes."""
+    """The peak resident memory of a job, in bytes."""
     import json
 
     directory.mkdir(exist_ok=True)

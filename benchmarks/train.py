@@ -1,7 +1,7 @@
-"""Training through the operator, against a bare script: the same rows of the same DuckDB file, the same models.
+"""Training by the operator, against a bare script on the same rows of the same DuckDB file with the same models.
 
-The script does what a training leaves: it fits, takes the leaderboard and the feature importance, and keeps what a
-prediction needs. Hyperparameters are fixed and there is no time limit, for a fit under a limit lasts as long as that.
+The script does the same work: it fits, computes the leaderboard and the feature importance, and keeps what a prediction
+needs. Hyperparameters are fixed, and there is no time limit, since a fit takes as long as its limit allows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ predictor.save_space()
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark; exits 1 if the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=2)
@@ -65,13 +65,13 @@ def main() -> None:
         compared.ratio,
         1 + max(0.10, compared.spread),
         note=f"{compared.ours:.1f} s against {compared.theirs:.1f} s; A/A spread {compared.spread:.1%}; "
-        "ours also leaves digests, a registry row and an executed notebook",
+        "ours also writes digests, a registry row and an executed notebook",
     )
     results.exit()
 
 
 def train(table: str, hyperparameters: dict[str, Any], target: str, positive: str) -> dict[str, Any]:
-    """Run the training operator as Airflow does, without Airflow's scheduler; returns its dict."""
+    """Run the training operator without Airflow's scheduler; returns its result."""
     from airflow.providers.common.compat.sdk import DAG
 
     from airflow_provider_automl.operators.train import AutoMLTrainOperator

@@ -1,8 +1,8 @@
-"""Rows into and out of servers, against Airflow's own hooks: the census table's 15 columns, side by side in one run.
+"""Loading and unloading rows by servers, against Airflow's own hooks: the 15 columns of the census, in the same run.
 
-The servers are those of ``tests.engines``, on this machine: each part starts what it needs, or uses what stands in
-``AUTOML_ENGINES_DIR``. ``insert_rows`` writes some rows a second, so it is given a few, and its rate is taken for the
-whole. A hook's ``get_df`` ends with a frame in memory, ours with Parquet files on disk.
+The servers are those of ``tests.engines``, on this machine: each part starts the servers that it needs, or uses those
+in ``AUTOML_ENGINES_DIR``. ``insert_rows`` writes a few rows per second, so it gets few rows, and its rate is
+extrapolated. A hook's ``get_df`` returns a frame in memory, ours writes Parquet files to disk.
 
     python -m benchmarks.warehouse [--only trino-read hive-write] [--rows 1000000]
 """
@@ -30,25 +30,25 @@ if TYPE_CHECKING:
 
     from airflow_provider_automl.warehouse import Warehouse
 
-#: Rows that insert_rows is given. Hive runs a job for each.
+#: Rows for insert_rows. Hive runs one job per row.
 FEW = {"trino": 200, "hive": 20, "postgres": 5_000}
-#: Rows that a load without staging is given, where its statements of many rows take minutes for all.
+#: Rows for a load without staging, where multi-row statements take minutes for all rows.
 UNSTAGED = {"trino": 200_000, "hive": 40_000}
-#: How many times the rows a reading process's memory is measured at, too; the hooks' at three times.
-#: (Hive in local mode makes several tasks of a load of 10 M rows, in one Java process, where they break each other.)
+#: Memory of a read is measured at this multiple of the rows, too; for the hooks, at three times the rows.
+#: (Hive in local mode runs a load of 10 M rows as several tasks in one Java process, where they break each other.)
 TIMES = {"trino": 10, "hive": 3, "postgres": 10}
-#: Rows of statements of many rows, written as one would by hand.
+#: Rows for hand-written multi-row VALUES statements.
 VALUES_ROWS = 4_000
-#: Ours against the hooks: how many times their rows a second.
+#: The minimum ratio of our rows per second to those of the hooks.
 WRITE_STAGED, WRITE_UNSTAGED, READ_STAGED, READ_UNSTAGED = 10_000, 100, 3, 1.3
-#: At most: a load by staging, times the engine's own CTAS; memory at more rows, times that at fewer.
+#: Maximum ratios: a staged load to the engine's own CTAS; memory at more rows to memory at fewer.
 CTAS, FLAT = 1.5, 1.2
 TABLE = "bench.census_{}"
 SIDES = ("staged", "unstaged", "hook")
 
 
 class Engine:
-    """One server, by an Airflow connection: by our warehouse with staging and without, and by the hook itself."""
+    """One server with its Airflow connection, as our warehouse (with or without staging) and as Airflow's hook."""
 
     def __init__(self, name: str, connection: dict[str, Any], staging: Path | None, rows: int) -> None:
         self.name, self.rows = name, rows
@@ -58,17 +58,17 @@ class Engine:
 
     @property
     def hook(self) -> Any:
-        """A hook of Airflow's."""
+        """Airflow's hook."""
         return hook_of(self.conn_id)
 
     def warehouse(self, *, staged: bool = True) -> Warehouse:
-        """Ours."""
+        """Our warehouse."""
         from airflow_provider_automl.warehouse import open_warehouse
 
         return open_warehouse(self.hook, staging=self.staging if staged else None)
 
     def table(self, rows: int | None = None) -> str:
-        """The name of a table of so many rows, which is made if it is missing."""
+        """The name of a table with ``rows`` rows, created if missing."""
         rows = rows or self.rows
         name = TABLE.format(rows)
         warehouse = self.warehouse()
@@ -86,7 +86,7 @@ def hook_of(conn_id: str) -> Any:
 
 @contextmanager
 def started(name: str, rows: int) -> Iterator[Engine]:
-    """An engine's server, for a ``with`` block."""
+    """Run an engine's server within a ``with`` block."""
     Trino.heap, Trino.collector = 8, "-XX:+UseG1GC"
     with engine(name) as facts, tempfile.TemporaryDirectory(prefix="staging-", dir=scratch("warehouse")) as directory:
         connection = {"host": "127.0.0.1", "port": facts["port"]}
@@ -101,33 +101,33 @@ def started(name: str, rows: int) -> Iterator[Engine]:
         yield Engine(name, connection, staging, rows)
 
 
-# ---------------------------------------------------------------------------------------------------- rows in
+# ---------------------------------------------------------------------------------------------------- loading
 
 
 def write(server: Engine, results: Results) -> None:
-    """Loading files into a table, against insert_rows and, on Trino, statements of many rows."""
+    """Load files into a table, against insert_rows and, on Trino, multi-row VALUES statements."""
     few = _head(census_files(server.rows), max(FEW[server.name], VALUES_ROWS))
     server.warehouse(staged=False).load(census_files(1000), "bench.theirs")  # for its columns
     by_row = FEW[server.name] / seconds(partial(insert_rows, server, few.slice(0, FEW[server.name])))
-    said = f"insert_rows {by_row:,.2g} rows/s (extrapolated from {FEW[server.name]} rows)"
-    results.told(f"{server.name} insert_rows, rows a second", by_row)
+    baseline = f"insert_rows {by_row:,.2g} rows/s (extrapolated from {FEW[server.name]} rows)"
+    results.info(f"{server.name} insert_rows, rows per second", by_row)
     if server.name == "trino":
         rate = VALUES_ROWS / seconds(partial(insert_values, server, few.slice(0, VALUES_ROWS)))
-        results.told("trino multi-row VALUES, rows a second", rate, note=f"from {VALUES_ROWS} rows")
-        said += f"; multi-row VALUES {rate:,.0f}"
+        results.info("trino multi-row VALUES, rows per second", rate, note=f"from {VALUES_ROWS} rows")
+        baseline += f"; multi-row VALUES {rate:,.0f}"
     sides = ("unstaged",) if server.staging is None else ("staged", "unstaged")
     for side in sides:
         rows = server.rows if side == "staged" else min(server.rows, UNSTAGED.get(server.name, server.rows))
-        warehouse, some = server.warehouse(staged=side == "staged"), census_files(rows)
-        warehouse.load(census_files(1000), "bench.ours")  # the server is warm
-        took = seconds(partial(warehouse.load, some, "bench.ours"))
+        warehouse, files = server.warehouse(staged=side == "staged"), census_files(rows)
+        warehouse.load(census_files(1000), "bench.ours")  # warms the server up
+        took = seconds(partial(warehouse.load, files, "bench.ours"))
         if warehouse.count("bench.ours") != rows:
-            raise RuntimeError(f"{side}: not the {rows} rows that were loaded")
+            raise RuntimeError(f"{side}: the table does not have the {rows} rows that were loaded")
         rate = rows / took
         target = WRITE_STAGED if side == "staged" else WRITE_UNSTAGED
-        note = f"{rate:,.0f} rows/s ({rows:,} in {took:.1f} s); {said}"
+        note = f"{rate:,.0f} rows/s ({rows:,} in {took:.1f} s); {baseline}"
         if server.name == "postgres":
-            results.told("postgres write, times insert_rows", rate / by_row, note=note)
+            results.info("postgres write, times insert_rows", rate / by_row, note=note)
         else:
             results.line(
                 f"{server.name} write, {side}: times insert_rows", rate / by_row, target, at_least=True, note=note
@@ -135,14 +135,14 @@ def write(server: Engine, results: Results) -> None:
 
 
 def insert_rows(server: Engine, rows: pa.Table) -> None:
-    """As a user of the hook does it. The Hive hook would put column names in quotes that Hive does not take."""
+    """Insert by the hook. Without column names on Hive, since its hook quotes them in a way that Hive rejects."""
     values = [tuple(row.values()) for row in rows.to_pylist()]
     columns = None if server.name == "hive" else [f'"{name}"' for name in rows.column_names]
     server.hook.insert_rows("bench.theirs", values, target_fields=columns)
 
 
 def insert_values(server: Engine, rows: pa.Table, characters: int = 900_000) -> None:
-    """Statements of as many rows as Trino's limit of a million characters takes."""
+    """Insert by statements with as many rows as fit into Trino's limit of a million characters."""
     columns = ", ".join(f'"{name}"' for name in rows.column_names)
     head = f"INSERT INTO bench.theirs ({columns}) VALUES "
     texts = ["(" + ", ".join(map(_literal, row.values())) + ")" for row in rows.to_pylist()]
@@ -152,7 +152,7 @@ def insert_values(server: Engine, rows: pa.Table, characters: int = 900_000) -> 
         while count < len(texts) and size + len(texts[count]) + 2 <= characters:
             size += len(texts[count]) + 2
             count += 1
-        # Not by the hook's run: sqlparse, which splits its statements, stops at ten thousand tokens.
+        # Not by the hook's run: sqlparse, which splits its statements, fails above ten thousand tokens.
         server.hook.get_conn().cursor().execute(head + ", ".join(texts[:count])).fetchall()
         texts = texts[count:]
 
@@ -164,7 +164,7 @@ def _literal(value: object) -> str:
 
 
 def load(server: Engine, results: Results) -> None:
-    """Loading with staging, against the engine's own CTAS of the same rows in a table."""
+    """Load with staging, against the engine's own CTAS of a table with the same rows."""
     name, warehouse, files = server.table(), server.warehouse(), census_files(server.rows)
 
     def ctas() -> None:
@@ -189,11 +189,11 @@ def _head(files: Path, rows: int) -> pa.Table:
         return pa.Table.from_batches([next(file.iter_batches(batch_size=rows))])
 
 
-# ---------------------------------------------------------------------------------------------------- rows out
+# ---------------------------------------------------------------------------------------------------- unloading
 
 
 def read(server: Engine, results: Results) -> None:
-    """Unloading a table to Parquet files, against get_df."""
+    """Unload a table to Parquet files, against get_df."""
     name = server.table()
     sides = ("unstaged",) if server.staging is None else ("staged", "unstaged")
     compared = compare_each(
@@ -208,7 +208,7 @@ def read(server: Engine, results: Results) -> None:
 
 
 def memory(server: Engine, results: Results) -> None:
-    """The most memory that the reading process has, at the rows and at some times as many."""
+    """The peak memory of the reading process, at the number of rows and at a multiple of it."""
     for side in SIDES:
         if side == "staged" and server.staging is None:
             continue
@@ -219,13 +219,13 @@ def memory(server: Engine, results: Results) -> None:
         name = f"{server.name} read, {side}: memory at {sizes[1]:,} / {sizes[0]:,} rows"
         note = f"{peaks[1]:,.0f} MiB against {peaks[0]:,.0f} MiB"
         if side == "hook":
-            results.told(name, peaks[1] / peaks[0], note=note)
+            results.info(name, peaks[1] / peaks[0], note=note)
         else:
             results.line(name, peaks[1] / peaks[0], FLAT, note=note)
 
 
 def read_once(conn_id: str, side: str, staging: str | None, table: str) -> None:
-    """Read a table, on one side."""
+    """Read a table by one side."""
     if side == "hook":
         found = len(hook_of(conn_id).get_df(f"SELECT * FROM {table}"))
     else:
@@ -241,7 +241,7 @@ def read_once(conn_id: str, side: str, staging: str | None, table: str) -> None:
 # ---------------------------------------------------------------------------------------------------- AUC
 
 
-def area(server: Engine, results: Results) -> None:
+def auc(server: Engine, results: Results) -> None:
     """Exact AUC with its interval, all scores distinct, against pulling the columns for scikit-learn and NumPy."""
     from airflow_provider_automl.warehouse import Query
     from airflow_provider_automl.warehouse.measures import evaluate
@@ -274,11 +274,11 @@ def area(server: Engine, results: Results) -> None:
     took = min(times["ours"])
     name = f"trino AUC + interval, {rows:,} distinct scores"
     for side in ("unload", "get_df"):
-        for measure in ("auroc", "auroc_se"):
-            difference = abs(found["ours"][measure] - found[side][measure])
-            results.line(f"{name}: {measure} differs from {side}'s by", difference, 1e-12)
+        for metric in ("auroc", "auroc_se"):
+            difference = abs(found["ours"][metric] - found[side][metric])
+            results.line(f"{name}: {metric} differs from {side}'s by", difference, 1e-12)
         theirs = times[side][0]
-        results.told(
+        results.info(
             f"{name}: time / {side} + scikit-learn", took / theirs, note=f"{took:.1f} s against {theirs:.1f} s"
         )
 
@@ -293,7 +293,7 @@ def _by_hand(label: Any, score: Any) -> dict[str, float]:
 
 
 def _scores(rows: int) -> Path:
-    """Parquet files of labels and scores, all scores distinct."""
+    """Parquet files with labels and distinct scores."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -309,14 +309,14 @@ def _scores(rows: int) -> Path:
     return directory
 
 
-# ---------------------------------------------------------------------------------------------------- all of it
+# ---------------------------------------------------------------------------------------------------- all parts
 
 PARTS: dict[str, tuple[str, Callable[[Engine, Results], None]]] = {
     "trino-write": ("trino", write),
     "trino-load": ("trino", load),
     "trino-read": ("trino", read),
     "trino-memory": ("trino", memory),
-    "trino-auc": ("trino", area),
+    "trino-auc": ("trino", auc),
     "hive-write": ("hive", write),
     "hive-load": ("hive", load),
     "hive-read": ("hive", read),
@@ -328,14 +328,14 @@ PARTS: dict[str, tuple[str, Callable[[Engine, Results], None]]] = {
 
 
 def main() -> None:
-    """Measure, print, and exit 1 if a target is missed."""
+    """Run the benchmarks; exits 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS))
     parser.add_argument("--once", nargs=4, metavar=("CONNECTION", "SIDE", "STAGING", "TABLE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     os.environ["AIRFLOW_HOME"] = str(home())
-    os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"  # the hooks tell of each row
+    os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"  # the hooks log every row
     if options.once:
         read_once(*options.once)
         return
@@ -344,11 +344,11 @@ def main() -> None:
         try:
             with started(name, options.rows) as server:
                 for part in options.only:
-                    kind, measure = PARTS[part]
+                    kind, run = PARTS[part]
                     if kind == name:
-                        measure(server, results)
+                        run(server, results)
         except Missing as missing:
-            print(f"{name} is left out: {missing}", flush=True)
+            print(f"{name} skipped: {missing}", flush=True)
     results.exit()
 
 
