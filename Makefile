@@ -61,7 +61,7 @@ clean:  ## remove .venv, the demo, and all generated files
 
 # A Python on the path may not work (pyenv's shims may only print an error), so each candidate is run.
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
-WANTED := airflow-provider-automl: found no Python 3.11, 3.12 or 3.13 with the venv module. \
+WANTED := airflow-provider-automl needs Python 3.11, 3.12 or 3.13 with the venv module, and none was found. \
 	Install one (Debian: apt install python3.11-venv; macOS: brew install python@3.12), or run: make PYTHON=/path/to/python3.12
 
 # uv does not read pip's configuration (such as a private index), so pip is the fallback.

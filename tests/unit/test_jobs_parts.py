@@ -81,6 +81,13 @@ def test_probabilities_as_json_are_exact():
     assert to_json(np.array([[0.25, np.nan]]), [True, 1.5]).to_pylist() == ['{"true": 0.25, "1.5": null}']
 
 
+def test_long_lists_in_messages_are_cut_with_a_count():
+    assert frames.joined(["a", "b"]) == "a, b"
+    assert frames.joined([f"c{i}" for i in range(25)], limit=3) == "c0, c1, c2 and 22 more"
+    assert frames.listed([np.int64(1), "b"]) == "1, 'b'"
+    assert frames.listed(list(range(25))).endswith("18, 19 and 5 more")
+
+
 @pytest.mark.parametrize("kind", ["int", "text"])
 def test_row_ids_in_many_files_and_buckets(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(rowids, "_ROWS_PER_FILE", 1000)
