@@ -1,16 +1,16 @@
-"""The model store: where a version's files live, and the registry row that makes it exist.
+"""The model store: the files of each model version, and the registry row that makes the version exist.
 
 Layout, for a model store at ``base``::
 
-    base/<model_name>/<model_version>/model/manifest.json      digests of every file beside it
+    base/<model_name>/<model_version>/model/manifest.json      digests of all files beside it
     base/<model_name>/<model_version>/model/predictor/...      what AutoGluon saved
     base/<model_name>/<model_version>/report/train.ipynb       the executed notebook, and train.html
-    base/<model_name>/<model_version>/predictions/<task>/...   predict.ipynb, predict.html and run.json of a prediction
+    base/<model_name>/<model_version>/predictions/<task>/...   predict.ipynb, predict.html and run.json per prediction
     base/<model_name>/<model_version>/leaderboard/*.parquet    and feature_importance/*.parquet
     base/<model_name>/<model_version>/training.json            what the training reported
 
-Files come first; the registry row is the commit. A version without a row is a leftover and is never found. A version's
-files never change. A version that is deleted is gone from its row at once, and from the disk after a time of grace.
+Files are written first; the registry row is the commit. Files without a row are stale artifacts and are never found. A
+version's files are immutable. Deleting a version hides it at once; its files are removed after a grace period.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MAX_NAME = 200
-#: For so long a deleted version can be had back.
+#: How long a deleted version can be restored.
 GRACE = timedelta(days=7)
-# So often an alias is tried to be moved beside others who do, where there are no transactions.
-_TRIES = 10
-# Ended the record_id of a change that took another one back.
-_PUT_BACK = "-put-back"
-#: Where a version has what a prediction loads.
+# Attempts to move an alias against concurrent writers, on engines without transactions.
+_ATTEMPTS = 10
+# Suffix of the record_id of a change that reverted another one (written by older versions of this package).
+_REVERT_SUFFIX = "-put-back"
+#: The part of a version that a prediction loads.
 _MODEL = "model"
 
 
 def check_alias(alias: object) -> str:
-    """``alias`` if it can be an alias; the rules are those of a model's name.
+    """Return ``alias`` if it is a valid alias; the rules are those of a model name.
 
     :raises InputError: see :func:`check_model_name`.
     """
     if not isinstance(alias, str) or not alias:
-        raise InputError(f"alias is {alias!r}: give a name, such as 'census_champion'.")
+        raise InputError(f"alias is {alias!r}: give a non-empty name, such as 'census_champion'.")
     try:
         return check_model_name(alias)
     except InputError as error:
@@ -64,32 +64,34 @@ def check_alias(alias: object) -> str:
 
 
 def check_model_name(name: object) -> str:
-    """``name`` if it can name a model, which is also a directory of the model store.
+    """Return ``name`` if it is a valid model name, which is also a directory of the model store.
 
-    :raises InputError: empty, longer than 200 characters, or holding ``/``, ``\\``, ``..``, ``*``, a control
-        character, or a leading or trailing blank or dot.
+    :raises InputError: it is empty, longer than 200 bytes, contains ``/``, ``\\``, ``..``, ``*`` or a control
+        character, or starts or ends with a space or a dot.
     """
     if not isinstance(name, str) or not name:
-        raise InputError(f"model_name is {name!r}: give the model a name, such as 'gluon_model_{{{{ ts_nodash }}}}'.")
+        raise InputError(f"model_name is {name!r}: give a non-empty name, such as 'gluon_model_{{{{ ts_nodash }}}}'.")
     bad = sorted({repr(c) for c in name if c in "/\\*" or not c.isprintable()})
     if ".." in name:
         bad.append("'..'")
     if bad:
-        raise InputError(f"model_name {name!r} holds {', '.join(bad)}: use letters, digits, '_', '-' and '.' instead.")
+        raise InputError(
+            f"model_name {name!r} contains {', '.join(bad)}: use letters, digits, '_', '-' and '.' instead."
+        )
     if name != name.strip(" .") or len(name.encode()) > _MAX_NAME:
         raise InputError(
-            f"model_name {name[:60]!r} begins or ends with a blank or dot, or is longer than {_MAX_NAME} bytes: "
+            f"model_name {name[:60]!r} starts or ends with a space or dot, or is longer than {_MAX_NAME} bytes: "
             "shorten it, and use letters, digits, '_', '-' and '.'."
         )
     return name
 
 
 class ModelStore:
-    """Versions of models: their files under ``base``, their rows in ``automl_models``.
+    """Model versions: their files under ``base``, their rows in ``automl_models``.
 
-    :param base: a directory, or a URI that Airflow's ``ObjectStoragePath`` reaches (``s3://bucket/models``).
-    :param tracking: the schema that holds ``automl_models`` and ``automl_model_aliases``.
-    :param cache: where models of an object store are kept on this worker.
+    :param base: a directory, or a URI that Airflow's ``ObjectStoragePath`` supports (``s3://bucket/models``).
+    :param tracking: the schema with ``automl_models`` and ``automl_model_aliases``.
+    :param cache: this worker's cache of models in an object store.
     """
 
     def __init__(self, base: str, tracking: TrackingTables, cache: ModelCache | None = None) -> None:
@@ -100,7 +102,7 @@ class ModelStore:
     # ------------------------------------------------------------------------------------------------ saving
 
     def uri(self, model_name: str, model_version: str) -> str:
-        """Where that version's files are, or will be."""
+        """The location of a version's files, whether or not they exist yet."""
         return self._join(model_name, model_version)
 
     def _join(self, *parts: str) -> str:
@@ -108,7 +110,7 @@ class ModelStore:
         return local.joinpath(*parts).as_uri() if local is not None else "/".join((self.base.rstrip("/"), *parts))
 
     def save(self, directory: Path, model_name: str, model_version: str) -> str:
-        """Bring the files of ``directory`` to their place; a leftover there is replaced. Returns the URI.
+        """Move the files of ``directory`` into the store, replacing stale ones, and return their URI.
 
         The version exists only after :meth:`register`.
         """
@@ -126,7 +128,7 @@ class ModelStore:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
         else:
-            with _reached(self.base):
+            with _translate_errors(self.base):
                 self._upload(directory, uri)
         return uri
 
@@ -134,7 +136,7 @@ class ModelStore:
         self, *, model_name: str, model_version: str, model_uri: str, model_digest: str, shared_model: str | None,
         dag_id: str | None, run_id: str | None,
     ) -> dict[str, Any]:  # fmt: skip
-        """Write the registry row: from now on the version exists. Returns the row."""
+        """Write and return the registry row; the version exists from then on."""
         row = {
             "model_name": model_name,
             "model_version": model_version,
@@ -151,9 +153,9 @@ class ModelStore:
     # ------------------------------------------------------------------------------------------------ finding
 
     def versions(self, model_name: str | None = None, *, deleted: bool = False) -> list[dict[str, Any]]:
-        """Registry rows of a model, or of all, oldest first.
+        """Registry rows of one model or of all models, oldest first.
 
-        :param deleted: those that are deleted, instead of those that are not.
+        :param deleted: return the deleted versions instead of the existing ones.
         """
         where = {} if model_name is None else {"model_name": model_name}
         rows = [row for row in self._read(**where) if (row["deleted_at"] is not None) == deleted]
@@ -167,13 +169,13 @@ class ModelStore:
         shared_model: str | None = None,
         alias: str | None = None,
     ) -> dict[str, Any]:
-        """The registry row of one version.
+        """Return the registry row of one version.
 
-        :param model_name: with no version, its newest complete one; a name ending in ``*`` is the newest of all
-            models whose names begin so.
-        :param shared_model: the UUID under which a version was shared; nothing else is needed then.
-        :param alias: the version that holds this alias.
-        :raises InputError: no such version; the message says what there is.
+        :param model_name: without a version, its newest one; with a trailing ``*``, the newest version of all models
+            with that prefix.
+        :param shared_model: the UUID of a shared version; sufficient on its own.
+        :param alias: an alias of the version; sufficient on its own.
+        :raises InputError: no such version; the message lists the available ones.
         """
         if alias is not None:
             return self._find_alias(alias)
@@ -185,20 +187,22 @@ class ModelStore:
                 "train with share_model=True, or check the UUID."
             )
         if model_name is None:
-            raise InputError("No model was named: give model, model_name, shared_model or alias.")
+            raise InputError("No model given: set model, model_name, shared_model or alias.")
         if model_name.endswith("*"):
             rows = [row for row in self.versions() if row["model_name"].startswith(model_name[:-1])]
         else:
             rows = self.versions(model_name)
         if not rows:
             names = sorted({row["model_name"] for row in self.versions()})
-            known = f"there are: {', '.join(names[-5:])}" if names else "it holds no model yet; train one first"
+            known = f"available: {', '.join(names[-5:])}" if names else "there are no models yet; train one first"
             raise InputError(f"No model {model_name!r} in {self.tracking.name(MODELS)}: {known}.")
         if model_version is not None:
             found = [row for row in rows if row["model_version"] == model_version]
             if not found:
                 known = ", ".join(row["model_version"] for row in rows[-5:])
-                raise InputError(f"Model {model_name!r} has no version {model_version!r}: the newest are {known}.")
+                raise InputError(
+                    f"Model {model_name!r} has no version {model_version!r}: its newest versions are {known}."
+                )
             return found[-1]
         return max(rows, key=lambda row: row["created_at"])
 
@@ -206,41 +210,41 @@ class ModelStore:
         history = self.alias_history(check_alias(alias))
         if not history:
             known = ", ".join(sorted(self.aliases())) or "none yet"
-            raise InputError(f"There is no alias {alias!r} in {self.tracking.name(MODEL_ALIASES)}; there are: {known}.")
+            raise InputError(f"No alias {alias!r} in {self.tracking.name(MODEL_ALIASES)}; available: {known}.")
         held = history[-1]
         try:
             return self.find(model_name=held["model_name"], model_version=held["model_version"])
         except InputError as error:
             raise InputError(
-                f"The alias {alias!r} points at {held['model_name']!r} version {held['model_version']!r}, which is "
-                "not there: point it at another one, or undelete that."
+                f"The alias {alias!r} points to {held['model_name']!r} version {held['model_version']!r}, which does "
+                "not exist: assign the alias to another version, or undelete this one."
             ) from error
 
     def describe(self, row: dict[str, Any]) -> dict[str, Any]:
-        """A version's registry row, its aliases, what its training reported, and how many bytes its files have."""
+        """A version's registry row, its aliases, its training report, and the size of its files in bytes."""
         try:
             training: dict[str, Any] | None = self.training(row)
         except (OSError, ValueError) as error:
-            log.warning("What the training of %s reported cannot be read: %s", row["model_uri"], error)
+            log.warning("Could not read the training report of %s: %s", row["model_uri"], error)
             training = None
         return {**row, "aliases": self._aliases_of(row), "training": training, "bytes": self._size(row)}
 
     def training(self, row: dict[str, Any]) -> dict[str, Any]:
-        """What the training of that version reported (``training.json``)."""
-        with _reached(self.base):
+        """A version's training report (``training.json``)."""
+        with _translate_errors(self.base):
             report: dict[str, Any] = json.loads(self.file(row, "training.json").read_text())
         return report
 
     def manifest(self, row: dict[str, Any]) -> dict[str, Any]:
-        """A version's manifest, after its digest was found to be the registered one. Nothing is loaded.
+        """A version's manifest, verified against the registered digest. The model is not loaded.
 
-        :raises InputError: it is missing, or is another one.
+        :raises InputError: the manifest is missing, or its digest differs.
         """
         from airflow_provider_automl.jobs.errors import JobInputError
         from airflow_provider_automl.jobs.model_files import MANIFEST, parse_manifest
 
         try:
-            with _reached(self.base):
+            with _translate_errors(self.base):
                 text = self.file(row, f"{_MODEL}/{MANIFEST}").read_bytes()
         except OSError as error:
             raise missing_files(row) from error
@@ -250,14 +254,14 @@ class ModelStore:
             raise InputError(str(error)) from error
 
     def file(self, row: dict[str, Any], path: str) -> Any:
-        """A file of a version's directory, as a path to read; it never lies outside of the model store.
+        """The path of a file in a version's directory.
 
-        :raises InputError: it would.
+        :raises InputError: the path is outside the model store.
         """
-        uri = self._own(row)
+        uri = self._verified_uri(row)
         parts = path.split("/")
         if any(part in ("", ".", "..") or "\\" in part for part in parts):
-            raise InputError(f"{path!r} is no file of a model.")
+            raise InputError(f"{path!r} is not a path within a model version.")
         local = local_path(uri)
         if local is None:
             return _object(f"{uri}/{path}")
@@ -265,16 +269,16 @@ class ModelStore:
         base = local_path(self.base)
         assert base is not None
         if not found.resolve().is_relative_to(base.resolve()):
-            raise InputError(f"{path!r} of the model at {uri} is a link to elsewhere.")
+            raise InputError(f"{path!r} of the model at {uri} is a link to a path outside the model store.")
         return found
 
-    def _own(self, row: dict[str, Any]) -> str:
-        """A version's URI, which must be its place in this store: a row may have been written by anybody."""
+    def _verified_uri(self, row: dict[str, Any]) -> str:
+        """A version's URI, checked to be its location in this store: anyone may have written the row."""
         uri = str(row["model_uri"])
         if uri != self.uri(check_model_name(row["model_name"]), check_model_name(row["model_version"])):
             raise InputError(
-                f"The files of model {row['model_name']!r} version {row['model_version']!r} are said to be at {uri}, "
-                f"which is not its place in the model store {self.base}: name the store that it was saved in."
+                f"Model {row['model_name']!r} version {row['model_version']!r} is registered at {uri}, which is not "
+                f"its location in the model store {self.base}: configure the store that it was saved in."
             )
         return uri
 
@@ -282,21 +286,21 @@ class ModelStore:
 
     @contextmanager
     def opened(self, row: dict[str, Any], directory: Path) -> Iterator[Path]:
-        """Yield a local directory with a version's ``model``: a copy, so that nobody who writes to the store changes it
-        between the check of its files and their use.
+        """Yield a local directory with a version's ``model``: a copy, so that a concurrent write to the store cannot
+        change it between verification and use.
 
-        :param directory: for the copy, where there is no cache.
-        :raises InputError: the files are missing, or are not the registered ones.
+        :param directory: receives the copy where there is no cache.
+        :raises InputError: the files are missing, or do not match their digests.
         """
         local = local_path(row["model_uri"])
         if local is None and self.cache is not None:
 
-            def bring(into: Path) -> None:
-                if not self._download(row, _MODEL, into):
+            def download(target: Path) -> None:
+                if not self._download(row, _MODEL, target):
                     raise missing_files(row)
 
-            with self.cache.opened(row["model_digest"], bring) as kept:
-                yield kept
+            with self.cache.opened(row["model_digest"], download) as cached:
+                yield cached
             return
         found = self.fetch(row, directory)
         if found is None:
@@ -306,12 +310,12 @@ class ModelStore:
         yield found
 
     def download(self, row: dict[str, Any], directory: Path) -> Path:
-        """Copy a version's model into a new directory, for use elsewhere; every file's digest is checked.
+        """Copy a version's model into a new directory and verify the digest of each file.
 
-        :raises InputError: the directory exists, or the files are not the registered ones.
+        :raises InputError: the directory exists, or the files do not match their digests.
         """
         if directory.exists():
-            raise InputError(f"{directory} exists: give a directory that does not.")
+            raise InputError(f"The directory {directory} already exists: give a new one.")
         partial = directory.with_name(f".{directory.name}.partial-{uuid.uuid4().hex}")
         try:
             with self.opened(row, partial.with_suffix(".fetched")) as model:
@@ -319,20 +323,20 @@ class ModelStore:
             check_files(partial, row["model_digest"])
             partial.rename(directory)
         finally:
-            for leftover in (partial, partial.with_suffix(".fetched")):
-                shutil.rmtree(leftover, ignore_errors=True)
+            for temporary in (partial, partial.with_suffix(".fetched")):
+                shutil.rmtree(temporary, ignore_errors=True)
         return directory
 
     def fetch(self, row: dict[str, Any], directory: Path, part: str = _MODEL) -> Path | None:
-        """A local directory with that part of the version's files: the place itself, or a copy below ``directory``."""
+        """A local directory with a part of a version's files: the original, or a copy below ``directory``."""
         local = local_path(row["model_uri"])
         if local is not None:
             return local / part if (local / part).is_dir() else None
         return directory / part if self._download(row, part, directory / part) else None
 
     def _download(self, row: dict[str, Any], part: str, target: Path) -> bool:
-        """Copy that part of a version's files out of an object store; False: there is none."""
-        with _reached(self.base):
+        """Copy a part of a version's files out of an object store; False if it does not exist."""
+        with _translate_errors(self.base):
             source = _object(f"{row['model_uri']}/{part}")
             if not source.exists():
                 return False
@@ -340,14 +344,14 @@ class ModelStore:
                 if path.is_file():
                     relative = path.path[len(source.path) :].lstrip("/")
                     if ".." in relative.split("/"):
-                        raise InputError(f"The object {path} has a name that leads out of its directory.")
+                        raise InputError(f"The name of the object {path} leads out of its directory.")
                     (target / relative).parent.mkdir(parents=True, exist_ok=True)
                     path.fs.get_file(path.path, str(target / relative))
         return True
 
     def add_report(self, row: dict[str, Any], key: str, files: list[Path]) -> None:
-        """Put the report on a prediction beside the model; the same key's is replaced."""
-        uri = f"{self._own(row)}/predictions/{key}"
+        """Store the report of a prediction beside the model, replacing one with the same key."""
+        uri = f"{self._verified_uri(row)}/predictions/{key}"
         local = local_path(uri)
         if local is not None:
             local.mkdir(parents=True, exist_ok=True)
@@ -356,7 +360,7 @@ class ModelStore:
                 shutil.copyfile(file, local / f".{file.name}.partial")
                 os.replace(local / f".{file.name}.partial", local / file.name)
             else:
-                with _reached(self.base):
+                with _translate_errors(self.base):
                     target = _object(f"{uri}/{file.name}")
                     target.fs.put_file(str(file), target.path)
 
@@ -369,15 +373,15 @@ class ModelStore:
     # ------------------------------------------------------------------------------------------------ aliases
 
     def aliases(self) -> dict[str, dict[str, Any]]:
-        """Each alias and the newest row of its history."""
-        rows = [row for row in self.tracking.read(MODEL_ALIASES) if row["alias"] is not None]  # NULL: it was taken back
+        """All aliases, each with the newest row of its history."""
+        rows = [row for row in self.tracking.read(MODEL_ALIASES) if row["alias"] is not None]  # NULL: reverted
         return {row["alias"]: row for row in _in_order(rows)}
 
     def _aliases_of(self, row: dict[str, Any]) -> list[str]:
-        return [name for name, held in self.aliases().items() if _same(held, row)]
+        return [name for name, current in self.aliases().items() if _same(current, row)]
 
     def alias_history(self, alias: str) -> list[dict[str, Any]]:
-        """Every change of an alias, oldest first; the last one holds."""
+        """All changes of an alias, oldest first; the last one is in effect."""
         return _in_order(self.tracking.read(MODEL_ALIASES, alias=alias))
 
     def set_alias(
@@ -389,15 +393,15 @@ class ModelStore:
         reason: str | None = None,
         change_id: str | None = None,
     ) -> dict[str, Any]:
-        """Point an alias at a version. Nothing of its history is lost; of several at once, all are in it, in one order.
+        """Assign an alias to a version. Concurrent changes are all kept in the history, in one total order.
 
-        :param assigned_by: who did it.
-        :param reason: why.
-        :param change_id: the ``record_id`` of the new row, for who wants to find it again; default: a random one.
+        :param assigned_by: who made the change.
+        :param reason: why, for the history.
+        :param change_id: the ``record_id`` of the new row, by which to find it again; default: random.
         :returns: the new row of the history.
-        :raises InputError: no such version, or it was deleted at the same moment.
+        :raises InputError: no such version, or it was deleted concurrently.
         """
-        held = self._to_be_held(alias, row)
+        held = self._resolve_target(alias, row)
         new = self._append_alias(alias, held, assigned_by, reason, change_id)
         self._refuse_deleted(alias, held, assigned_by)
         return new
@@ -412,29 +416,29 @@ class ModelStore:
         reason: str | None = None,
         change_id: str | None = None,
     ) -> dict[str, Any]:
-        """As :meth:`set_alias`, if the alias has not changed meanwhile: what others did is never overwritten unseen.
+        """As :meth:`set_alias`, but only if the alias has not changed since (compare-and-set).
 
-        Of several who saw the same last row, on Postgres and DuckDB the first one succeeds, in a transaction; the
-        others are told who holds the alias, and have changed nothing. Trino, Hive and Spark have no transaction over
-        two statements: there, who finds a rival beside itself takes its own row back (it is in no history then), waits
-        by its rank among them, and tries again while the alias is as it was. So at most one is told that it succeeded,
-        and as a rule one is. For the moment until a row is taken back the alias may point at a rival's version, and it
-        stays there if that rival is killed in between: the history tells.
+        On Postgres and DuckDB this is one transaction: the first of several concurrent callers succeeds, the others
+        fail without a change. Trino, Hive and Spark have no multi-statement transactions: a caller that finds a
+        concurrent change reverts its own row (which removes it from the history), backs off by its rank among the
+        callers, and retries while the alias is unchanged. At most one caller succeeds, and usually one does. Until a
+        row is reverted, the alias may briefly point to a failed caller's version; it stays there if that caller is
+        killed in between, and the history shows it.
 
-        :param since: the last row of the history when the decision was made; None: there was no such alias.
-        :raises BusyError: it has changed. Decide again.
-        :raises InputError: no such version, or it was deleted at the same moment.
+        :param since: the last row of the history when the decision was made; None: the alias did not exist.
+        :raises BusyError: the alias has changed: decide again.
+        :raises InputError: no such version, or it was deleted concurrently.
         """
-        held = self._to_be_held(alias, row)
+        held = self._resolve_target(alias, row)
         change_id = change_id or uuid.uuid4().hex
         if self.tracking.warehouse.capabilities.ddl_transactional:
             new = self._append_alias(alias, held, assigned_by, reason, change_id, since=(since,))
         else:
-            new = self._contend(alias, held, since, assigned_by, reason, change_id)
+            new = self._append_optimistically(alias, held, since, assigned_by, reason, change_id)
         self._refuse_deleted(alias, held, assigned_by)
         return new
 
-    def _contend(
+    def _append_optimistically(
         self,
         alias: str,
         row: dict[str, Any],
@@ -443,45 +447,43 @@ class ModelStore:
         reason: str | None,
         change_id: str,
     ) -> dict[str, Any]:
-        """Add a row if the alias has not changed, without transactions: see :meth:`move_alias`."""
-        for _ in range(_TRIES):
+        """Add a row if the alias has not changed, without a transaction; see :meth:`move_alias`."""
+        for _ in range(_ATTEMPTS):
             _refuse_changed(alias, self.alias_history(alias), since)
             began = time.monotonic()
             new = self._append_alias(alias, row, assigned_by, reason, change_id)
             changed = _since(self.alias_history(alias), since)
             if [change["record_id"] for change in changed] == [change_id]:
                 return new
-            # The alias is NULL: this row of that record_id supersedes the other, and no history has it.
+            # Revert: this row supersedes the one with the same record_id, and with alias NULL it is in no history.
             self.tracking.record(MODEL_ALIASES, {**new, "alias": None}, record_id=change_id)
             ids = [change["record_id"] for change in changed]
             rank = ids.index(change_id) if change_id in ids else len(ids)
             time.sleep((time.monotonic() - began) * rank)
-        raise BusyError(f"Others keep changing the alias {alias!r} at the same moment: nothing was changed; try again.")
+        raise BusyError(f"The alias {alias!r} is being changed concurrently: nothing was changed; try again.")
 
-    def _to_be_held(self, alias: str, row: dict[str, Any]) -> dict[str, Any]:
+    def _resolve_target(self, alias: str, row: dict[str, Any]) -> dict[str, Any]:
         check_alias(alias)
         return self.find(model_name=row["model_name"], model_version=row["model_version"])
 
     def _refuse_deleted(self, alias: str, held: dict[str, Any], assigned_by: str | None) -> None:
-        """Have an alias point at the version before, if the one that it was pointed at is gone meanwhile."""
+        """Revert an alias to its previous version if the new one was deleted concurrently."""
         if any(_same(version, held) for version in self.versions(held["model_name"])):
             return
         before = [change for change in self.alias_history(alias) if not _same(change, held)]
         if before:
-            self._append_alias(alias, before[-1], assigned_by, "the version was deleted at the same moment")
-        raise InputError(
-            f"Model {held['model_name']!r} version {held['model_version']!r} was deleted at the same moment."
-        )
+            self._append_alias(alias, before[-1], assigned_by, "the version was deleted concurrently")
+        raise InputError(f"Model {held['model_name']!r} version {held['model_version']!r} was deleted concurrently.")
 
     def rollback_alias(self, alias: str, *, assigned_by: str | None, reason: str | None = None) -> dict[str, Any]:
-        """Point an alias at the version that held it before the present one; that is a change like any other.
+        """Assign an alias to its previous version, as a new entry of its history.
 
-        :raises InputError: there is no such alias, or it has pointed at one version only.
+        :raises InputError: there is no such alias, or it has had one version only.
         """
         history = self.alias_history(check_alias(alias))
         before = [change for change in history if not _same(change, history[-1])] if history else []
         if not before:
-            raise InputError(f"The alias {alias!r} has no earlier version to go back to.")
+            raise InputError(f"The alias {alias!r} has no earlier version to roll back to.")
         return self.set_alias(alias, before[-1], assigned_by=assigned_by, reason=reason or "rolled back")
 
     def _append_alias(
@@ -496,11 +498,12 @@ class ModelStore:
     ) -> dict[str, Any]:
         """Add a row to an alias's history.
 
-        :param since: the row that must be the last one, or None if there must be none: where there are transactions.
-        :raises BusyError: it is not.
+        :param since: a tuple of the row that must be the last one (None: there must be none), which needs
+            transactions; None: no condition.
+        :raises BusyError: the condition does not hold.
         """
 
-        def after(history: list[dict[str, Any]]) -> dict[str, Any]:
+        def next_row(history: list[dict[str, Any]]) -> dict[str, Any]:
             if since is not None:
                 _refuse_changed(alias, _in_order(history), *since)
             return {
@@ -516,30 +519,30 @@ class ModelStore:
         warehouse = self.tracking.warehouse
         if warehouse.capabilities.ddl_transactional:
             self.tracking.create([MODEL_ALIASES])
-            made: list[dict[str, Any]] = []
+            written: list[dict[str, Any]] = []
 
-            def follow(history: list[dict[str, Any]]) -> dict[str, Any]:
-                new = after(history)
-                made[:] = [{**new, "record_id": change_id or uuid.uuid4().hex, "recorded_at": datetime.now(UTC)}]
-                return made[0]
+            def build(history: list[dict[str, Any]]) -> dict[str, Any]:
+                new = next_row(history)
+                written[:] = [{**new, "record_id": change_id or uuid.uuid4().hex, "recorded_at": datetime.now(UTC)}]
+                return written[0]
 
-            warehouse.append_if(self.tracking.name(MODEL_ALIASES), {"alias": alias}, follow)
-            return made[0]
-        new = after(self.alias_history(alias))
+            warehouse.append_if(self.tracking.name(MODEL_ALIASES), {"alias": alias}, build)
+            return written[0]
+        new = next_row(self.alias_history(alias))
         self.tracking.record(MODEL_ALIASES, new, record_id=change_id)
         return new
 
     # ------------------------------------------------------------------------------------------------ sharing
 
     def share(self, row: dict[str, Any]) -> str:
-        """Publish a version under a UUID, all that a reader needs; returns it. Shared already: the same one."""
+        """Share a version under a UUID, which is all that a reader needs; returns the existing UUID if it is shared."""
         current = self.find(model_name=row["model_name"], model_version=row["model_version"])
         if current["shared_model"] is None:
             current = self._change(current, shared_model=new_share())
         return str(current["shared_model"])
 
     def unshare(self, row: dict[str, Any]) -> None:
-        """Revoke a version's UUID: nobody finds it by that any more, and it is never given again."""
+        """Revoke a version's UUID, which is never reused."""
         current = self.find(model_name=row["model_name"], model_version=row["model_version"])
         if current["shared_model"] is not None:
             self._change(current, shared_model=None)
@@ -547,26 +550,26 @@ class ModelStore:
     # ------------------------------------------------------------------------------------------------ deleting
 
     def delete(self, row: dict[str, Any]) -> None:
-        """Delete a version: at once it is not found any more; its files go after :data:`GRACE`.
+        """Delete a version: it is no longer found, and its files are removed after :data:`GRACE`.
 
-        What runs with it now is not disturbed.
+        Running tasks that use it are not affected.
 
-        :raises InputError: an alias points at it, or it is shared.
+        :raises InputError: an alias points to it, or it is shared.
         """
         current = self.find(model_name=row["model_name"], model_version=row["model_version"])
         self._refuse_used(current)
         deleted = self._change(current, deleted_at=datetime.now(UTC))
         try:
-            self._refuse_used(deleted)  # an alias that came in between
+            self._refuse_used(deleted)  # an alias may have been assigned in between
         except InputError:
             self._change(deleted, deleted_at=None)
             raise
         self.purge()
 
     def undelete(self, model_name: str, model_version: str) -> dict[str, Any]:
-        """Have a deleted version back; returns its row.
+        """Restore a deleted version; returns its row.
 
-        :raises InputError: it was not deleted, or its files are gone.
+        :raises InputError: it was not deleted, or its files are missing.
         """
         found = [row for row in self.versions(model_name, deleted=True) if row["model_version"] == model_version]
         if not found:
@@ -575,28 +578,30 @@ class ModelStore:
         return self._change(found[-1], deleted_at=None)
 
     def purge(self, grace: timedelta = GRACE) -> int:
-        """Remove the files of versions that were deleted longer ago than ``grace``; returns how many those were."""
+        """Remove the files of versions that were deleted longer than ``grace`` ago; returns the number of versions."""
         due = datetime.now(UTC) - grace
         old = [row for row in self.versions(deleted=True) if _aware(row["deleted_at"]) < due]
         removed = 0
         for row in old:
             try:
-                removed += self._remove_files(self._own(row))
+                removed += self._remove_files(self._verified_uri(row))
             except (OSError, AutoMLError) as error:
-                log.warning("The files of a deleted version could not be removed: %s", error)
+                log.warning("Could not remove the files of a deleted version: %s", error)
         return removed
 
     def _refuse_used(self, row: dict[str, Any]) -> None:
         what = f"Model {row['model_name']!r} version {row['model_version']!r}"
-        if held := self._aliases_of(row):
-            raise InputError(f"{what} cannot be deleted: the alias {held[0]!r} points at it. Point that elsewhere.")
+        if aliases := self._aliases_of(row):
+            raise InputError(
+                f"{what} cannot be deleted: the alias {aliases[0]!r} points to it. Assign the alias to another version."
+            )
         if row["shared_model"] is not None:
-            raise InputError(f"{what} cannot be deleted: it is shared. Unshare it before.")
+            raise InputError(f"{what} cannot be deleted: it is shared. Unshare it first.")
 
     def _remove_files(self, uri: str) -> bool:
         local = local_path(uri)
         if local is not None:
-            # Renamed before: what is removed by halves must not be taken for whole, and is gone on with.
+            # Renamed first, so that an interrupted removal is never taken for a complete version, and is resumed.
             removed = local.with_name(f".{local.name}.removed")
             if local.exists():
                 local.rename(removed)
@@ -604,7 +609,7 @@ class ModelStore:
                 return False
             shutil.rmtree(removed)
             return True
-        with _reached(self.base):
+        with _translate_errors(self.base):
             path = _object(uri)
             if not path.exists():
                 return False
@@ -618,7 +623,7 @@ class ModelStore:
         return changed
 
     def remove_leftovers(self, model_name: str, model_version: str) -> None:
-        """Remove files of this task instance's earlier, unfinished trainings: versions that have no registry row."""
+        """Remove files of earlier, unfinished attempts of this task instance: versions without a registry row."""
         known = {row["model_version"] for row in self._read(model_name=model_name)}
         prefix = model_version.rpartition("-")[0] + "-"
         parent_uri = self._join(model_name)
@@ -629,7 +634,7 @@ class ModelStore:
                 if version.startswith(prefix) and (version not in known or child.name != version):
                     shutil.rmtree(child, ignore_errors=True)
             return
-        with _reached(self.base):
+        with _translate_errors(self.base):
             parent = _object(parent_uri)
             for child in parent.iterdir() if parent.exists() else ():
                 if child.name.startswith(prefix) and child.name not in known:
@@ -647,7 +652,7 @@ class ModelStore:
 
 
 def missing_files(row: dict[str, Any]) -> InputError:
-    """What to say when a version's files are not where they should be."""
+    """The error for a version whose files are missing."""
     return InputError(
         f"The files of model {row['model_name']!r} version {row['model_version']!r} are missing at "
         f"{row['model_uri']}: restore them, or train again."
@@ -655,25 +660,25 @@ def missing_files(row: dict[str, Any]) -> InputError:
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two rows are of one version."""
+    """Whether two rows refer to the same version."""
     return all(one[key] == other[key] for key in ("model_name", "model_version"))
 
 
 def change_of(history: list[dict[str, Any]], change_ids: Collection[str]) -> int | None:
-    """Where in a history the change is that :meth:`ModelStore.move_alias` made under one of these; None: none, or it
-    failed (an older version of this package left a change that failed, and one more that puts the alias back).
+    """The index in a history of the change that :meth:`ModelStore.move_alias` made under one of these IDs; None if it
+    made none or was reverted (older versions of this package left the failed change and a second one that reverts it).
     """
-    failed = {str(change["record_id"]).removesuffix(_PUT_BACK) for change in history if _is_put_back(change)}
-    made = set(change_ids) - failed
-    return next((index for index, change in enumerate(history) if change["record_id"] in made), None)
+    reverted = {str(change["record_id"]).removesuffix(_REVERT_SUFFIX) for change in history if _is_revert(change)}
+    effective = set(change_ids) - reverted
+    return next((index for index, change in enumerate(history) if change["record_id"] in effective), None)
 
 
-def _is_put_back(change: dict[str, Any]) -> bool:
-    return str(change["record_id"]).endswith(_PUT_BACK)
+def _is_revert(change: dict[str, Any]) -> bool:
+    return str(change["record_id"]).endswith(_REVERT_SUFFIX)
 
 
 def _since(history: list[dict[str, Any]], last: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The changes of an alias after that one."""
+    """The changes of an alias after ``last``."""
     known = [index for index, change in enumerate(history) if last and change["record_id"] == last["record_id"]]
     return history[known[-1] + 1 if known else 0 :]
 
@@ -682,36 +687,37 @@ def _refuse_changed(alias: str, history: list[dict[str, Any]], since: dict[str, 
     if changed := _since(history, since):
         other = changed[-1]
         raise BusyError(
-            f"The alias {alias!r} was meanwhile pointed at {other['model_name']!r} version {other['model_version']!r} "
-            f"by {other['assigned_by'] or 'somebody'}: compare with that one. Nothing was changed."
+            f"The alias {alias!r} was concurrently assigned to {other['model_name']!r} version "
+            f"{other['model_version']!r} by {other['assigned_by'] or 'an unknown user'}: compare with that version. "
+            "Nothing was changed."
         )
 
 
 def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Alias rows in their total order: two that came at one moment, with the same number, by their time and record."""
+    """Alias rows in their total order; concurrent ones with the same number by time and ``record_id``."""
     return sorted(rows, key=lambda row: (row["alias_seq"], str(row["recorded_at"]), str(row["record_id"])))
 
 
 def _aware(moment: datetime) -> datetime:
-    """Engines return UTC without saying so."""
+    """Engines return UTC as naive datetimes."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def new_share() -> str:
-    """A UUID to share a model under: random, so that only those who were told it have it."""
+    """A random, and so unguessable, UUID to share a model under."""
     return str(uuid.uuid4())
 
 
 def local_path(uri: str) -> Path | None:
-    """The path of a ``file://`` URI, None for any other."""
+    """The path of a ``file://`` URI; None for other schemes."""
     parts = urlsplit(uri)
     return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
 
 
 def check_store(base: str) -> str:
-    """Check that files can be put into the model store at ``base``, a directory or a URI; returns ``base``.
+    """Check that the model store at ``base``, a directory or a URI, is writable; returns ``base``.
 
-    :raises InputError: the directory cannot be made or written, or the URI's file system is not installed.
+    :raises InputError: the directory cannot be created or written, or the URI's file system is not installed.
     """
     local = local_path(base) if "://" in base else Path(base)
     if local is not None:
@@ -719,39 +725,41 @@ def check_store(base: str) -> str:
         return base
     probe = f"{base.rstrip('/')}/.check-{uuid.uuid4().hex}"
     try:
-        with _reached(base):
+        with _translate_errors(base):
             target = _object(probe)
             target.fs.pipe_file(target.path, b"")
             target.fs.rm_file(target.path)
     except (ImportError, ValueError) as error:
         raise InputError(
-            f"The model store {base} cannot be reached, for its file system is not installed: {error} "
+            f"The model store {base} requires a file system that is not installed: {error} "
             "(for s3://: pip install 'airflow-provider-automl[s3]')."
         ) from error
     except FileNotFoundError as error:
-        raise InputError(f"The model store {base} does not exist: make it ({error}).") from error
+        raise InputError(f"The model store {base} does not exist: create it ({error}).") from error
     return base
 
 
 def require_writable(directory: Path, what: str) -> None:
-    """Make a directory if it is missing, and check that files can be made in it.
+    """Create a directory if it is missing, and check that it is writable.
 
-    :raises InputError: it cannot be made, or not be written.
+    :raises InputError: it cannot be created, or is not writable.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"The {what} {directory} cannot be made: {error}.") from error
+        raise InputError(f"Could not create the {what} {directory}: {error}.") from error
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise InputError(f"The {what} {directory} is not writable for this user: change its mode, or name another.")
+        raise InputError(
+            f"The {what} {directory} is not writable by this user: change its permissions, or use another directory."
+        )
 
 
 @contextmanager
-def _reached(base: str) -> Iterator[None]:
-    """Within, tell an object store that is down from one that refuses, in a sentence; a disk's errors stay as they are.
+def _translate_errors(base: str) -> Iterator[None]:
+    """Translate errors of an object store into this package's; errors of a local disk pass through.
 
-    :raises BusyError: it cannot be reached for now.
-    :raises InputError: it refuses this worker.
+    :raises BusyError: the store is unreachable.
+    :raises InputError: the store denies access.
     """
     try:
         yield
@@ -759,17 +767,17 @@ def _reached(base: str) -> Iterator[None]:
         raise
     except Exception as error:
         remote = local_path(base) is None if "://" in base else False
-        said = " ".join(str(error).split())[:500]
+        text = " ".join(str(error).split())[:500]
         if remote and isinstance(error, PermissionError):
             raise InputError(
-                f"The model store {base} refuses access: {said}. Give its connection the right to list, read, "
-                "write and delete there, or name another store."
+                f"The model store {base} denied access: {text}. Grant its connection permission to list, read, "
+                "write and delete there, or use another store."
             ) from error
         unreachable = isinstance(error, (ConnectionError, TimeoutError)) or type(error).__module__.startswith(
             ("botocore", "aiobotocore", "aiohttp", "google", "azure")
         )
         if remote and (unreachable or isinstance(error, OSError)):
-            raise BusyError(f"The model store {base} cannot be reached: {type(error).__name__}: {said}") from error
+            raise BusyError(f"The model store {base} is unreachable: {type(error).__name__}: {text}") from error
         raise
 
 

@@ -147,7 +147,7 @@ PREDICT: dict[str, Any] = {"model_name": "small", "input_table": "ml.train", "ou
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_name": "large"}, "No model 'large' in automl_test.automl_models: there are: small"),
+        ({"model_name": "large"}, "No model 'large' in automl_test.automl_models: available: small"),
         ({"model_version": "1"}, "Model 'small' has no version '1'"),
         ({"model_name": None, "shared_model": "0"}, "No model is shared under '0'"),
         ({"model_name": None}, "names no model"),
@@ -321,8 +321,8 @@ def test_a_model_store_that_cannot_be_reached_is_found_before_the_fit(
 
     (tmp_path / "file").touch()
     for store, message in (
-        ("nosuch://bucket/models", "model store nosuch://bucket/models cannot be reached"),
-        (str(tmp_path / "file" / "models"), "model store .*/file/models cannot be made"),
+        ("nosuch://bucket/models", "model store nosuch://bucket/models requires a file system that is not installed"),
+        (str(tmp_path / "file" / "models"), "Could not create the model store .*/file/models"),
     ):
         extra = {"model_store": store, "path_is_shared": True}
         monkeypatch.setenv("AIRFLOW_CONN_ELSEWHERE", json.dumps({"conn_type": "automl", "extra": extra}))

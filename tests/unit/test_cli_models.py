@@ -68,7 +68,7 @@ def test_models_are_shared_deleted_and_downloaded(
     (shared,) = said(capsys, "models", "share", "census")
     assert said(capsys, "models", "show", "--shared", shared["shared_model"])[0]["model_name"] == "census"
     version = shared["model_version"]
-    reason = "cannot be deleted: it is shared. Unshare it before."
+    reason = "cannot be deleted: it is shared. Unshare it first."
     assert said(capsys, "models", "delete", "census", version, code=1).endswith(reason)
     said(capsys, "models", "unshare", "census", version)
     said(capsys, "models", "delete", "census", version)
@@ -78,7 +78,7 @@ def test_models_are_shared_deleted_and_downloaded(
     target = tmp_path / "mine"
     said(capsys, "models", "download", "census", version, "--to", str(target))
     assert (target / "predictor" / "model.pkl").read_text() == version
-    assert "exists: give a directory" in said(
+    assert "already exists: give a new one" in said(
         capsys, "models", "download", "census", version, "--to", str(target), code=1
     )
 
@@ -97,11 +97,11 @@ def test_experiments_are_listed_and_compared(store: Path, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["models", "show", "cens"], "No model 'cens' in automl_test.automl_models: there are: census."),
+        (["models", "show", "cens"], "No model 'cens' in automl_test.automl_models: available: census."),
         (["models", "show"], "Name one model: by its name, by --alias, or by --shared."),
         (["models", "show", "--shared", "x"], "No model is shared under 'x' in automl_test.automl_models"),
         (["models", "alias", "champion"], "There is no alias 'champion': give a model for it."),
-        (["models", "alias", "../x", "census"], "alias '../x' holds '/', '..'"),
+        (["models", "alias", "../x", "census"], "alias '../x' contains '/', '..'"),
         (["models", "undelete", "census", "v"], "Model 'census' has no deleted version 'v'."),
         (["models", "list", "--conn-id", "none"], "The connection 'none' is not defined"),
     ],

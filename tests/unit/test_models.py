@@ -60,7 +60,7 @@ def save(
 
 def test_a_version_exists_when_its_row_does(store: ModelStore, tmp_path: Path) -> None:
     save(store, tmp_path, "census model é%20", "20261124T070000-abc-0", register=False)
-    with pytest.raises(InputError, match="it holds no model yet; train one first"):
+    with pytest.raises(InputError, match="there are no models yet; train one first"):
         store.find(model_name="census model é%20")
     save(store, tmp_path, "census model é%20", "20261124T070000-abc-0")
     row = store.find(model_name="census model é%20")
@@ -78,11 +78,11 @@ def test_no_version_given_means_the_newest(store: ModelStore, tmp_path: Path) ->
         save(store, tmp_path, "m", version)
     assert store.find(model_name="m")["model_version"] == "a-0"
     assert store.find(model_name="m", model_version="b-0")["model_version"] == "b-0"
-    with pytest.raises(InputError, match="Model 'm' has no version 'x': the newest are b-0, c-0, a-0"):
+    with pytest.raises(InputError, match="Model 'm' has no version 'x': its newest versions are b-0, c-0, a-0"):
         store.find(model_name="m", model_version="x")
     save(store, tmp_path, "m2", "d-0")
     assert store.find(model_name="m*")["model_name"] == "m2"
-    with pytest.raises(InputError, match="No model 'n' in .*: there are: m, m2"):
+    with pytest.raises(InputError, match="No model 'n' in .*: available: m, m2"):
         store.find(model_name="n")
 
 
@@ -127,7 +127,7 @@ def versions(store: ModelStore, tmp_path: Path, *names: str) -> list[dict[str, A
 
 def test_an_alias_has_a_history(store: ModelStore, tmp_path: Path) -> None:
     a, b, c = versions(store, tmp_path, "a-0", "b-0", "c-0")
-    with pytest.raises(InputError, match=r"There is no alias 'champion' in .*; there are: none yet"):
+    with pytest.raises(InputError, match=r"No alias 'champion' in .*; available: none yet"):
         store.find(alias="champion")
     store.set_alias("champion", a, assigned_by="ann", reason="the first")
     store.set_alias("champion", b, assigned_by="bob", reason="better")
@@ -149,10 +149,10 @@ def test_an_alias_of_what_is_not_there(store: ModelStore, tmp_path: Path) -> Non
         store.set_alias("champion", {**a, "model_version": "x"}, assigned_by=None)
     with pytest.raises(InputError, match="alias is ''"):
         store.set_alias("", a, assigned_by=None)
-    with pytest.raises(InputError, match=r"alias '\.\./x' holds"):
+    with pytest.raises(InputError, match=r"alias '\.\./x' contains"):
         store.set_alias("../x", a, assigned_by=None)
     store.set_alias("champion", a, assigned_by=None)
-    with pytest.raises(InputError, match="has no earlier version to go back to"):
+    with pytest.raises(InputError, match="has no earlier version to roll back to"):
         store.rollback_alias("champion", assigned_by=None)
 
 
@@ -216,7 +216,7 @@ def test_the_files_of_a_deleted_version_go_after_a_time_of_grace(store: ModelSto
 def test_what_is_used_is_not_deleted(store: ModelStore, tmp_path: Path) -> None:
     a, b = versions(store, tmp_path, "a-0", "b-0")
     store.set_alias("champion", a, assigned_by=None)
-    with pytest.raises(InputError, match="cannot be deleted: the alias 'champion' points at it"):
+    with pytest.raises(InputError, match="cannot be deleted: the alias 'champion' points to it"):
         store.delete(a)
     store.set_alias("champion", b, assigned_by=None)
     store.share(a)
@@ -242,7 +242,7 @@ def test_an_alias_that_comes_while_its_version_is_deleted(
         store.set_alias("champion", a, assigned_by="ann")
 
     monkeypatch.setattr(ModelStore, "_refuse_used", then_pointed_at)
-    with pytest.raises(InputError, match="cannot be deleted: the alias 'champion' points at it"):
+    with pytest.raises(InputError, match="cannot be deleted: the alias 'champion' points to it"):
         store.delete(a)
     assert store.find(alias="champion")["model_version"] == "a-0"
 
@@ -252,7 +252,7 @@ def test_an_alias_that_comes_while_its_version_is_deleted(
         return append(self, *arguments, **more)
 
     monkeypatch.setattr(ModelStore, "_append_alias", after_it_was_deleted)
-    with pytest.raises(InputError, match="'m' version 'b-0' was deleted at the same moment"):
+    with pytest.raises(InputError, match="'m' version 'b-0' was deleted concurrently"):
         store.set_alias("champion", b, assigned_by="bob")
     assert store.find(alias="champion")["model_version"] == "a-0"
 
@@ -312,7 +312,7 @@ def test_a_tampered_model_is_refused(store: ModelStore, tmp_path: Path, with_man
 @pytest.mark.parametrize("path", ["../b-0/training.json", "report/../../x", "/etc/passwd", "report//x", "report/.", ""])
 def test_a_path_does_not_lead_out_of_a_version(store: ModelStore, tmp_path: Path, path: str) -> None:
     (a,) = versions(store, tmp_path, "a-0")
-    with pytest.raises(InputError, match="is no file of a model"):
+    with pytest.raises(InputError, match="is not a path within a model version"):
         store.file(a, path)
 
 
@@ -321,7 +321,7 @@ def test_a_link_does_not_lead_out_of_the_store(store: ModelStore, tmp_path: Path
     (a,) = versions(store, tmp_path, "a-0")
     (tmp_path / "secret").write_text("x")
     (place(store, "m", "a-0") / "report").symlink_to(tmp_path)
-    with pytest.raises(InputError, match="is a link to elsewhere"):
+    with pytest.raises(InputError, match="is a link to a path outside the model store"):
         store.file(a, "report/secret")
 
 
@@ -329,7 +329,7 @@ def test_a_row_that_names_another_place_is_not_believed(store: ModelStore, tmp_p
     """Whoever can write a row cannot have any file of this machine shown."""
     (a,) = versions(store, tmp_path, "a-0")
     for uri in ((tmp_path / "m" / "a-0").as_uri(), f"{a['model_uri']}/..", "s3://elsewhere/m/a-0"):
-        with pytest.raises(InputError, match="is not its place in the model store"):
+        with pytest.raises(InputError, match="is not its location in the model store"):
             store.file({**a, "model_uri": uri}, "training.json")
 
 
@@ -494,7 +494,7 @@ def test_a_store_that_is_down(store: ModelStore, tmp_path: Path, monkeypatch: py
             lambda: down.save(tmp_path, "m", "b-0"),
             lambda: check_store(base),
         ):
-            with pytest.raises(BusyError, match=r"The model store s3://down_keys@.* cannot be reached: "):
+            with pytest.raises(BusyError, match=r"The model store s3://down_keys@.* is unreachable: "):
                 call()
 
 
@@ -544,7 +544,7 @@ def test_a_store_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s
             lambda: check_store(outsider.base),
         ):
             with pytest.raises(
-                InputError, match=r"The model store s3://\w+_keys@.* refuses access: .*Give its connection"
+                InputError, match=r"The model store s3://\w+_keys@.* denied access: .*Grant its connection"
             ):
                 call()
         assert reader.fetch(its_row, tmp_path / "again") is not None

@@ -213,7 +213,7 @@ def test_a_change_between_comparison_and_promotion_is_not_overwritten(
 
     with monkeypatch.context() as patch:
         patch.setattr(AutoMLPromoteOperator, "_compare", slowly)
-        with pytest.raises(BusyError, match="was meanwhile pointed at 'other' version 'v-0' by bob: compare with that"):
+        with pytest.raises(BusyError, match="was concurrently assigned to 'other' version 'v-0' by bob: compare with"):
             promote(strong, weak)
     assert holder(store) == "other"
     refused(
@@ -237,7 +237,7 @@ def test_a_change_at_the_moment_of_promotion_is_not_overwritten(
         return append(self, *arguments, **more)
 
     monkeypatch.setattr(ModelStore, "_append_alias", after_bob)
-    said = "was meanwhile pointed at 'other' version 'v-0' by bob: compare with that one. Nothing was changed."
+    said = "was concurrently assigned to 'other' version 'v-0' by bob: compare with that version. Nothing was changed."
     with pytest.raises(BusyError, match=said):
         promote(strong, weak, run_id="same")
     assert [row["model_name"] for row in store.alias_history(ALIAS)] == ["weak", "other"]

@@ -64,7 +64,7 @@ def test_of_processes_at_one_moment_one_moves_an_alias(
         winners = [version for version in versions if said[version] == "promoted"]
         assert len(winners) == 1, said
         won = winners[0]
-        told = f"BusyError The alias 'champion' was meanwhile pointed at 'm' version '{won}' by {won}: compare with"
+        told = f"BusyError The alias 'champion' was concurrently assigned to 'm' version '{won}' by {won}: compare with"
         assert all("Nothing was changed" in said[version] for version in versions if version != won), said
         assert all(told in said[version] for version in versions if version not in winners), said
         history = store.alias_history("champion")
