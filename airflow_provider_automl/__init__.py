@@ -1,4 +1,4 @@
-"""Machine learning experiments as Apache Airflow tasks: AutoGluon trains, the warehouse keeps and counts."""
+"""Machine learning experiments as Apache Airflow tasks: AutoGluon trains, the warehouse computes the metrics."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What differs between versions of Airflow, in one place."""
+"""Differences between versions of Airflow."""
 
 from __future__ import annotations
 
 
 def has_pages() -> bool:
-    """Whether this Airflow serves our pages: plugins may ask for rights on a DAG of their choice from 3.1.8."""
+    """Whether this Airflow can serve our pages: plugins can check permissions on any DAG from 3.1.8."""
     from airflow import __version__
     from packaging.version import Version
 
@@ -12,7 +12,7 @@ def has_pages() -> bool:
 
 
 def run_url(dag_id: str, run_id: str) -> str:
-    """Airflow's page of a run."""
+    """The URL of a DAG run's page in Airflow."""
     from urllib.parse import quote
 
     from airflow import __version__
@@ -23,14 +23,14 @@ def run_url(dag_id: str, run_id: str) -> str:
 
 
 def base_url() -> str:
-    """Where people reach Airflow's web server; no slash at the end."""
+    """The base URL of Airflow's web server, without a trailing slash."""
     from airflow.providers.common.compat.sdk import conf
 
     return str(conf.get("api", "base_url", fallback="") or "http://localhost:8080").rstrip("/")
 
 
 def page_path(url: str) -> str:
-    """A page of ours by its path, which any host name of this Airflow's has; any other URL as it is."""
+    """The path of one of our pages, valid under any host name of this Airflow; other URLs are unchanged."""
     from urllib.parse import urlsplit
 
     parts = urlsplit(url)

@@ -1,41 +1,41 @@
-"""The package's exceptions. The type says whether a retry can help.
+"""The package's exceptions. The type tells whether a retry can help.
 
-``jobs``, ``sql`` and ``drift`` import nothing of the package and so do not use these: a job tells its kind of
-failure by its exit code, a policy raises ``ValueError``.
+``jobs``, ``sql`` and ``drift`` do not use them: a job reports the kind of its failure by exit code, a policy raises
+``ValueError``.
 """
 
 from __future__ import annotations
 
-#: How long a message may be: it stands in logs, XComs, tables and mails.
+#: Maximum length of a message, which goes into logs, XComs, tables and mails.
 MESSAGE_CHARACTERS = 500
 
 
-def bounded(text: str, most: int = MESSAGE_CHARACTERS) -> str:
-    """Return a text of at most so many characters: of a longer one its beginning and its end.
+def bounded(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
+    """Shorten a text to at most ``limit`` characters, keeping its beginning and its end.
 
     >>> bounded("a" * 300 + "b" * 300, 9)
     'aaaa … bb'
     """
-    if len(text) <= most:
+    if len(text) <= limit:
         return text
-    kept = most - 3
+    kept = limit - 3
     tail = kept // 3
     return f"{text[: kept - tail]} … {text[len(text) - tail :]}"
 
 
 class AutoMLError(Exception):
-    """Anything this provider raises on purpose."""
+    """Base class of all exceptions of this provider."""
 
     def __init__(self, message: str) -> None:
         super().__init__(bounded(message))
 
 
 class InputError(AutoMLError):
-    """What the user gave is wrong: a retry cannot help. The message says what was found and how to mend it."""
+    """The user's input is wrong: a retry cannot help. The message gives the value found and how to fix it."""
 
 
 class BusyError(AutoMLError):
-    """Something is in use by somebody else: a retry may help."""
+    """A resource is in use or unreachable: a retry may help."""
 
 
 class JobError(AutoMLError):

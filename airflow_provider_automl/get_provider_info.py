@@ -1,4 +1,4 @@
-"""What Airflow learns about this package (entry point ``apache_airflow_provider``)."""
+"""Provider metadata for Airflow (entry point ``apache_airflow_provider``)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ def _text(label: str, description: str) -> dict[str, Any]:
 
 
 def get_provider_info() -> dict[str, Any]:
-    """The provider's metadata, as Airflow's ``provider_info.schema.json`` describes it."""
+    """Return the provider's metadata, in the form of Airflow's ``provider_info.schema.json``."""
     package = "airflow_provider_automl"
     return {
         "package-name": "airflow-provider-automl",
         "name": "AutoML",
-        "description": "Machine learning experiments as DAG tasks: AutoGluon trains, the warehouse counts.",
+        "description": "Machine learning experiments as DAG tasks: AutoGluon trains, SQL computes exact metrics.",
         "integrations": [
             {"integration-name": "AutoML", "external-doc-url": "https://auto.gluon.ai/", "tags": ["service"]}
         ],
@@ -52,25 +52,25 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": {
                     "warehouse_conn_id": _text(
                         "Warehouse connection",
-                        "Connection of type trino, hiveserver2, postgres or duckdb; empty: an embedded DuckDB file.",
+                        "Connection of type trino, hiveserver2, postgres or duckdb. Default: an embedded DuckDB file.",
                     ),
                     "tracking_conn_id": _text(
                         "Tracking connection",
                         "Connection of the database that holds the automl_* tables; empty: they are beside the data.",
                     ),
                     "tracking_schema": _text("Tracking schema", "Schema of the automl_* tables."),
-                    "model_store": _text("Model store", "Directory or object storage URI for the models' files."),
+                    "model_store": _text("Model store", "Directory or object storage URI for model files."),
                     "staging": _text(
                         "Staging",
-                        "Where Parquet lies between warehouse and job: a URI that Trino's or Hive's servers reach too, "
-                        "or a directory of the worker's.",
+                        "Location of Parquet files exchanged between warehouse and job: a URI that the servers of "
+                        "Trino or Hive can read and write, or a directory on the worker.",
                     ),
-                    "interpreters": _text("Interpreters", "JSON: names for Python interpreters that have AutoGluon."),
-                    "user_email": _text("User e-mail", "Recorded with an experiment whose task names none."),
+                    "interpreters": _text("Interpreters", "JSON object: names to paths of Python with AutoGluon."),
+                    "user_email": _text("User e-mail", "Recorded with experiments whose task sets none."),
                     "path_is_shared": {
                         "label": "Paths are shared",
                         "schema": {"type": ["boolean", "null"], "default": False},
-                        "description": "All workers see the default paths below AIRFLOW_HOME.",
+                        "description": "All workers share the default paths below AIRFLOW_HOME.",
                     },
                 },
             }

@@ -1,7 +1,6 @@
-"""Every measure in one place: of which problems it is, which way is better, and how its standard error is known.
+"""The registry of metrics: their problem types, which direction is better, and the method of the standard error.
 
-This stands at the bottom of the package: what evaluates, what judges drift and what promotes read it, and nothing of
-this package is imported here.
+Evaluation, drift policies and promotion use it; it imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ PROBLEMS: Final = (BINARY, MULTICLASS, REGRESSION)
 
 @dataclass(frozen=True)
 class Metric:
-    """One measure.
+    """One metric.
 
     :param name: its key in an evaluation, such as ``auroc``.
-    :param problems: the problem types of which it is told.
-    :param higher_is_better: None: neither way is (``bias`` is best near 0).
-    :param error: the method of its standard error; None: it has none, and no significance of it is judged.
+    :param problems: the problem types that it is reported for.
+    :param higher_is_better: None if neither direction is better (``bias`` is best near 0).
+    :param error: the method of its standard error; None: it has none, so its significance cannot be tested.
     """
 
     name: str
@@ -33,7 +32,7 @@ class Metric:
 _CLASSES = (BINARY, MULTICLASS)
 _MEAN, _SHARE, _DELTA = "of a mean", "of a share (Wilson)", "delta method"
 
-#: In the order in which they are told.
+#: In the order in which they are reported.
 ALL: Final[dict[str, Metric]] = {
     metric.name: metric
     for metric in (
@@ -64,17 +63,17 @@ ALL: Final[dict[str, Metric]] = {
 
 
 def fitting(problem_type: str) -> list[str]:
-    """The measures of a problem type."""
+    """The metrics of a problem type."""
     return [metric.name for metric in ALL.values() if problem_type in metric.problems]
 
 
 def judged() -> list[str]:
-    """The measures whose significance can be judged."""
+    """The metrics whose significance can be tested."""
     return [name for name, metric in ALL.items() if metric.error and metric.higher_is_better is not None]
 
 
 def nearest(name: str, among: Iterable[str]) -> str:
-    """`` (did you mean 'auroc'?)``, or nothing where no name is near."""
+    """`` (did you mean 'auroc'?)``, or an empty text if no name is similar."""
     from difflib import get_close_matches
 
     near = get_close_matches(str(name).lower(), list(among), n=1, cutoff=0.5)

@@ -1,3 +1,3 @@
-"""Where a job's process runs: start it, stream its lines, bound it, kill it."""
+"""Launchers run a job in a process: they start it, stream its output, enforce its limits and kill it."""
 
 from __future__ import annotations

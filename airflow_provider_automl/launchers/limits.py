@@ -1,4 +1,4 @@
-"""Limits as users write them."""
+"""Parsing of limits as users write them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _POWERS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 
 
 def parse_memory(text: str | int, name: str = "memory_limit") -> int:
-    """Bytes of a size such as ``8g``, ``512m``, ``1.5 GiB`` or ``2147483648``; units are powers of 1024.
+    """Parse a size such as ``8g``, ``512m``, ``1.5 GiB`` or ``2147483648`` to bytes; units are powers of 1024.
 
-    :raises InputError: not such a size, or less than 1 MiB.
+    :raises InputError: the text is not a size, or the size is below 1 MiB.
     """
     match = _SIZE.fullmatch(str(text))
     size = int(float(match[1]) * 2 ** _POWERS[match[2].lower()]) if match else 0
     if size < 2**20:
-        raise InputError(f"{name} is {text!r}: give a size such as '8g' or '512m'.")
+        raise InputError(f"{name} is {text!r}: give a size of at least 1 MiB, such as '8g' or '512m'.")
     return size

@@ -1,4 +1,4 @@
-"""Run a job on this machine: a process of its own, under any interpreter that has AutoGluon."""
+"""Run a job in a separate local process, under any Python interpreter with AutoGluon."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from airflow_provider_automl.jobs import processes
 from airflow_provider_automl.jobs.files import RESULT, VERDICT, read_json
 from airflow_provider_automl.launchers.limits import parse_memory
 
-#: What a job cannot do without.
-_NEEDED = ("autogluon.tabular", "pandas", "pyarrow")
+#: The packages that a job requires.
+_REQUIRED = ("autogluon.tabular", "pandas", "pyarrow")
 _AUTOGLUON = "'autogluon.tabular[lightgbm,catboost,xgboost]'"
 _DESCRIBE = """
 import json, platform
@@ -47,13 +47,13 @@ os._exit(code)
 
 
 class ProcessLauncher:
-    """Runs one job at a time in a process tree of its own and kills all of it when told to.
+    """Runs one job at a time in its own process tree, and can kill the whole tree.
 
-    :param python: the interpreter; None is this one.
-    :param memory_limit: such as ``8g``: bounds the tree's memory (PSS); Linux only.
-    :param timeout: seconds; hard.
-    :param log: called with every line that the job prints.
-    :raises InputError: ``memory_limit`` is no size.
+    :param python: path of the interpreter; default: the current one.
+    :param memory_limit: limit of the tree's memory (PSS), such as ``8g``; Linux only.
+    :param timeout: hard limit in seconds.
+    :param log: called with each line of the job's output.
+    :raises InputError: ``memory_limit`` is not a size.
     """
 
     def __init__(
@@ -74,28 +74,28 @@ class ProcessLauncher:
         self._killed = False
 
     def preflight(self) -> None:
-        """Check that the interpreter is there and has what a job needs.
+        """Check that the interpreter exists and has the packages that a job requires.
 
-        :raises InputError: names everything that is missing, and the line that installs it.
+        :raises InputError: something is missing; the message names all of it and how to install it.
         """
         packages = describe_interpreter(self.python)["packages"]
-        if missing := [name for name in _NEEDED if packages[name] is None]:
+        if missing := [name for name in _REQUIRED if packages[name] is None]:
             install = f"{self.python} -m pip install {_AUTOGLUON}"
             if self._own:
                 install = (
-                    "name an interpreter that has them as 'default' in interpreters of the automl connection, such as "
-                    '{"default": "/opt/automl/bin/python"} (docs/existing-deployment.md); or have them beside Airflow: '
-                    "pip install 'airflow-provider-automl[automl]'"
+                    "set 'default' in the interpreters of the automl connection to an interpreter that has them, such "
+                    'as {"default": "/opt/automl/bin/python"} (docs/existing-deployment.md); or install them beside '
+                    "Airflow: pip install 'airflow-provider-automl[automl]'"
                 )
-            raise InputError(f"{self.python} has no {', '.join(missing)}: {install}")
+            raise InputError(f"{self.python} lacks {', '.join(missing)}: {install}")
 
     def run(self, job: dict[str, Any], directory: Path) -> dict[str, Any]:
-        """Run a job to its end and return its result.
+        """Run a job to completion and return its result.
 
-        :param job: its description; the limits are added.
-        :param directory: for ``job.json``, ``jobs.pyz`` and what the job leaves beside them; made if missing.
-        :raises InputError: the user's input is wrong.
-        :raises JobError: it crashed, was killed, or exceeded a limit (``reason``).
+        :param job: the job description; the limits are added to it.
+        :param directory: receives ``job.json``, ``jobs.pyz`` and the files that the job writes; created if missing.
+        :raises InputError: the job rejected the user's input.
+        :raises JobError: the job crashed, was killed, or exceeded a limit (``reason``).
         """
         if not os.path.isfile(self.python):
             raise _no_interpreter(self.python)
@@ -111,27 +111,27 @@ class ProcessLauncher:
         return self._conclude(directory, code)
 
     def kill(self) -> None:
-        """Kill the job and everything that it started, within 5 seconds; from any thread, or a signal's handler.
+        """Kill the job and all its descendants within 5 seconds. Safe in any thread and in a signal handler.
 
-        A job that has not started yet never will.
+        A job that has not started yet will not start.
         """
         self._killed = True
         process = self._process
         if process is None or process.returncode is not None:
             return
-        processes.send(process.pid, signal.SIGTERM)  # the supervisor kills its descendants and ends
+        processes.send(process.pid, signal.SIGTERM)  # the supervisor kills its descendants and exits
         end = time.monotonic() + 2.5
         while time.monotonic() < end and processes.alive(process.pid):
             time.sleep(0.02)
         processes.send(process.pid, signal.SIGKILL)
         processes.kill_all(lambda: processes.marked(self._token), seconds=1.5)
 
-    def _told_to_stop(self) -> bool:
+    def _stop_requested(self) -> bool:
         return self._killed
 
     def _stream(self, command: list[str], directory: Path) -> int:
-        """Start it, pass its lines on until it ends, leave nothing behind; returns the exit code."""
-        if self._told_to_stop():
+        """Run a command, pass on its output until it exits, kill what remains of its tree; returns the exit code."""
+        if self._stop_requested():
             raise JobError("The job was killed before it started.", reason="killed")
         try:
             process = subprocess.Popen(
@@ -141,15 +141,15 @@ class ProcessLauncher:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # a signal to our group must not kill the supervisor before it has killed
+                start_new_session=True,  # a signal to our group must not end the supervisor before it kills the job
             )
         except OSError as error:
-            raise InputError(f"The interpreter {self.python} could not be started: {error}.") from error
+            raise InputError(f"Could not start the interpreter {self.python}: {error}.") from error
         self._process = process
         try:
-            if self._told_to_stop():  # between the check above and now
+            if self._stop_requested():  # since the check above
                 self.kill()
-            assert process.stdout is not None  # it is a pipe
+            assert process.stdout is not None  # stdout=PIPE
             while line := process.stdout.readline(65536):
                 self.log(line.decode(errors="replace").rstrip("\r\n"))
             return process.wait()
@@ -163,7 +163,7 @@ class ProcessLauncher:
             processes.kill_all(lambda: processes.marked(self._token))
 
     def _environment(self) -> dict[str, str]:
-        """Ours, without what would lead another interpreter to our packages, and without Airflow's secrets."""
+        """This process's environment without Airflow's secrets and without variables of this Python installation."""
         unwanted = ("AIRFLOW", "_AIRFLOW", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
         return {**kept, processes.TOKEN: self._token, processes.PARENT: str(os.getpid())}
@@ -171,28 +171,29 @@ class ProcessLauncher:
     def _conclude(self, directory: Path, code: int) -> dict[str, Any]:
         verdict = read_json(directory / VERDICT)
         if self._killed:
-            raise JobError("The job was killed, as this task was told to stop.", reason="killed")
+            raise JobError("The job was killed because the task was stopped.", reason="killed")
         if verdict is None:
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-            raise JobError(f"The job's supervisor ended {how}, and the job was killed.", reason="killed")
+            raise JobError(f"The job's supervisor was terminated {how}, and the job was killed.", reason="killed")
         if verdict["outcome"] == "input":
             raise InputError(verdict["message"])
         if verdict["outcome"] != "done":
             raise JobError(verdict["message"], reason=verdict["outcome"])
         result = read_json(directory / RESULT)
         if result is None:
-            raise JobError(f"The job left no {RESULT}.")
+            raise JobError(f"The job wrote no {RESULT}.")
         if verdict.get("cut_short"):
             result["notebook_error"] = verdict["cut_short"]
         return result
 
 
 def describe_interpreter(python: str | None) -> dict[str, Any]:
-    """What an interpreter is and has.
+    """The versions of an interpreter and of its packages.
 
-    :returns: ``python`` and ``autogluon`` (versions as text, the latter None if it is not installed), ``packages``
-        (name to version or None).
-    :raises InputError: there is no such interpreter, or it cannot be run.
+    :param python: path of the interpreter; default: the current one.
+    :returns: ``python`` and ``autogluon`` (versions as text, the latter None if not installed), ``packages`` (name to
+        version or None).
+    :raises InputError: the interpreter does not exist, or cannot be run.
     """
     python = python or sys.executable
     if not os.path.isfile(python):
@@ -204,12 +205,12 @@ def describe_interpreter(python: str | None) -> dict[str, Any]:
         )
         found: dict[str, Any] = json.loads(run.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise InputError(f"{python} does not run as a Python interpreter: {error}.") from error
+        raise InputError(f"Could not run {python} as a Python interpreter: {error}.") from error
     return {**found, "autogluon": found["packages"]["autogluon.tabular"]}
 
 
 def build_archive(path: Path) -> None:
-    """Zip the ``jobs`` room so that ``python path`` runs it; the same files give the same bytes."""
+    """Zip the ``jobs`` package so that ``python path`` runs it; the archive is reproducible byte for byte."""
     package = Path(__file__).parents[1]
     files = [package / "__init__.py"]
     files += sorted(file for file in (package / "jobs").rglob("*") if file.suffix in (".py", ".ipynb"))
@@ -223,6 +224,6 @@ def build_archive(path: Path) -> None:
 
 def _no_interpreter(python: str) -> InputError:
     return InputError(
-        f"There is no interpreter {python}: make it (python3 -m venv ENVIRONMENT), install into it "
-        f"(ENVIRONMENT/bin/python -m pip install {_AUTOGLUON}), and give its path."
+        f"No interpreter at {python}: create it (python3 -m venv ENVIRONMENT), install AutoGluon into it "
+        f"(ENVIRONMENT/bin/python -m pip install {_AUTOGLUON}), and configure its path."
     )

@@ -1,4 +1,4 @@
-"""Models of an object store, kept on a worker's disk by their digest."""
+"""A worker's disk cache of models from an object store, keyed by digest."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def check_files(model: Path, digest: str) -> None:
-    """Check that a directory holds the model of that digest, every file of it as it was.
+    """Verify that a directory holds the model with this digest, with all files unchanged.
 
-    :raises InputError: names the file that is missing, was changed or added.
+    :raises InputError: a file is missing, changed or unexpected; the message names it.
     """
     try:
         read_manifest(model, digest)
@@ -31,10 +31,10 @@ def check_files(model: Path, digest: str) -> None:
 
 
 class ModelCache:
-    """A bounded directory of models. Any number of processes may use it at once.
+    """A bounded directory of models, safe for concurrent use by several processes.
 
-    :param directory: made if missing.
-    :param limit: bytes; the models that were used longest ago go when they are more, but none that is in use.
+    :param directory: created if missing.
+    :param limit: bytes; beyond them the least recently used models are evicted, except those in use.
     """
 
     def __init__(self, directory: Path, limit: int) -> None:
@@ -43,50 +43,50 @@ class ModelCache:
 
     @contextmanager
     def opened(self, digest: str, download: Callable[[Path], None]) -> Iterator[Path]:
-        """Yield the directory of the model of that digest; it stays while the context lasts.
+        """Yield the directory of the model with this digest; it is not evicted within the context.
 
-        :param download: brings the model's files into a directory, if they are not there, or were changed there.
-        :raises InputError: what was downloaded is not what is registered, or the digest is none.
+        :param download: downloads the model's files into a directory; called if they are not cached, or were changed.
+        :raises InputError: the downloaded files do not match the digest, or the digest is malformed.
         """
         if not _DIGEST.fullmatch(digest):
-            raise InputError(f"{digest[:80]!r} is no digest of a model: the registry's row is not ours. Train again.")
+            raise InputError(f"{digest[:80]!r} is not a model digest: the registry row is invalid. Train again.")
         self.directory.mkdir(parents=True, exist_ok=True)
-        kept = self.directory / digest
+        cached = self.directory / digest
         with self._lock(digest) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not self._is_whole(kept, digest):
-                shutil.rmtree(kept, ignore_errors=True)
-                self._download(kept, digest, download)
-            os.utime(kept)
+            if not self._is_intact(cached, digest):
+                shutil.rmtree(cached, ignore_errors=True)
+                self._download(cached, digest, download)
+            os.utime(cached)
             fcntl.flock(lock, fcntl.LOCK_SH)
-            self._make_room(digest)
-            yield kept
+            self._evict(digest)
+            yield cached
 
-    def _download(self, kept: Path, digest: str, download: Callable[[Path], None]) -> None:
-        for leftover in self.directory.glob(f".{digest}.*"):  # of a process that was killed
-            shutil.rmtree(leftover, ignore_errors=True)
+    def _download(self, cached: Path, digest: str, download: Callable[[Path], None]) -> None:
+        for orphan in self.directory.glob(f".{digest}.*"):  # of a process that was killed
+            shutil.rmtree(orphan, ignore_errors=True)
         partial = self.directory / f".{digest}.{uuid.uuid4().hex}"
         try:
             partial.mkdir()
             download(partial)
             check_files(partial, digest)
-            partial.rename(kept)
+            partial.rename(cached)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
     @staticmethod
-    def _is_whole(kept: Path, digest: str) -> bool:
+    def _is_intact(cached: Path, digest: str) -> bool:
         try:
-            check_files(kept, digest)
+            check_files(cached, digest)
         except InputError:
             return False
         return True
 
-    def _make_room(self, needed: str) -> None:
+    def _evict(self, needed: str) -> None:
         models = [path for path in self.directory.iterdir() if path.is_dir() and not path.name.startswith(".")]
         sizes = {path: _size(path) for path in models}
         total = sum(sizes.values())
-        for path in sorted(models, key=_used):
+        for path in sorted(models, key=_last_used):
             if total <= self.limit:
                 return
             if path.name == needed:
@@ -95,7 +95,7 @@ class ModelCache:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:
-                    continue  # it is in use
+                    continue  # in use
                 shutil.rmtree(path, ignore_errors=True)
                 total -= sizes[path]
 
@@ -107,7 +107,7 @@ def _size(directory: Path) -> int:
     return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
 
 
-def _used(path: Path) -> float:
+def _last_used(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except OSError:

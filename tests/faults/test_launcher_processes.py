@@ -168,7 +168,7 @@ def test_the_supervisor_is_killed(python, data, mark, tmp_path):
     error = running.ended(10)
     assert gone(mark, 1)
     assert error.reason == "killed"
-    assert "supervisor ended by SIGKILL" in str(error)
+    assert "supervisor was terminated by SIGKILL" in str(error)
 
 
 def test_the_launching_process_is_killed(python, data, mark, tmp_path):

@@ -164,7 +164,7 @@ def test_a_forged_digest_is_no_path(tmp_path: Path) -> None:
     (victim / "file").write_text("x")
     cache = ModelCache(tmp_path / "cache", 10**9)
     for digest in ("../victim", str(victim), "", "A" * 64, "0" * 63, "0" * 64 + "/../../victim"):
-        with pytest.raises(InputError, match="is no digest of a model"), cache.opened(digest, lambda path: None):
+        with pytest.raises(InputError, match="is not a model digest"), cache.opened(digest, lambda path: None):
             pass
     assert (victim / "file").read_text() == "x"
 

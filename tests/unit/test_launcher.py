@@ -25,7 +25,7 @@ def test_sizes(text, size):
 
 @pytest.mark.parametrize("text", ["", "g", "-1g", "8 giga", "0", "8", "1e9", "nan"])
 def test_no_sizes(text):
-    with pytest.raises(InputError, match="give a size such as '8g'"):
+    with pytest.raises(InputError, match="give a size of at least 1 MiB, such as '8g'"):
         parse_memory(text)
 
 
@@ -36,11 +36,11 @@ def test_what_an_interpreter_has():
 
 
 def test_no_interpreter_and_one_that_is_none(tmp_path):
-    with pytest.raises(InputError, match="There is no interpreter /no/such/python: make it"):
+    with pytest.raises(InputError, match="No interpreter at /no/such/python: create it"):
         ProcessLauncher("/no/such/python").preflight()
     (tmp_path / "python").write_text("#!/bin/sh\nexit 3\n")
     (tmp_path / "python").chmod(0o755)
-    with pytest.raises(InputError, match="does not run as a Python interpreter"):
+    with pytest.raises(InputError, match="Could not run .* as a Python interpreter"):
         ProcessLauncher(str(tmp_path / "python")).preflight()
 
 
@@ -50,7 +50,7 @@ def test_an_interpreter_without_autogluon_says_everything_that_is_missing_and_th
     with pytest.raises(InputError) as error:
         ProcessLauncher(python).preflight()
     assert str(error.value) == (
-        f"{python} has no autogluon.tabular, pandas, pyarrow: "
+        f"{python} lacks autogluon.tabular, pandas, pyarrow: "
         f"{python} -m pip install 'autogluon.tabular[lightgbm,catboost,xgboost]'"
     )
 
@@ -62,9 +62,9 @@ def test_airflows_own_interpreter_without_autogluon_says_first_how_to_name_anoth
     with pytest.raises(InputError) as error:
         ProcessLauncher().preflight()
     assert str(error.value) == (
-        f"{python} has no autogluon.tabular, pandas, pyarrow: name an interpreter that has them as 'default' in "
-        'interpreters of the automl connection, such as {"default": "/opt/automl/bin/python"} '
-        "(docs/existing-deployment.md); or have them beside Airflow: pip install 'airflow-provider-automl[automl]'"
+        f"{python} lacks autogluon.tabular, pandas, pyarrow: set 'default' in the interpreters of "
+        'the automl connection to an interpreter that has them, such as {"default": "/opt/automl/bin/python"} '
+        "(docs/existing-deployment.md); or install them beside Airflow: pip install 'airflow-provider-automl[automl]'"
     )
 
 
