@@ -1,12 +1,12 @@
-"""Alarms that last: an alarm opens, lasts until the measure is back, and is over. Pure functions.
+"""Alarm episodes: an alarm opens, lasts until the metric has recovered, and is over. Pure functions.
 
-An alarm is not a matter of one day. While a model is ill, some days look well by chance, and an alarm that comes and
-goes is not believed; an alarm that is raised anew every day starts a training every day. So a check that found drift is
-in an *episode*, on every day, until :func:`~airflow_provider_automl.drift.statistics.has_recovered` says that the
-measure is back, a person accepts the new level, or another version takes the model's place. A day that cannot be judged
-neither opens nor ends one. Evaluations within an episode are never part of a baseline.
+Without episodes, alarms flap: a degraded model passes some checks by chance, and each new alarm would start a training.
+A check that found drift therefore stays in an *episode* until the metric has recovered
+(:func:`~airflow_provider_automl.drift.statistics.has_recovered`), a person accepts the new level, or another version
+replaces the model. Evaluations without a decision neither open nor end an episode. Evaluations within an episode are
+never part of a baseline.
 
-``below`` and ``above``, and policies of somebody's own, keep no state: each day is judged by itself.
+``below``, ``above`` and custom policies are stateless: each evaluation is checked on its own.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from airflow_provider_automl.drift.statistics import Estimate, has_recovered
 OPENED: Final = "opened"
 LASTING: Final = "lasting"
 OVER: Final = "over"
-#: In these an episode goes on at the next evaluation.
+#: The states of an open episode.
 OPEN: Final = (OPENED, LASTING)
 
 
 @dataclass(frozen=True)
 class Episode:
-    """An alarm that is not over.
+    """An open alarm.
 
-    :param evaluations: those since it was raised that could be judged, oldest first.
+    :param evaluations: the estimates since the alarm was raised, oldest first.
     """
 
     episode_id: str
@@ -51,7 +51,7 @@ class Episode:
 
 
 def key_of(policy: object) -> str:
-    """Names a check whatever its alpha and margin: a change of these in mid-episode is no new alarm."""
+    """Identify a check independently of alpha and minimum effect, which may change within an episode."""
     if isinstance(policy, (AnyOf, AllOf)):
         name = "any_of" if isinstance(policy, AnyOf) else "all_of"
         return f"{name}({', '.join(map(key_of, policy.policies))})"
@@ -61,7 +61,7 @@ def key_of(policy: object) -> str:
 
 
 def has_episodes(policy: object) -> bool:
-    """Whether a policy's alarms last: whether any part of it judges significance."""
+    """Whether a policy has alarm episodes, that is, whether any part of it tests significance."""
     if isinstance(policy, (AnyOf, AllOf)):
         return any(map(has_episodes, policy.policies))
     if isinstance(policy, Consecutive):
@@ -70,51 +70,51 @@ def has_episodes(policy: object) -> bool:
 
 
 def is_due(done: Iterable[datetime], now: datetime, after: timedelta | None) -> bool:
-    """Whether something was not done within a time span of now.
+    """Whether an action is due again: it was not done within ``after`` of now.
 
-    :param done: when it was done.
-    :param after: None: it is due every time.
+    :param done: the times when it was done.
+    :param after: the minimum time between two actions; None: it is always due.
     """
     return after is None or all(abs(now - time) >= after for time in done)
 
 
-def retrains(decision: Decision, done: Sequence[datetime], now: datetime, after: timedelta | None, most: int) -> bool:
-    """Whether a version whose alarm opens or lasts is trained again.
+def retrains(decision: Decision, done: Sequence[datetime], now: datetime, after: timedelta | None, limit: int) -> bool:
+    """Whether an open alarm starts a retraining of its version.
 
-    :param done: when that was started before.
-    :param after: an alarm that lasts starts no other within this time of the last; None: no limit.
-    :param most: so many a version.
+    :param done: the start times of its earlier retrainings.
+    :param after: the minimum time between two retrainings; None: no minimum.
+    :param limit: the maximum number of retrainings per version.
     """
-    return decision.alarm in OPEN and bool(decision.drifted) and len(done) < most and is_due(done, now, after)
+    return decision.alarm in OPEN and bool(decision.drifted) and len(done) < limit and is_due(done, now, after)
 
 
 def settle(
     policy: Any, evaluation: Mapping[str, Any], history: History, episodes: Mapping[str, Episode], new_id: str
 ) -> Decision:
-    """What a policy says of an evaluation, given which alarms are open.
+    """A policy's decision on an evaluation, given the open alarms.
 
-    ``drifted`` is True while an alarm lasts, whatever this day's own test says, and None on a day that cannot be
-    judged.
+    While an alarm lasts, ``drifted`` is True regardless of this evaluation's own test, and None if the evaluation
+    cannot be tested.
 
-    :param episodes: those that are open before this evaluation, by the check's key.
-    :param new_id: names an episode that opens here.
-    :raises ValueError: the policy's own parameters are wrong, or the evaluation lacks the measure.
+    :param episodes: the episodes open before this evaluation, by the check's key.
+    :param new_id: ID of an episode that opens here.
+    :raises ValueError: the policy's parameters are invalid, or the evaluation lacks the metric.
     """
     if isinstance(policy, (AnyOf, AllOf)):
         parts = tuple((str(part), settle(part, evaluation, history, episodes, new_id)) for part in policy.policies)
         decision = combined(parts, decisive=isinstance(policy, AnyOf))
         if not has_episodes(policy):
             return decision
-        return _by_its_parts(decision, episodes.get(key_of(policy)), new_id, key_of(policy))
+        return _combined_alarm(decision, episodes.get(key_of(policy)), new_id, key_of(policy))
     decision = ask(policy, evaluation, history)
     if not has_episodes(policy):
         return decision
-    judge = policy.policy if isinstance(policy, Consecutive) else policy
-    return _settled(judge, decision, evaluation, history, episodes.get(key_of(policy)), new_id, key_of(policy))
+    test = policy.policy if isinstance(policy, Consecutive) else policy
+    return _settled(test, decision, evaluation, history, episodes.get(key_of(policy)), new_id, key_of(policy))
 
 
-def _by_its_parts(decision: Decision, episode: Episode | None, new_id: str, key: str) -> Decision:
-    """A combination's alarm: its parts have episodes of their own, and it lasts as long as they have it drift."""
+def _combined_alarm(decision: Decision, episode: Episode | None, new_id: str, key: str) -> Decision:
+    """A combination's alarm lasts while its decision is drift; its parts have their own episodes."""
     if episode is None:
         alarm = OPENED if decision.drifted else None
         return replace(decision, key=key, alarm=alarm, episode_id=new_id if alarm else None)
@@ -140,26 +140,26 @@ def _settled(
     lasting = replace(decision, alarm=LASTING, episode_id=episode.episode_id)
     reference = _reference(policy, evaluation, history)
     if decision.statistic is None or estimate is None or not reference:
-        return replace(lasting, drifted=None, detail=f"{decision.detail} The alarm lasts.")
+        return replace(lasting, drifted=None, detail=f"{decision.detail} The alarm is still open.")
     since = (*episode.evaluations, estimate)
     sign = 1 if metrics.ALL[policy.metric].higher_is_better else -1
-    back = has_recovered(
+    recovered = has_recovered(
         [Estimate(sign * each.value, each.error) for each in since],
         [Estimate(sign * each.value, each.error) for each in reference],
         number_of(policy.alpha),
         number_of(getattr(policy, "min_effect", 0.0)),
     )
-    if back:
-        said = f"The alarm is over: at its evaluation {len(since)} the measure is back."
+    if recovered:
+        text = f"The alarm is over: the metric has recovered at evaluation {len(since)} of the alarm."
         return replace(
-            decision, drifted=False, alarm=OVER, episode_id=episode.episode_id, detail=f"{decision.detail} {said}"
+            decision, drifted=False, alarm=OVER, episode_id=episode.episode_id, detail=f"{decision.detail} {text}"
         )
-    said = f"The alarm lasts, at its evaluation {len(since)}."
-    return replace(lasting, drifted=True, detail=f"{decision.detail} {said}")
+    text = f"The alarm is still open, at evaluation {len(since)}."
+    return replace(lasting, drifted=True, detail=f"{decision.detail} {text}")
 
 
 def _reference(policy: Any, evaluation: Mapping[str, Any], history: History) -> Sequence[Estimate]:
-    """What a measure must be back at."""
+    """The level that a metric must return to."""
     if isinstance(policy, SignificantlyBelow):
         return [Estimate(number_of(policy.threshold), 0.0)]
     found: Sequence[Estimate] = policy.baseline_of(evaluation, history)

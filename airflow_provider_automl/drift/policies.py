@@ -1,8 +1,8 @@
-"""Policies: pure functions from an evaluation, and those before it, to a decision. No I/O; of this package, statistics
-and the list of measures are imported.
+"""Drift policies: pure functions from an evaluation and its predecessors to a decision, without I/O. Within this
+package they import only the statistics and the registry of metrics.
 
-A policy is a frozen dataclass whose fields may be Jinja templates; the drift operator renders them before it asks.
-It prints as what it says: ``below(0.93)``.
+A policy is a frozen dataclass whose fields may be Jinja templates; the drift operator renders them before the check.
+It prints as the call that creates it: ``below(0.93)``.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from typing import Any, Final, Protocol, cast
 from airflow_provider_automl import metrics
 from airflow_provider_automl.drift.statistics import Estimate, below_value, drop, standard_error
 
-#: What a policy may need: the evaluations of the version that was evaluated, or those of the champion.
+#: What a policy may need: evaluations of the evaluated version, or of the champion.
 OWN: Final = "own"
 CHAMPION: Final = "champion"
-#: So many first evaluations of a version are its baseline.
+#: The number of first evaluations that make up a version's baseline.
 FIRST: Final = 5
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a policy found.
+    """A policy's decision.
 
-    :param drifted: True, False, or None where there is nothing to compare with yet, or significance cannot be judged.
-    :param statistic: the value that was judged, None where it is missing.
-    :param threshold: what it was held against.
-    :param detail: one plain sentence or two that say why, fit for a mail.
-    :param p_value: where significance was judged: the probability of what was found if there is no drift.
-    :param compared_with: in words, what the value was held against.
-    :param parts: of a combination, each part as it prints, with its own decision. The combination's statistic,
-        threshold and p-value are those of the first part that decided.
-    :param error: the statistic's standard error, where it is known.
+    :param drifted: True, False, or None if there is no baseline yet or significance cannot be tested.
+    :param statistic: the value that was tested; None if it is missing.
+    :param threshold: the value that it was compared with.
+    :param detail: the reason in one or two sentences, suitable for a mail.
+    :param p_value: if significance was tested: the probability of such a value if there is no drift.
+    :param compared_with: a description of what the value was compared with.
+    :param parts: for a combination, the text of each part and its decision. The combination's statistic, threshold
+        and p-value are those of the first decisive part.
+    :param error: the standard error of the statistic, if known.
     :param alarm: ``opened``, ``lasting``, ``over``, or None: see :mod:`~airflow_provider_automl.drift.episodes`.
-    :param episode_id: names the episode of that alarm.
-    :param key: names the check whatever its alpha: what an alarm and a baseline belong to.
+    :param episode_id: ID of the alarm's episode.
+    :param key: identifies the check independently of its alpha; alarms and baselines belong to it.
     """
 
     drifted: bool | None
@@ -57,13 +57,13 @@ class Decision:
 
 @dataclass(frozen=True)
 class History:
-    """What a policy may compare with.
+    """The evaluations that a policy may compare with.
 
-    :param evaluations: rows of ``automl_eval_results`` as a warehouse gives them (``metrics`` in JSON text), any order.
-    :param champion: model name and version that hold the champion's alias; None: there is no such alias.
-    :param alarmed: the runs, as DAG and run, in which an alarm was raised or lasted: no baseline is made of these.
-    :param kept: baselines that were made before, by model, version, data set and metric: kept, whatever is evaluated
-        since.
+    :param evaluations: rows of ``automl_eval_results`` as read from a warehouse (``metrics`` as JSON text), in any
+        order.
+    :param champion: model name and version with the champion alias; None: there is no such alias.
+    :param alarmed: the runs (DAG ID, run ID) with an open alarm, which are excluded from baselines.
+    :param kept: stored baselines by model, version, data set and metric; later evaluations do not change them.
     """
 
     evaluations: Sequence[Mapping[str, Any]] = ()
@@ -73,29 +73,29 @@ class History:
 
 
 class Policy(Protocol):
-    """Anything with ``check``; every dataclass field that is a string is rendered as a template first.
+    """Any object with ``check``; its dataclass fields that are strings are rendered as templates first.
 
-    A policy that compares with earlier evaluations also has an attribute ``needs``, a tuple of ``"own"`` (the version
-    that was evaluated), ``"champion"``, ``"MODEL"`` (all versions) and ``"MODEL/VERSION"``. Then ``check`` is given a
-    :class:`History` of their evaluations as its second argument.
+    A policy that compares with earlier evaluations also has an attribute ``needs``, a tuple of ``"own"`` (the evaluated
+    version), ``"champion"``, ``"MODEL"`` (all versions) and ``"MODEL/VERSION"``. Its ``check`` then receives a
+    :class:`History` of these evaluations as second argument.
     """
 
     def check(self, evaluation: Mapping[str, Any]) -> Decision:
-        """Judge one evaluation, as the evaluation operator returned it.
+        """Check one evaluation, as returned by the evaluation operator.
 
-        The operator adds ``dag_id``, ``run_id`` and ``session_time`` of the run, by which its own row is told.
+        The drift operator adds ``dag_id``, ``run_id`` and ``session_time`` of the run, which identify its own row.
         """
 
 
 def needs(policy: object) -> tuple[str, ...]:
-    """Whose evaluations a policy compares with; empty if it needs none."""
+    """The evaluations that a policy compares with; empty if it needs none."""
     return tuple(getattr(policy, "needs", ()))
 
 
 def ask(policy: Any, evaluation: Mapping[str, Any], history: History | None = None) -> Decision:
-    """What a policy says of an evaluation; the history is passed to a policy that has ``needs``, empty ones too.
+    """A policy's decision on an evaluation; the history is passed to policies with ``needs``, even if that is empty.
 
-    :raises ValueError: the policy's own parameters are wrong, or the evaluation lacks the measure.
+    :raises ValueError: the policy's parameters are invalid, or the evaluation lacks the metric.
     """
     arguments = (evaluation, history or History()) if hasattr(policy, "needs") else (evaluation,)
     return cast("Decision", policy.check(*arguments))
@@ -103,14 +103,14 @@ def ask(policy: Any, evaluation: Mapping[str, Any], history: History | None = No
 
 @dataclass(frozen=True)
 class Below:
-    """Drift when a measure is worse than a fixed threshold: the documented check.
+    """Drift if a metric is worse than a fixed threshold.
 
-    Of a measure that is better when higher, worse is below; of an error or a loss, such as ``rmse``, it is above.
-    It knows no noise: a healthy model whose true AUC is near the threshold fires now and then.
-    A missing measure cannot be judged: ``drifted`` is None.
+    Worse means below if higher values are better, and above for errors and losses such as ``rmse``.
+    It ignores noise: a healthy model with a true AUC near the threshold raises occasional false alarms.
+    If the metric is missing, ``drifted`` is None.
 
     :param threshold: a number, or a template that renders to one.
-    :param metric: the measure's name in the evaluation.
+    :param metric: the metric's name in the evaluation.
     """
 
     threshold: float | str
@@ -126,27 +126,27 @@ class Below:
         return f"below({self.threshold})" if self.metric == "auroc" else f"below({self.threshold}, {self.metric!r})"
 
     def check(self, evaluation: Mapping[str, Any]) -> Decision:
-        """Compare the measure with the threshold.
+        """Compare the metric with the threshold.
 
-        :raises ValueError: the threshold is not a finite number, or the evaluation has no such measure.
+        :raises ValueError: the threshold is not a finite number, or the evaluation lacks the metric.
         """
         _require_direction(self.metric)
-        return _held_against(evaluation, self.metric, _threshold(self.threshold), low=_is_better_higher(self.metric))
+        return _compare(evaluation, self.metric, _threshold(self.threshold), low=_is_better_higher(self.metric))
 
 
 def below(threshold: float | str, metric: str = "auroc") -> Below:
-    """Drift when ``metric`` is worse than ``threshold``: below it, of an error or a loss above; see :class:`Below`."""
+    """Drift if ``metric`` is worse than ``threshold``; see :class:`Below`."""
     return Below(threshold, metric)
 
 
 @dataclass(frozen=True)
 class Above:
-    """Drift when a measure is above a fixed limit, whichever way it is better: a plain upper limit.
+    """Drift if a metric is above a fixed limit, whichever direction is better.
 
-    A missing measure cannot be judged: ``drifted`` is None.
+    If the metric is missing, ``drifted`` is None.
 
     :param limit: a number, or a template that renders to one.
-    :param metric: the measure's name in the evaluation.
+    :param metric: the metric's name in the evaluation.
     """
 
     limit: float | str
@@ -160,51 +160,50 @@ class Above:
         return f"above({self.limit}, {self.metric!r})"
 
     def check(self, evaluation: Mapping[str, Any]) -> Decision:
-        """Compare the measure with the limit.
+        """Compare the metric with the limit.
 
-        :raises ValueError: the limit is not a finite number, or the evaluation has no such measure.
+        :raises ValueError: the limit is not a finite number, or the evaluation lacks the metric.
         """
-        return _held_against(evaluation, self.metric, _threshold(self.limit), low=False)
+        return _compare(evaluation, self.metric, _threshold(self.limit), low=False)
 
 
 def above(limit: float | str, metric: str) -> Above:
-    """Drift when ``metric`` is above ``limit``; see :class:`Above`."""
+    """Drift if ``metric`` is above ``limit``; see :class:`Above`."""
     return Above(limit, metric)
 
 
-def _held_against(evaluation: Mapping[str, Any], metric: str, threshold: float, *, low: bool) -> Decision:
-    """Whether a measure is beyond a threshold.
+def _compare(evaluation: Mapping[str, Any], metric: str, threshold: float, *, low: bool) -> Decision:
+    """Compare a metric with a threshold.
 
-    :param low: whether below it is beyond, else above.
+    :param low: whether below the threshold is drift; otherwise above it is.
     """
     measured = _Measured.of(evaluation, metric)
     against = f"the threshold {threshold:g}"
     if measured.value is None:
         return Decision(None, None, threshold, measured.why_missing, compared_with=against)
     drifted = measured.value < threshold if low else measured.value > threshold
-    beyond = "below" if low else "above"
     noise = (
-        " The threshold lies inside the interval, so this may be noise."
+        "; the threshold lies inside the interval"
         if measured.low is not None and measured.high is not None and measured.low <= threshold <= measured.high
         else ""
     )
-    detail = f"{measured.text} is {beyond if drifted else f'not {beyond}'} {against}.{noise}"
+    detail = f"{measured.text} is {_side(measured.value, threshold)} {against}{noise}."
     return Decision(drifted, measured.value, threshold, detail, compared_with=against)
 
 
 @dataclass(frozen=True)
 class SignificantlyBelow:
-    """Drift when a measure is worse than a fixed threshold by more than chance explains: a one-sided z-test.
+    """Drift if a metric is significantly worse than a fixed threshold: a one-sided z-test.
 
-    Of a measure that is better when higher, worse is below; of an error or a loss, such as ``rmse``, it is above.
-    Of a model whose true AUC is the threshold, ``alpha`` of the evaluations raise a false alarm; of a better one fewer.
-    The standard error is DeLong's, see :mod:`~airflow_provider_automl.drift.statistics`.
-    A missing measure, or too few rows for a standard error, cannot be judged: ``drifted`` is None.
+    Worse means below if higher values are better, and above for errors and losses such as ``rmse``.
+    If the true AUC equals the threshold, a share ``alpha`` of the evaluations raises a false alarm; if it is better,
+    fewer do. The standard error of AUC is DeLong's, see :mod:`~airflow_provider_automl.drift.statistics`.
+    If the metric is missing, or there are too few rows for a standard error, ``drifted`` is None.
 
     :param threshold: a number, or a template that renders to one.
-    :param alpha: the share of false alarms that is accepted, above 0 and below 1; or a template.
-    :param metric: the measure's name in the evaluation: one that has a standard error.
-    :raises ValueError: on construction, what can be known to be wrong by then.
+    :param alpha: the accepted false alarm rate, above 0 and below 1; or a template.
+    :param metric: the metric's name in the evaluation; it must have a standard error.
+    :raises ValueError: on construction, a parameter that is no template is invalid.
     """
 
     threshold: float | str
@@ -217,23 +216,23 @@ class SignificantlyBelow:
         if not _is_template(self.alpha):
             _alpha(self.alpha)
         if not _is_template(self.metric):
-            _require_judged(self.metric)
+            _require_standard_error(self.metric)
 
     def __str__(self) -> str:
-        return f"significantly_below({self.threshold}{_said(self, 'alpha', 'metric')})"
+        return f"significantly_below({self.threshold}{_args(self, 'alpha', 'metric')})"
 
     @property
     def key(self) -> str:
-        """Names the check, whatever its alpha."""
+        """Identifies the check independently of its alpha."""
         return f"significantly_below({self.threshold}, {self.metric})"
 
     def check(self, evaluation: Mapping[str, Any]) -> Decision:
-        """Test the measure against the threshold.
+        """Test the metric against the threshold.
 
-        :raises ValueError: a parameter is wrong, or the evaluation has no such measure or no standard error of it.
+        :raises ValueError: a parameter is invalid, or the evaluation lacks the metric.
         """
         threshold, alpha = _threshold(self.threshold), _alpha(self.alpha)
-        _require_judged(self.metric)
+        _require_standard_error(self.metric)
         sign = 1 if _is_better_higher(self.metric) else -1
         measured = _Measured.of(evaluation, self.metric)
         against = f"the threshold {threshold:g}"
@@ -244,41 +243,41 @@ class SignificantlyBelow:
             return Decision(None, measured.value, threshold, measured.why_no_error, compared_with=against)
         p_value = below_value(Estimate(sign * estimate.value, estimate.error), sign * threshold)
         drifted = p_value <= alpha
-        place = f"{'below' if sign > 0 else 'above'} {against}"
+        worse = f"{'below' if sign > 0 else 'above'} {against}"
+        not_worse = f"{_side(measured.value, threshold)} {against}"
+        relation = _relation(drifted, sign * measured.value < sign * threshold, worse, not_worse)
         detail = (
-            f"{measured.text} is {_relation(drifted, sign * measured.value < sign * threshold, place)}: were the truth "
-            f"{threshold:g}, so {'low' if sign > 0 else 'high'} a value would come by chance with probability "
-            f"{_probability(p_value)} (alpha {alpha:g}).{_BOUND if measured.is_bound else ''}"
+            f"{measured.text} is {relation}: if the true value were {threshold:g}, a value this "
+            f"{'low' if sign > 0 else 'high'} would occur by chance with probability {_probability(p_value)} "
+            f"(alpha {alpha:g}).{_BOUND if measured.is_bound else ''}"
         )
         return Decision(drifted, measured.value, threshold, detail, p_value, against)
 
 
 def significantly_below(threshold: float | str, alpha: float | str = 0.05, metric: str = "auroc") -> SignificantlyBelow:
-    """Drift when ``metric`` is worse than ``threshold`` by more than chance explains; see
-    :class:`SignificantlyBelow`.
-    """
+    """Drift if ``metric`` is significantly worse than ``threshold``; see :class:`SignificantlyBelow`."""
     return SignificantlyBelow(threshold, alpha, metric)
 
 
 @dataclass(frozen=True)
 class WorseThanBaseline:
-    """Drift when a measure is worse than earlier evaluations by more than chance explains: a one-sided two-sample test.
+    """Drift if a metric is significantly worse than earlier evaluations: a one-sided two-sample test.
 
-    Both the current evaluation's chance error and the baseline's are in the test, and so is what the baseline's
-    evaluations differ by beyond it: :func:`~airflow_provider_automl.drift.statistics.drop` says how. The evaluation's
-    own run is never part of its baseline, and evaluations that repeat another one (same table, same result) count once.
+    The test accounts for the sampling error of the current evaluation and of the baseline, and for variation between
+    the baseline's evaluations beyond it; see :func:`~airflow_provider_automl.drift.statistics.drop`. The evaluation's
+    own run is never part of its baseline, and repeated evaluations (same table, same result) count once.
 
-    A missing measure cannot be judged, nor can one without a baseline: ``drifted`` is None.
+    If the metric or the baseline is missing, ``drifted`` is None.
 
-    :param baseline: ``"own"``: the first five evaluations of the version that was evaluated; ``"champion"``: those of
-        the version that holds the champion's alias; ``"MODEL/VERSION"``: those of that version; ``"MODEL"``: those of
-        the version of that model which was first evaluated last; a whole number n: the last n evaluations of the
-        version that was evaluated (a slow decline takes such a baseline along). Or a template.
-    :param alpha: the share of false alarms that is accepted, above 0 and below 1; or a template.
-    :param min_effect: only a drop that is significantly larger than this counts, 0 or above, in the measure's own
-        scale (0.005 of AUC, say); or a template.
-    :param metric: the measure's name in the evaluation: one that has a standard error.
-    :raises ValueError: on construction, what can be known to be wrong by then.
+    :param baseline: ``"own"``: the first five evaluations of the evaluated version; ``"champion"``: of the version
+        with the champion alias; ``"MODEL/VERSION"``: of that version; ``"MODEL"``: of the version of that model whose
+        first evaluation is the most recent; an integer n: the last n evaluations of the evaluated version (such a
+        baseline follows a slow decline). Or a template.
+    :param alpha: the accepted false alarm rate, above 0 and below 1; or a template.
+    :param min_effect: only a drop that is significantly larger than this counts; at least 0, in the metric's unit
+        (0.005 of AUC, for example); or a template.
+    :param metric: the metric's name in the evaluation; it must have a standard error.
+    :raises ValueError: on construction, a parameter that is no template is invalid.
     """
 
     baseline: str | int = OWN
@@ -294,28 +293,28 @@ class WorseThanBaseline:
         if not _is_template(self.min_effect):
             _min_effect(self.min_effect)
         if not _is_template(self.metric):
-            _require_judged(self.metric)
+            _require_standard_error(self.metric)
 
     def __str__(self) -> str:
-        return f"worse_than_baseline({_said(self, 'baseline', 'alpha', 'min_effect', 'metric').removeprefix(', ')})"
+        return f"worse_than_baseline({_args(self, 'baseline', 'alpha', 'min_effect', 'metric').removeprefix(', ')})"
 
     @property
     def key(self) -> str:
-        """Names the check, whatever its alpha and margin."""
+        """Identifies the check independently of its alpha and minimum effect."""
         return f"worse_than_baseline({self.baseline}, {self.metric})"
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Whose evaluations the baseline is made of."""
+        """The evaluations that the baseline consists of."""
         return (OWN,) if _window(self.baseline) is not None else (str(self.baseline),)
 
     def check(self, evaluation: Mapping[str, Any], history: History | None = None) -> Decision:
-        """Test the measure against the baseline.
+        """Test the metric against the baseline.
 
-        :raises ValueError: a parameter is wrong, or the evaluation has no such measure or no standard error of it.
+        :raises ValueError: a parameter is invalid, or the evaluation lacks the metric.
         """
         alpha, margin = _alpha(self.alpha), _min_effect(self.min_effect)
-        _require_judged(self.metric)
+        _require_standard_error(self.metric)
         higher = _is_better_higher(self.metric)
         sign = 1 if higher else -1
         measured = _Measured.of(evaluation, self.metric)
@@ -323,7 +322,7 @@ class WorseThanBaseline:
             return Decision(None, None, None, measured.why_missing)
         history = history or History()
         if (model := self._model(evaluation, history)) is None:
-            return _no_baseline(measured, "no version holds the champion's alias")
+            return _no_baseline(measured, "the champion alias is not assigned to any version")
         estimates = self._baseline(evaluation, model, history)
         if not estimates:
             return _no_baseline(measured, f"{_named(model)} has no earlier evaluation with a standard error")
@@ -335,24 +334,28 @@ class WorseThanBaseline:
         level, p_value = sign * found.baseline, found.p_value
         caution = _BOUND if any(each.is_bound for each in (estimate, *estimates)) else ""
         if found.spread > 0:
-            caution += f" The baseline's evaluations vary beyond chance, by {found.spread:.4f}, which is allowed for."
+            caution += (
+                f" The baseline evaluations vary beyond chance (standard deviation {found.spread:.4f}), which the test "
+                "accounts for."
+            )
         elif len(estimates) == 1:
-            caution += " How much evaluations vary beyond chance is not known from a single one."
+            caution += " The baseline is a single evaluation, so variation between evaluations is unknown."
         drifted = p_value <= alpha
         threshold = level - sign * margin
-        place = f"{'below' if higher else 'above'} {level:.4f}, {what}"
-        relation = _relation(
-            drifted, sign * measured.value < sign * threshold, f"more than {margin:g} {place}" if margin else place
-        )
-        truth = f"were the true difference {margin:g}" if margin else "were there no true difference"
+        worse = f"{'below' if higher else 'above'} {level:.4f}, {what}"
+        not_worse = f"{_side(measured.value, level)} {level:.4f}, {what}"
+        if margin:
+            worse, not_worse = f"more than {margin:g} {worse}", f"not more than {margin:g} {worse}"
+        relation = _relation(drifted, sign * measured.value < sign * threshold, worse, not_worse)
+        truth = f"if the true difference were {margin:g}" if margin else "if there were no true difference"
         detail = (
-            f"{measured.text} is {relation}: {truth}, so {'low' if higher else 'high'} a value would come by chance "
+            f"{measured.text} is {relation}: {truth}, a value this {'low' if higher else 'high'} would occur by chance "
             f"with probability {_probability(p_value)} (alpha {alpha:g}).{caution}"
         )
         return Decision(drifted, measured.value, threshold, detail, p_value, what)
 
     def _model(self, evaluation: Mapping[str, Any], history: History) -> _Model | None:
-        """The version that the baseline is of; None: nobody holds the champion's alias."""
+        """The version that the baseline belongs to; None: the champion alias is not assigned."""
         if self.needs == (OWN,):
             return _model_of(evaluation)
         if self.baseline == CHAMPION:
@@ -367,8 +370,8 @@ class WorseThanBaseline:
         return name, max(first, key=lambda version: first[version], default=None)
 
     def baseline_of(self, evaluation: Mapping[str, Any], history: History | None = None) -> list[Estimate]:
-        """The estimates that the measure is held against, oldest first: those that were kept, else of the evaluations
-        of the same data set that raised no alarm.
+        """The estimates that the metric is compared with, oldest first: a stored baseline, otherwise evaluations on the
+        same data set outside of alarms.
         """
         history = history or History()
         model = self._model(evaluation, history)
@@ -386,7 +389,7 @@ class WorseThanBaseline:
                 continue
             if (row.get("dag_id"), row.get("run_id")) in history.alarmed:
                 continue
-            # The same predictions evaluated again are no new evidence.
+            # Evaluating the same predictions again adds no evidence.
             repeated = (measured.value, *(row.get(key) for key in ("test_table", "positives", "rows_evaluated")))
             found.setdefault(repeated, estimate)
         usable = list(found.values())
@@ -402,15 +405,15 @@ class WorseThanBaseline:
 def worse_than_baseline(
     baseline: str | int = OWN, alpha: float | str = 0.05, min_effect: float | str = 0.0, metric: str = "auroc"
 ) -> WorseThanBaseline:
-    """Drift when ``metric`` is worse than earlier evaluations beyond chance; see :class:`WorseThanBaseline`."""
+    """Drift if ``metric`` is significantly worse than earlier evaluations; see :class:`WorseThanBaseline`."""
     return WorseThanBaseline(baseline, alpha, min_effect, metric)
 
 
 @dataclass(frozen=True)
 class AnyOf:
-    """Drift when one of several policies says so. Where none does and one cannot tell, ``drifted`` is None, as in SQL.
+    """Drift if any of several policies finds it: a SQL ``OR``, in which None is NULL.
 
-    Each policy has its own false alarms: together they have up to their sum.
+    Its false alarm rate is at most the sum of those of its policies.
     """
 
     policies: tuple[Policy, ...]
@@ -423,22 +426,22 @@ class AnyOf:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What any of its policies needs."""
+        """The needs of all its policies."""
         return _all_needs(self.policies)
 
     def check(self, evaluation: Mapping[str, Any], history: History | None = None) -> Decision:
-        """Ask every policy."""
+        """Combine the decisions of all policies."""
         return _combined(self.policies, evaluation, history, decisive=True)
 
 
 def any_of(*policies: Policy) -> AnyOf:
-    """Drift when one of ``policies`` says so; see :class:`AnyOf`."""
+    """Drift if any of ``policies`` finds it; see :class:`AnyOf`."""
     return AnyOf(policies)
 
 
 @dataclass(frozen=True)
 class AllOf:
-    """Drift when all of several policies say so. Where none denies it and one cannot tell, ``drifted`` is None."""
+    """Drift if all of several policies find it: a SQL ``AND``, in which None is NULL."""
 
     policies: tuple[Policy, ...]
 
@@ -450,25 +453,25 @@ class AllOf:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What any of its policies needs."""
+        """The needs of all its policies."""
         return _all_needs(self.policies)
 
     def check(self, evaluation: Mapping[str, Any], history: History | None = None) -> Decision:
-        """Ask every policy."""
+        """Combine the decisions of all policies."""
         return _combined(self.policies, evaluation, history, decisive=False)
 
 
 def all_of(*policies: Policy) -> AllOf:
-    """Drift when all of ``policies`` say so; see :class:`AllOf`."""
+    """Drift if all of ``policies`` find it; see :class:`AllOf`."""
     return AllOf(policies)
 
 
 @dataclass(frozen=True)
 class Consecutive:
-    """Drift when a policy finds it at this evaluation and at the n - 1 evaluations of the same version before it.
+    """Drift if a policy finds it in n consecutive evaluations of the same version, including the current one.
 
-    Those before are judged anew, each by what was recorded before it; one that cannot be judged neither counts nor
-    breaks the row.
+    Each earlier evaluation is checked again against the evaluations recorded before it; evaluations that cannot be
+    checked are skipped.
     """
 
     n: int | str
@@ -484,13 +487,13 @@ class Consecutive:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The version's own evaluations, and what its policy needs."""
+        """The version's own evaluations, and the needs of its policy."""
         return _all_needs((self.policy,), OWN)
 
     def check(self, evaluation: Mapping[str, Any], history: History | None = None) -> Decision:
-        """Ask the policy of this evaluation and, if that is drift, of those before it.
+        """Apply the policy to this evaluation and, if it finds drift, to the earlier ones.
 
-        :raises ValueError: n is no whole number of 1 or above, or the policy raises it.
+        :raises ValueError: n is not an integer of at least 1, or the policy raises it.
         """
         wanted = _times(self.n)
         history = history or History()
@@ -499,28 +502,28 @@ class Consecutive:
         if now.drifted is not True:
             return replace(now, parts=parts)
         earlier = _earlier(evaluation, history.evaluations, until_now=True)
-        held = 1
+        count = 1
         for index in range(len(earlier) - 1, -1, -1):
-            if held == wanted:
+            if count == wanted:
                 break
             if _model_of(earlier[index]) != _model_of(evaluation):
                 continue
             try:
                 before = ask(self.policy, earlier[index], replace(history, evaluations=earlier[:index]))
-            except ValueError:  # that row has no such measure
+            except ValueError:  # the row lacks the metric
                 break
             if before.drifted is None:
                 continue
             if not before.drifted:
                 break
-            held += 1
-        drifted = held == wanted
-        detail = f"{now.detail} That held at {held} of the {wanted} evaluations in a row that make it drift."
+            count += 1
+        drifted = count == wanted
+        detail = f"{now.detail} Consecutive evaluations with drift: {count} of {wanted} required."
         return replace(now, drifted=drifted, detail=detail, parts=parts)
 
 
 def consecutive(n: int | str, policy: Policy) -> Consecutive:
-    """Drift when ``policy`` finds it at ``n`` evaluations in a row; see :class:`Consecutive`."""
+    """Drift if ``policy`` finds it in ``n`` consecutive evaluations; see :class:`Consecutive`."""
     return Consecutive(n, policy)
 
 
@@ -529,12 +532,12 @@ def consecutive(n: int | str, policy: Policy) -> Consecutive:
 #: A model's name and version.
 _Model = tuple[str, str | None]
 
-_BOUND: Final = " A value of exactly 0 or 1 shows no variation: a one-sided bound stands for its standard error."
+_BOUND: Final = " A value of exactly 0 or 1 shows no variation: its standard error is derived from a one-sided bound."
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """A measure of one evaluation, with whatever is known of its error."""
+    """A metric of one evaluation, with its standard error and interval if known."""
 
     label: str
     value: float | None
@@ -545,38 +548,38 @@ class _Measured:
 
     @classmethod
     def of(cls, evaluation: Mapping[str, Any], metric: str, *, lenient: bool = False) -> _Measured:
-        """Read a measure from an evaluation's dict or row.
+        """Read a metric from an evaluation's dict or row.
 
-        :param lenient: a measure that is not there, or no number, is missing; otherwise it is an error.
-        :raises ValueError: there is no such measure, or it is no number.
+        :param lenient: treat a metric that is absent or not a number as missing instead of raising.
+        :raises ValueError: the evaluation lacks the metric, or it is not a number.
         """
         problem, known = evaluation.get("problem_type"), metrics.ALL.get(metric)
         if not lenient and known is not None and problem in metrics.PROBLEMS and problem not in known.problems:
             raise ValueError(
-                f"{metric!r} is a measure of {' and '.join(known.problems)} problems, and this evaluation is of a "
-                f"{problem} one: name one of {', '.join(metrics.fitting(problem))}."
+                f"{metric!r} is a metric of {' and '.join(known.problems)} problems, but this evaluation is of a "
+                f"{problem} problem: use one of {', '.join(metrics.fitting(problem))}."
             )
-        measures = {**_metrics(evaluation), **evaluation}
-        value = measures.get(metric)
+        values = {**_metrics(evaluation), **evaluation}
+        value = values.get(metric)
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
             if not lenient:
-                raise ValueError(f"{metric!r} of the evaluation is {value!r}, not a number: name a measure.")
+                raise ValueError(f"{metric!r} of the evaluation is {value!r}, not a number: use the name of a metric.")
             value = None
-        if metric not in measures and not lenient:
-            there = ", ".join(sorted(name for name, value in measures.items() if isinstance(value, float)))
-            raise ValueError(f"The evaluation has no measure {metric!r}: it has {there or 'none'}.")
+        if metric not in values and not lenient:
+            available = ", ".join(sorted(name for name, value in values.items() if isinstance(value, float)))
+            raise ValueError(f"The evaluation has no metric {metric!r}; available: {available or 'none'}.")
         return cls(
             label="AUC" if metric == "auroc" else metric,
             value=value if value is not None and math.isfinite(value) else None,
-            error=measures.get(f"{metric}_se"),
-            low=measures.get(f"{metric}_low"),
-            high=measures.get(f"{metric}_high"),
-            reason=measures.get(f"{metric}_reason"),
+            error=values.get(f"{metric}_se"),
+            low=values.get(f"{metric}_low"),
+            high=values.get(f"{metric}_high"),
+            reason=values.get(f"{metric}_reason"),
         )
 
     @property
     def estimate(self) -> Estimate | None:
-        """The value and its standard error; None where either is missing."""
+        """The value and its standard error; None if either is missing."""
         if self.value is None:
             return None
         error = standard_error(self.value, self.error, self.low, self.high)
@@ -585,7 +588,7 @@ class _Measured:
 
     @property
     def is_bound(self) -> bool:
-        """Whether the standard error is made of a one-sided bound."""
+        """Whether the standard error is derived from a one-sided bound."""
         return self.estimate is not None and self.estimate.is_bound
 
     @property
@@ -598,30 +601,30 @@ class _Measured:
 
     @property
     def why_missing(self) -> str:
-        """That there is no value, and why."""
-        why = self.reason or "the evaluation gave no value"
-        return f"{self.label} is missing, so nothing can be judged: {why}."
+        """The message for a missing value."""
+        why = self.reason or "the evaluation has no value"
+        return f"{self.label} is missing, so drift cannot be tested: {why}."
 
     @property
     def why_no_error(self) -> str:
-        """That significance cannot be judged, and why."""
-        why = self.reason or "the evaluation gave no standard error of it and no symmetric interval"
-        return f"{self.text}: its significance cannot be judged, for {why}."
+        """The message for a missing standard error."""
+        why = self.reason or "the evaluation has no standard error and no symmetric interval of it"
+        return f"The significance of {self.text} cannot be tested: {why}."
 
 
 def _metrics(evaluation: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Further measures: a mapping in an evaluation's dict, JSON text in its row."""
-    metrics = evaluation.get("metrics")
-    if isinstance(metrics, str):
+    """Further metrics: a mapping in an evaluation's dict, JSON text in its row."""
+    found = evaluation.get("metrics")
+    if isinstance(found, str):
         try:
-            metrics = json.loads(metrics)
+            found = json.loads(found)
         except ValueError:
-            metrics = None
-    return metrics if isinstance(metrics, Mapping) else {}
+            found = None
+    return found if isinstance(found, Mapping) else {}
 
 
 def dataset_of(evaluation: Mapping[str, Any]) -> str:
-    """The data set that was evaluated, whatever its table is called; "" if it has no name."""
+    """The name of the evaluated data set, independent of its table; "" if it has none."""
     return str(evaluation.get("dataset") or "")
 
 
@@ -636,12 +639,12 @@ def _named(model: _Model) -> str:
 
 
 def _moment(row: Mapping[str, Any]) -> tuple[str, str]:
-    """What evaluations are ordered by."""
+    """The sort key of evaluations."""
     return _time(row.get("session_time")), _time(row.get("recorded_at"))
 
 
 def _time(value: object) -> str:
-    """A time as text that sorts by time: UTC without zone; empty for none, so that it comes first."""
+    """A time as sortable text in UTC; empty, and so first, if there is none."""
     time: object = value
     if isinstance(value, str):
         try:
@@ -675,10 +678,10 @@ def _no_baseline(measured: _Measured, why: str) -> Decision:
 
 def _check_policies(name: str, policies: Sequence[object]) -> None:
     if not policies:
-        raise ValueError(f"{name} was given no policy: give one, such as below(0.93).")
+        raise ValueError(f"{name} has no policy: give at least one, such as below(0.93).")
     for policy in policies:
         if not callable(getattr(policy, "check", None)):
-            raise ValueError(f"{name} was given {policy!r}, which is no policy: give one, such as below(0.93).")
+            raise ValueError(f"{name} got {policy!r}, which is not a policy: give one, such as below(0.93).")
 
 
 def _all_needs(policies: Sequence[object], *more: str) -> tuple[str, ...]:
@@ -688,12 +691,12 @@ def _all_needs(policies: Sequence[object], *more: str) -> tuple[str, ...]:
 def _combined(
     policies: Sequence[Policy], evaluation: Mapping[str, Any], history: History | None, *, decisive: bool
 ) -> Decision:
-    """Ask all policies, and put their answers together."""
+    """Combine the decisions of all policies."""
     return combined(tuple((str(policy), ask(policy, evaluation, history)) for policy in policies), decisive=decisive)
 
 
 def combined(parts: tuple[tuple[str, Decision], ...], *, decisive: bool) -> Decision:
-    """One answer is decisive; without it, not knowing is; else all have given the other answer."""
+    """Combine decisions: ``decisive`` if any part has it, else None if any part has it, else the opposite."""
     answers = [part.drifted for _, part in parts]
     drifted = decisive if decisive in answers else None if None in answers else not decisive
     deciding = [part for _, part in parts if part.drifted is drifted]
@@ -702,7 +705,7 @@ def combined(parts: tuple[tuple[str, Decision], ...], *, decisive: bool) -> Deci
 
 
 def measured_estimate(evaluation: Mapping[str, Any], metric: str) -> Estimate | None:
-    """A measure of an evaluation with its standard error; None where one of them is missing."""
+    """A metric of an evaluation with its standard error; None if either is missing."""
     return _Measured.of(evaluation, metric, lenient=True).estimate
 
 
@@ -714,7 +717,7 @@ def _is_template(value: object) -> bool:
 
 
 def number_of(value: object) -> float:
-    """A finite number from itself or its text, else NaN."""
+    """A number or its text as a finite float; NaN if it is none."""
     try:
         number = float(value) if not isinstance(value, bool) else math.nan  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -739,41 +742,41 @@ def _alpha(value: object) -> float:
 def _min_effect(value: object) -> float:
     number = number_of(value)
     if not number >= 0:
-        raise ValueError(f"min_effect is {value!r}: give a number, 0 or above, such as 0.005.")
+        raise ValueError(f"min_effect is {value!r}: give a number of at least 0, such as 0.005.")
     return number
 
 
 def _times(value: object) -> int:
     number = number_of(value)
     if not (number >= 1 and number == int(number)):
-        raise ValueError(f"n of consecutive is {value!r}: give a whole number, 1 or above.")
+        raise ValueError(f"n of consecutive is {value!r}: give an integer of at least 1.")
     return int(number)
 
 
 def _window(value: object) -> int | None:
-    """How many of the last evaluations a baseline is; None where it is named otherwise.
+    """The number of last evaluations in a baseline; None if the baseline is given by name.
 
-    :raises ValueError: it is neither a number of evaluations nor a name.
+    :raises ValueError: it is neither a valid number nor a name.
     """
     if isinstance(value, str) and value.strip() and not value.strip().isdigit():
         return None
     number = number_of(value)
     if not (number >= 1 and number == int(number)):
         raise ValueError(
-            f'baseline is {value!r}: give "own", "champion", a model\'s name, "MODEL/VERSION", or how many of the last '
-            "evaluations, 1 or above."
+            f'baseline is {value!r}: give "own", "champion", a model name, "MODEL/VERSION", or the number of last '
+            "evaluations, at least 1."
         )
     return int(number)
 
 
 def _is_better_higher(metric: str) -> bool:
-    """Whether a higher value is better; of a measure of somebody's own it is taken to be."""
+    """Whether a higher value is better, which is assumed for unknown metrics."""
     known = metrics.ALL.get(metric)
     return known is None or known.higher_is_better is not False
 
 
 def _require_direction(metric: str) -> None:
-    """:raises ValueError: neither way is better."""
+    """:raises ValueError: neither direction is better."""
     known = metrics.ALL.get(metric)
     if known is not None and known.higher_is_better is None:
         raise ValueError(
@@ -781,35 +784,39 @@ def _require_direction(metric: str) -> None:
         )
 
 
-def _require_judged(metric: str) -> None:
-    """:raises ValueError: no evaluation has a standard error of that measure."""
+def _require_standard_error(metric: str) -> None:
+    """:raises ValueError: evaluations have no standard error of the metric."""
     known = metrics.judged()
     if metric not in known:
         raise ValueError(
-            f"The significance of {metric!r} cannot be judged, for no evaluation has a standard error of it"
-            f"{metrics.nearest(metric, known)}: use {', '.join(known)}, or below(threshold, {metric!r})."
+            f"The significance of {metric!r} cannot be tested: evaluations have no standard error of it"
+            f"{metrics.nearest(metric, known)}. Use {', '.join(known)}, or below(threshold, {metric!r})."
         )
 
 
-# ------------------------------------------------------------------------------------------------------------- words
+# ------------------------------------------------------------------------------------------------------------- texts
 
 
-def _said(policy: Any, *names: str) -> str:
-    """The fields that differ from their defaults, as arguments; the first of them may stand without its name."""
-    said = ""
+def _args(policy: Any, *names: str) -> str:
+    """The fields that differ from their defaults as arguments, each after a comma; ``baseline`` is positional."""
+    arguments = ""
     for name in names:
         value = getattr(policy, name)
         if value != type(policy).__dataclass_fields__[name].default:
             as_number = name in ("alpha", "min_effect") or isinstance(value, int)
             text = str(value) if as_number else repr(value)
-            said += f", {text}" if name == "baseline" else f", {name}={text}"
-    return said
+            arguments += f", {text}" if name == "baseline" else f", {name}={text}"
+    return arguments
 
 
-def _relation(drifted: bool, beyond: bool, place: str) -> str:
+def _side(value: float, threshold: float) -> str:
+    return "below" if value < threshold else "above" if value > threshold else "equal to"
+
+
+def _relation(drifted: bool, is_worse: bool, worse: str, not_worse: str) -> str:
     if drifted:
-        return f"significantly {place}"
-    return f"{place}, but not significantly" if beyond else f"not {place}"
+        return f"significantly {worse}"
+    return f"{worse}, but not significantly" if is_worse else not_worse
 
 
 def _probability(value: float) -> str:

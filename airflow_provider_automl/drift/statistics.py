@@ -1,7 +1,7 @@
-"""The statistics of the policies: standard errors, tails, and whether a measure has become worse.
+"""The statistics of the drift policies: standard errors, tail probabilities, and tests for a drop and for recovery.
 
-Pure functions of the standard library. A measure has no unit here; an error is a standard error in the measure's own
-scale; a p-value is a probability from 0 to 1.
+Pure functions that need only the standard library. Errors are standard errors in the unit of the metric; p-values are
+probabilities from 0 to 1. Higher values are better: callers negate losses.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
 
-#: Quantiles of the normal distribution: of a two-sided and of a one-sided interval of 95 %.
+#: Normal quantiles of a two-sided and a one-sided 95 % interval.
 Z_TWO_SIDED_95 = 1.959963984540054
 Z_ONE_SIDED_95 = 1.6448536269514722
 
-#: So many of the last evaluations tell whether a measure is back.
+#: The number of last evaluations that recovery is tested on.
 WINDOW = 7
-#: Where these do not tell, so many do: a measure that was never ill is not better than it was.
+#: The longer window, for alarms raised by chance: a healthy metric cannot become significantly better.
 LONG_WINDOW = 28
-#: The share of recoveries that are missed on a day on which the mean of the last evaluations is the baseline's.
+#: The probability of missing a recovery at an evaluation when the true level is the baseline's.
 STILL_LOWER = 0.01
 
-#: Degrees of freedom from which on Student's t is as good as normal.
+#: Degrees of freedom from which Student's t is approximated by the normal distribution.
 _NEARLY_NORMAL = 1_000
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measure as it was estimated, and its standard error, which is above 0.
+    """The estimate of a metric and its standard error, which is above 0.
 
-    :param is_bound: whether a one-sided bound stands for the error: see :func:`standard_error`.
+    :param is_bound: whether the error is derived from a one-sided bound: see :func:`standard_error`.
     """
 
     value: float
@@ -40,11 +40,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Drop:
-    """Whether a measure has dropped.
+    """The result of a test for a drop.
 
-    :param baseline: what it was held against.
-    :param spread: by how much the baseline's evaluations differ beyond chance, as a standard deviation; 0 where chance
-        explains it all.
+    :param baseline: the level that the metric was compared with.
+    :param spread: the standard deviation between the baseline's evaluations beyond their sampling errors; 0 if these
+        explain all of it.
     :param p_value: the probability of a drop at least as large if nothing has changed.
     """
 
@@ -61,8 +61,8 @@ def normal_below(z: float) -> float:
 def student_below(t: float, degrees: int) -> float:
     """The probability that Student's t with ``degrees`` (1 or more) degrees of freedom is at most ``t``.
 
-    The closed form for whole degrees: M. Abramowitz, I. A. Stegun, Handbook of Mathematical Functions (1964), 26.7.3
-    and 26.7.4. Its absolute error is below 1e-14, so a tail below that is not told apart from 0.
+    The closed form for integer degrees: M. Abramowitz, I. A. Stegun, Handbook of Mathematical Functions (1964), 26.7.3
+    and 26.7.4. Its absolute error is below 1e-14, so smaller tail probabilities are indistinguishable from 0.
     """
     if math.isinf(t):
         return 0.0 if t < 0 else 1.0
@@ -78,11 +78,11 @@ def student_below(t: float, degrees: int) -> float:
 
 
 def standard_error(value: float, error: float | None, low: float | None, high: float | None) -> float | None:
-    """The standard error of a measure, from what is known of it; None where nothing tells.
+    """The standard error of a metric, from its own value or a 95 % interval; None if neither gives one.
 
-    An interval of 95 % that is symmetric about the value has a half width of 1.96 standard errors. A standard error of
-    exactly 0 means that the sample showed no variation (an AUC of exactly 0 or 1), not that there is none: then a
-    one-sided bound of 95 % takes its place, which is 1.645 standard errors away from the value.
+    A symmetric 95 % interval has a half width of 1.96 standard errors. A standard error of exactly 0 means that the
+    sample showed no variation (an AUC of exactly 0 or 1), not that there is none: the one-sided 95 % bound then gives
+    the error, as it is 1.645 standard errors away from the value.
     """
     if error is not None and math.isfinite(error) and error > 0:
         return error
@@ -102,29 +102,29 @@ def below_value(current: Estimate, value: float) -> float:
     """The p-value of a one-sided z-test: the probability of an estimate this low or lower if the truth is ``value``.
 
     The standard error of an AUC is DeLong's (E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson 1988). It is larger for a
-    lower AUC, which makes the test conservative where positives are few: at an AUC of 0.93, 5,000 rows and 24 %
-    positives it raises 4 false alarms in a hundred at alpha 0.05, with 50 positives 2.
+    lower AUC, which makes the test conservative if positives are few: with an AUC of 0.93, 5,000 rows and alpha 0.05,
+    the false alarm rate is 4 % at 24 % positives, and 2 % at 50 positive rows.
     """
     return normal_below((current.value - value) / current.error)
 
 
 def drop(current: Estimate, baseline: Sequence[Estimate], margin: float = 0.0) -> Drop:
-    """Test one-sidedly whether ``current`` is lower than the mean of ``baseline`` by more than ``margin``.
+    """One-sided test whether ``current`` is lower than the mean of ``baseline`` by more than ``margin``.
 
-    The difference of independent estimates has the variance of both. The mean of the k baseline estimates is not
-    weighted: an AUC that came out high by chance also has a small standard error, and weights by inverse variance would
-    lift the baseline by it.
+    The variance of the difference of independent estimates is the sum of their variances. The mean of the k baseline
+    estimates is unweighted: an AUC that is high by chance also has a small standard error, so inverse-variance weights
+    would bias the baseline upwards.
 
-    Where the baseline's evaluations differ by more than their standard errors explain, evaluations vary from one to the
-    next, and so will the current one: that variance, the sample variance less the mean squared standard error, is added
-    to each (the estimator of L. V. Hedges 1983 for studies that differ). It is known from k evaluations only, so
-    Student's t takes the normal's place, with k - 1 degrees of freedom where that variance is all there is, more the
-    less of the whole it is (F. E. Satterthwaite 1946). One evaluation tells nothing of it: then only chance within the
-    evaluations is allowed for. At alpha 0.05 and five evaluations 4 false alarms in a hundred are raised where there is
-    no such variance, and 6 where it is as large as that of chance.
+    Variation between the baseline's evaluations beyond their standard errors affects the current evaluation as well:
+    this between-evaluation variance (the sample variance minus the mean squared standard error; the random-effects
+    estimator of L. V. Hedges 1983) is added to that of each evaluation. As it is estimated from k evaluations, the test
+    then uses Student's t instead of the normal distribution, with k - 1 degrees of freedom if that variance is all
+    there is, and more the smaller its share is (F. E. Satterthwaite 1946). A single evaluation gives no estimate of it:
+    the test then accounts for sampling error only. At alpha 0.05 and five evaluations, the false alarm rate is 4 %
+    without such variance, and 6 % if it equals the sampling variance.
 
     :param baseline: one or more estimates, independent of each other and of ``current``.
-    :param margin: 0 or above.
+    :param margin: at least 0.
     """
     count = len(baseline)
     between = between_variance(baseline)
@@ -138,26 +138,28 @@ def drop(current: Estimate, baseline: Sequence[Estimate], margin: float = 0.0) -
 
 
 def between_variance(estimates: Sequence[Estimate]) -> float:
-    """By how much estimates vary beyond their standard errors: the sample variance less the mean squared error."""
+    """The variance between estimates beyond their standard errors: sample variance minus mean squared error."""
     if len(estimates) < 2:
         return 0.0
     return max(0.0, variance([each.value for each in estimates]) - fmean(each.error**2 for each in estimates))
 
 
 def has_recovered(episode: Sequence[Estimate], baseline: Sequence[Estimate], alpha: float, margin: float = 0.0) -> bool:
-    """Whether a measure that had dropped is back: the mean of the last evaluations (up to :data:`WINDOW`, never all of
-    an episode) is not significantly lower than the baseline, at :data:`STILL_LOWER`, and significantly higher than the
-    episode's evaluations before them, at ``alpha``; or that of the last :data:`LONG_WINDOW` is not lower than the
+    """Whether a metric has recovered from a drop.
+
+    The mean of the last evaluations (up to :data:`WINDOW`, never the whole episode) must not be significantly lower
+    than the baseline (at :data:`STILL_LOWER`), and must be significantly higher than the episode's evaluations before
+    them (at ``alpha``). Alternatively, the mean of the last :data:`LONG_WINDOW` is not significantly lower than the
     baseline.
 
-    Both are needed: of a drop of three standard errors that stays, the first alone would hold on one day in nine of the
-    first days, the second alone on one in twenty. Together they end such an episode on fewer than one day in a hundred,
-    and one that was repaired after 5 evaluations on average, 7 at most in 19 of 20. The long window ends what chance
-    raised: after some days well, the days before are well too, and nothing is higher than they.
+    Both conditions are needed: for a persistent drop of three standard errors, the first alone would hold at one
+    evaluation in nine early in the episode, the second alone at one in twenty. Together they end such an episode at
+    fewer than one evaluation in a hundred, and a repaired one after 5 evaluations on average, at most 7 in 19 of 20
+    cases. The long window ends alarms raised by chance, in which no evaluations are significantly higher than others.
 
     :param episode: the evaluations since the alarm was raised, oldest first, the current one last.
-    :param baseline: one or more; errors of 0 are a fixed level.
-    :param margin: only a drop that is larger than this is one, 0 or above.
+    :param baseline: one or more estimates; errors of 0 denote a fixed level.
+    :param margin: the smallest drop that counts, at least 0.
     """
     count = min(WINDOW, len(episode) - 1)
     if count < 1:
@@ -181,7 +183,7 @@ def has_recovered(episode: Sequence[Estimate], baseline: Sequence[Estimate], alp
 def mean_of(estimates: Sequence[Estimate], spread: float) -> tuple[float, float]:
     """The mean of one or more estimates and its variance.
 
-    :param spread: by how much evaluations vary beyond their errors, as a variance: see :func:`between_variance`.
+    :param spread: the variance between evaluations beyond their errors: see :func:`between_variance`.
     """
     within = fmean(each.error**2 for each in estimates)
     return fmean(each.value for each in estimates), (within + spread) / len(estimates)

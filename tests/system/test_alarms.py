@@ -61,7 +61,7 @@ def test_what_follows_an_alarm(airflow: AirflowServer, mailbox: Mailbox) -> None
     assert (over["alarm"], over["followed"], over["trainings"]) == ("over", ["rest"], 1)
     assert over["mails"] == ["Drift is over"]
     assert over["text"].count("<p>") == 2  # what is over, and the link to the run
-    assert "The alarm is over: at its evaluation 15 the measure is back." in over["text"]
+    assert "The alarm is over: the metric has recovered at evaluation 15 of the alarm." in over["text"]
 
     recorded(airflow, [0.900, 0.901, 0.899])
     command = [sys.executable, "-m", "airflow_provider_automl", "drift", "accept", "census", "--schema", "alarms"]

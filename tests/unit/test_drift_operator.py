@@ -125,7 +125,7 @@ def test_the_champion_is_who_holds_the_alias(tracking: TrackingTables) -> None:
 
     evaluated(tracking, 0.95, 1, model_version="7")
     evaluated(tracking, 0.91, 1, model_version="8")
-    assert "no version holds the champion's alias" in check()["detail"]
+    assert "the champion alias is not assigned to any version" in check()["detail"]
     for seq, version in enumerate(("7", "8", "7"), 1):
         row = {"alias": "census_champion", "alias_seq": seq, "model_name": "census", "model_version": version}
         tracking.record(MODEL_ALIASES, row)
@@ -141,7 +141,7 @@ def test_named_baselines(tracking: TrackingTables) -> None:
     for day in (17, 18, 19):
         evaluated(tracking, 0.8 if day > 17 else 0.95, day)
     both = all_of(worse_than_baseline("census"), consecutive(4, below(0.93)))
-    assert branch(both)[1]["detail"].endswith("That held at 3 of the 4 evaluations in a row that make it drift.")
+    assert branch(both)[1]["detail"].endswith(" Consecutive evaluations with drift: 3 of 4 required.")
 
 
 def test_nothing_is_read_where_nothing_is_needed(tracking: TrackingTables, monkeypatch: pytest.MonkeyPatch) -> None:

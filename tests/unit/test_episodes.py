@@ -32,7 +32,7 @@ def test_a_drop_after_three_days_is_told_every_day() -> None:
     assert [each.alarm for each in found] == ["opened", *13 * ["lasting"]]
     assert {each.drifted for each in found} == {True}
     assert {each.episode_id for each in found} == {"episode 3"}
-    assert found[-1].detail.endswith("The alarm lasts, at its evaluation 14.")
+    assert found[-1].detail.endswith("The alarm is still open, at evaluation 14.")
     assert len(days.kept) == 3
 
 
@@ -56,7 +56,9 @@ def test_it_is_over_when_the_measure_is_back(bad: int) -> None:
     assert end < 7
     assert alarms == [*end * ["lasting"], "over", *(7 - end) * [None]]
     assert [each.drifted for each in found] == [*end * [True], *(8 - end) * [False]]
-    assert found[end].detail.endswith(f"The alarm is over: at its evaluation {bad + end + 1} the measure is back.")
+    assert found[end].detail.endswith(
+        f"The alarm is over: the metric has recovered at evaluation {bad + end + 1} of the alarm."
+    )
 
 
 def test_what_chance_raised_does_not_last_for_ever() -> None:
