@@ -1,19 +1,18 @@
-"""Every query, written once as a ``.sql`` file and rendered for the engine that runs it.
+"""SQL templates: each query is a ``.sql`` file, which is rendered for an engine.
 
-A file is SQL in sqlglot's DuckDB dialect, kept to constructs that every engine has
-(``tests/unit/test_sql_constructs.py`` refuses the others). ``name.sql`` serves all engines; ``ENGINE/name.sql``
-replaces it, or exists, for one engine only. What a caller gives is spliced into the parsed statement, never into its
-text:
+A file is SQL in sqlglot's DuckDB dialect, restricted to constructs that all engines support
+(``tests/unit/test_sql_constructs.py`` rejects others). ``name.sql`` is for all engines; ``ENGINE/name.sql`` is for one
+engine, and takes precedence. Parameters are inserted into the parsed statement, never into its text:
 
 ==========================  ==============================================================================
-in the file                 what may be given
+in the file                 parameter
 ==========================  ==============================================================================
-``FROM "{name}"``           a table's name as a user writes it, or a sqlglot table or subquery
-``"{name}"`` as a column    a column's name, taken literally; or a list of them, where several may stand
+``FROM "{name}"``           a table name as a user writes it, or a sqlglot table or subquery
+``"{name}"`` as a column    a column name, taken literally; or a list of names, where several are allowed
 ``("{name}" INT)``          in ``CREATE TABLE``: a mapping of column names to types in DuckDB's spelling
 ``:name``                   a Python value, which becomes a literal; a mapping becomes ``a = 1 AND b IS NULL``;
-                            a list becomes items after ``SELECT`` or in ``IN (…)``, elsewhere an array
-``automl_…(…)``             a macro: one expression with a text per engine, see :mod:`.macros`
+                            a list becomes items after ``SELECT`` or in ``IN (…)``, and an array elsewhere
+``automl_…(…)``             a macro: an expression with a text per engine, see :mod:`.macros`
 ==========================  ==============================================================================
 """
 
@@ -36,9 +35,8 @@ def render(name: str, dialect: str, /, **params: object) -> str:
 
     :param name: the file's name without ``.sql``.
     :param dialect: sqlglot's name of the engine's dialect, such as ``duckdb`` or ``trino``.
-    :param params: what stands in the file's placeholders; all of them and no others.
-    :raises ValueError: no such query, a placeholder without value, a value without placeholder, or a table name
-        that cannot be read.
+    :param params: the values of the file's placeholders, exactly those.
+    :raises ValueError: no such query, a missing or unknown parameter, or an invalid table name.
     """
     return to_text(statement(name, dialect, **params), dialect)
 
@@ -49,7 +47,7 @@ def to_text(expression: exp.Expression, dialect: str) -> str:
 
 
 def statement(name: str, dialect: str, /, **params: object) -> exp.Expression:
-    """As :func:`render`, but the parsed statement, for a caller that adds to it (an order, a limit)."""
+    """As :func:`render`, but return the parsed statement, for callers that extend it (order, limit)."""
     from sqlglot import exp
 
     from airflow_provider_automl.sql import macros
@@ -59,11 +57,11 @@ def statement(name: str, dialect: str, /, **params: object) -> exp.Expression:
 
     def given(key: str) -> Any:
         if key not in params:
-            raise ValueError(f"the query {name!r} needs a value for {key!r}")
+            raise ValueError(f"the query {name!r} requires a value for {key!r}")
         used.add(key)
         return params[key]
 
-    # Collected before anything is replaced: what a caller gives is never searched for placeholders.
+    # Collected before any replacement: parameters are never searched for placeholders.
     slots = [
         (node, key)
         for node in tree.walk()
@@ -80,7 +78,7 @@ def statement(name: str, dialect: str, /, **params: object) -> exp.Expression:
 
 
 def call(macro: str, dialect: str, /, *arguments: exp.Expression) -> exp.Expression:
-    """Return what a macro stands for, for a caller that gives it as a value."""
+    """Return the expansion of a macro, for callers that pass it as a parameter."""
     from sqlglot import exp
 
     from airflow_provider_automl.sql import macros
@@ -90,7 +88,7 @@ def call(macro: str, dialect: str, /, *arguments: exp.Expression) -> exp.Express
 
 @cache
 def table_slots(name: str, dialect: str) -> frozenset[str]:
-    """Return the placeholders of a query that stand for tables."""
+    """Return the names of a query's table placeholders."""
     from sqlglot import exp
 
     tables = _parsed(name, dialect).find_all(exp.Table)
@@ -119,7 +117,7 @@ def literal(value: object) -> exp.Expression:
     if isinstance(value, int):
         return exp.Literal.number(value)
     if isinstance(value, float):
-        # As every engine reads them: Hive takes other spellings of NaN and the infinities for NULL.
+        # Spellings that all engines parse: Hive parses other spellings of NaN and infinity as NULL.
         text = repr(value).replace("inf", "Infinity").replace("nan", "NaN")
         return exp.cast(exp.Literal.string(text), "DOUBLE")
     if isinstance(value, Decimal):
@@ -139,7 +137,7 @@ def literal(value: object) -> exp.Expression:
 
 
 def condition(values: Mapping[str, object]) -> exp.Expression:
-    """Return ``a = 1 AND b IS NULL`` for a mapping of columns to values; something true for an empty one."""
+    """Return ``a = 1 AND b IS NULL`` for a mapping of columns to values; a true condition if it is empty."""
     from sqlglot import exp
 
     terms: list[exp.Expression] = []
@@ -160,7 +158,7 @@ def _slot(node: exp.Expression) -> str | None:
 
 
 def _fill(node: exp.Expression, value: Any, dialect: str) -> None:
-    """Put a value where a placeholder stands."""
+    """Replace a placeholder by its value."""
     from sqlglot import exp
 
     from airflow_provider_automl.sql.names import parse_table
@@ -193,7 +191,7 @@ def _fill(node: exp.Expression, value: Any, dialect: str) -> None:
 
 
 def _splice(node: exp.Expression, items: Sequence[exp.Expression]) -> None:
-    """Replace a node by one node, or by several where its parent holds a list."""
+    """Replace a node by one node, or by several if it is in a list."""
     from sqlglot import exp
 
     if isinstance(ordered := node.parent, exp.Ordered):

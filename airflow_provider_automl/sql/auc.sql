@@ -1,10 +1,10 @@
--- What AUC (ties counted half) and DeLong's variance are made of, in one scan of the predictions.
+-- The sums for AUC (ties count half) and DeLong's variance, in one scan of the predictions.
 -- E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Biometrics 44 (1988) 837-845.
 -- p and q: positives and negatives at one distinct score. over_p: negatives above that score and half of those at it, so
 -- that over_p / N = 1 - v10; under_q: positives below it and half of those at it, so that under_q / P = 1 - v01.
--- These are small when AUC is near 1, which keeps the variance exact there. Running sums are of BIGINT, for which DuckDB
--- takes half the time; what is multiplied is DOUBLE, multiples of a half: exact up to 2^52. Nothing is divided here:
--- integers and decimals divide differently on every engine.
+-- These are small when AUC is near 1, which keeps the variance exact there. Running sums are BIGINT, which takes DuckDB
+-- half the time; products are DOUBLE, multiples of a half: exact up to 2^52. There is no division here, because engines
+-- divide integers and decimals differently.
 WITH automl_judged AS (
   SELECT
     CASE WHEN :label IS NULL THEN 1 ELSE 0 END AS null_label,

@@ -1,4 +1,4 @@
--- How often each class was predicted as which: all that the measures of predicted classes are made of.
+-- The confusion matrix, from which all metrics of predicted classes are computed.
 WITH automl_judged AS (
   SELECT
     "{label}" AS label,

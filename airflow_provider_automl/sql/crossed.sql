@@ -1,2 +1,2 @@
--- Every row once for each number: for each class, or for all rows (0) and for its own group (1).
+-- Each row once per number: per class, or for all rows (0) and for its own group (1).
 SELECT * FROM "{source}" CROSS JOIN "{numbers}"

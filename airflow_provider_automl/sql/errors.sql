@@ -1,7 +1,7 @@
--- What the measures of a regression are made of, in one scan. A row of the result is a group's rows that count (code 0)
--- or that are skipped (code: the sum of the reasons' codes).
--- Squares are summed about the mean, which a window gives first: the difference of two large sums would be all rounding.
--- The median of the absolute errors lies where the running weight reaches half of the whole.
+-- The sums for the regression metrics, in one scan. A row of the result is a group's counted rows (code 0), or skipped
+-- rows (code: the sum of the reasons' codes).
+-- Squares are summed about the mean, which a window computes first: the difference of two large sums would cancel.
+-- The median of the absolute errors is where the running weight reaches half of the total.
 WITH automl_judged AS (
   SELECT
     automl_double("{label}") AS actual,

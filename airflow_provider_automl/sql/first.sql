@@ -1,2 +1,2 @@
--- Some value of a column, where there is one.
+-- Any non-NULL value of a column.
 SELECT "{column}" AS value FROM "{source}" WHERE NOT "{column}" IS NULL LIMIT 1

@@ -1,7 +1,7 @@
-"""Expressions that engines spell differently: one text per dialect, ``default`` for the others.
+"""Macros: expressions that differ between engines, with one text per dialect and a ``default``.
 
-In a text, ``a0`` stands for the call's first argument, ``a1`` for its second, ``a2`` for its third, ``arguments`` for
-all of them, ``texts`` for all of them cast to text with NULL as the empty string. A text may call other macros.
+In a text, ``a0``, ``a1`` and ``a2`` are the call's arguments, ``arguments`` is all of them, ``texts`` is all of them
+cast to text, with NULL as the empty string. A text may call other macros.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlglot import exp
 
-# The texts are in the engine's own dialect.
+# The texts are in the engine's dialect.
 MACROS: dict[str, dict[str, str]] = {
     # Whether a DOUBLE is NaN. Trino's NaN equals nothing; Hive compares NaN by its bits in some plans only.
     "automl_is_nan": {
@@ -21,12 +21,12 @@ MACROS: dict[str, dict[str, str]] = {
         "spark": "ISNAN(a0)",
         "hive": "CAST(a0 AS STRING) = 'NaN'",
     },
-    # A number as DOUBLE. Hive groups 0.0 and -0.0 apart, which are one score: their sum is 0.0.
+    # A number as DOUBLE. Hive groups -0.0 and 0.0 separately, although they are one score; adding 0.0 makes both 0.0.
     "automl_double": {
         "default": "CAST(a0 AS DOUBLE PRECISION)",
         "hive": "CAST(a0 AS DOUBLE) + CAST(0 AS DOUBLE)",
     },
-    # Why a label and a prediction, both DOUBLE, have no error: the sum of the reasons' codes, 0 if they have one.
+    # Why a label and a prediction, both DOUBLE, have no error: the sum of the reasons' codes; 0 if they have an error.
     "automl_no_error": {
         "default": (
             "CASE WHEN a0 IS NULL THEN 1 ELSE 0 END + CASE WHEN automl_is_nan(a0) THEN 2 ELSE 0 END"
@@ -35,14 +35,14 @@ MACROS: dict[str, dict[str, str]] = {
             " WHEN ABS(a0) > a2 OR ABS(a1) > a2 THEN 64 ELSE 0 END"
         ),
     },
-    # The quotient of two DOUBLEs, of which the second is not 0. What a `/` means differs by engine and by types.
+    # The quotient of two DOUBLEs, the second not 0. The meaning of `/` depends on engine and types.
     "automl_ratio": {"default": "(a0) / (a1)"},
-    # What a regular expression's first group finds in a text, as DOUBLE; NULL if nothing.
+    # The match of the first group of a regular expression in a text, as DOUBLE; NULL if there is none.
     "automl_number_in": {
         "default": "CAST(NULLIF(REGEXP_EXTRACT(a0, a1, 1), '') AS DOUBLE)",
         "postgres": "CAST(SUBSTRING(a0 FROM a1) AS DOUBLE PRECISION)",
     },
-    # A key that orders rows as if at random: a function of the seed (first) and the row's values only.
+    # A key that orders rows pseudo-randomly: a function of only the seed (first) and the row's values.
     "automl_shuffle_key": {
         "default": "MD5(CONCAT_WS('|', texts))",
         "duckdb": "HASH(arguments)",
@@ -55,12 +55,12 @@ MACROS: dict[str, dict[str, str]] = {
 
 
 def is_macro(node: exp.Anonymous) -> bool:
-    """Return whether a call in a query is one of ours."""
+    """Return whether a call in a query is a macro."""
     return node.name.lower() in MACROS
 
 
 def expand(call: exp.Anonymous, dialect: str) -> exp.Expression:
-    """Return the expression that a macro's call stands for in an engine's dialect."""
+    """Return the expansion of a macro call in an engine's dialect."""
     from sqlglot import exp, parse_one
 
     texts = MACROS[call.name.lower()]

@@ -1,11 +1,11 @@
--- What two models' AUCs on the same rows, their difference, and DeLong's paired variance are made of, in one scan of each.
+-- The sums for two models' AUCs on the same rows, their difference and DeLong's paired variance, in one scan each.
 -- E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Biometrics 44 (1988) 837-845.
--- The tables are grouped by row id, not joined: an id that is none (a column of three values) costs no more than another.
+-- The tables are grouped by row id, not joined: a column with many duplicate ids costs no more than a unique one.
 -- "place" of a positive: negatives above its score and half of those at it; of a negative: positives below its score and
--- half of those at it. Small when AUC is near 1, which keeps the variance exact there; as in auc.sql the sums are of
--- BIGINT, what is multiplied is DOUBLE, and nothing is divided. What the two models' places differ by is exact as well,
--- so that two models that are nearly alike lose no digit. Of a running sum over ROWS, the largest of those at one score
--- is what a frame over RANGE would give, in linear time on every engine.
+-- half of those at it. Small when AUC is near 1, which keeps the variance exact there; as in auc.sql, sums are BIGINT,
+-- products are DOUBLE, and there is no division. Differences of the models' places are exact as well, so that nearly
+-- identical models lose no digits. The maximum at one score of a running sum over ROWS equals a frame over RANGE, in
+-- linear time on every engine.
 WITH automl_sides AS (
   SELECT
     "{champion_id}" AS id,

@@ -1,7 +1,7 @@
--- What two models' mean losses on the same rows, and the paired difference's variance, are made of; one scan of each.
--- The tables are grouped by row id, as in paired_auc.sql. A loss is what one row costs; the smaller the better.
--- The spread is of n times a value's distance from the mean (n * d - sum of d): no digit is lost where the differences
--- are alike and large, as in sums of squares they would be, and nothing is divided.
+-- The sums for two models' mean losses on the same rows and for the variance of the paired difference, one scan each.
+-- The tables are grouped by row id, as in paired_auc.sql. A loss is the cost of one row; smaller is better.
+-- The spread is of n times a value's distance from the mean (n * d - sum of d): it loses no digits to cancellation if
+-- the differences are large and similar, as sums of squares would, and needs no division.
 WITH automl_sides AS (
   SELECT
     "{champion_id}" AS id,

@@ -1,2 +1,2 @@
--- The same rows for the same data and seed, wherever and however often it runs: rows that tie are equal.
+-- Deterministic for the same data and seed: rows that tie are equal.
 SELECT "{columns}" FROM "{source}" ORDER BY automl_shuffle_key(:seed, "{columns}") LIMIT :max_rows

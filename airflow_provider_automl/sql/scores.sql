@@ -1,13 +1,12 @@
--- What the measures of a score are made of, in one scan of the predictions: AUC and DeLong's variance as in auc.sql, and
--- of each distinct score what average precision, losses, calibration and the counts at a threshold add up.
+-- The sums for the metrics of a score, in one scan of the predictions: AUC and DeLong's variance as in auc.sql, and per
+-- distinct score the terms of average precision, losses, calibration and the counts at a threshold.
 -- E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Biometrics 44 (1988) 837-845.
--- A row of the result is a cell of a group: a bin of the scores from 0 to 1, all scores outside of them (cell = bins), or
--- rows that are skipped (cell below 0: the negative sum of the reasons' codes). What is over all cells is added by the
--- caller, exactly.
--- precise: the precision at that score and above. What one row more does to the average precision: a positive one adds
--- what it gains (precise + gained - lost), a negative one takes what is lost at all scores up to its own.
--- p and q: positives and negatives at one distinct score, as counts (BIGINT, for which DuckDB takes half the time) or as
--- weights. p_from: positives at that score and above. What is multiplied is DOUBLE: counts are exact up to 2^52.
+-- A row of the result is a cell of a group: a bin of the scores from 0 to 1, all scores outside of it (cell = bins),
+-- or skipped rows (cell below 0: the negative sum of the reasons' codes). The caller adds up all cells exactly.
+-- precise: the precision at that score and above. Effect of one more row on average precision: a positive row adds
+-- precise + gained - lost; a negative row subtracts what is lost at all scores up to its own.
+-- p and q: positives and negatives at one distinct score, as counts (BIGINT, which takes DuckDB half the time) or as
+-- weights. p_from: positives at that score and above. Products are DOUBLE: counts are exact up to 2^52.
 WITH automl_judged AS (
   SELECT
     CASE WHEN :label IS NULL THEN 1 ELSE 0 END AS null_label,

@@ -28,7 +28,7 @@ def test_what_is_given_is_not_searched_for_placeholders() -> None:
 
 
 def test_everything_must_be_given_and_nothing_else() -> None:
-    with pytest.raises(ValueError, match="needs a value for 'source'"):
+    with pytest.raises(ValueError, match="requires a value for 'source'"):
         render("count", "duckdb")
     with pytest.raises(ValueError, match="no placeholder more"):
         render("count", "duckdb", source="t", more=1)

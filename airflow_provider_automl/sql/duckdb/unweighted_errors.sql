@@ -1,6 +1,6 @@
--- As errors.sql, where each row weighs 1: DuckDB has a variance that is exact about the mean (Welford's), and a median
--- without a sort. A quarter of the time, and of the memory. What R²'s standard error adds up is about the mean of all
--- rows, which is near enough to a group's own for what is made of it.
+-- As errors.sql, for rows of weight 1: DuckDB has a numerically stable variance (Welford's) and a median without sort,
+-- which take a quarter of the time and memory. The sums for R²'s standard error use the mean of all rows, which is
+-- close enough to a group's own mean for that purpose.
 WITH automl_judged AS (
   SELECT
     automl_double("{label}") AS actual,

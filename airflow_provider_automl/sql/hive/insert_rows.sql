@@ -1,2 +1,2 @@
--- Rows as text, cast here.
+-- The rows are text; the items cast them.
 INSERT INTO "{table}" ("{columns}") SELECT :items FROM "{rows}"

@@ -1,2 +1,2 @@
--- Held until the transaction ends; needs no privilege and no table.
+-- Held until the end of the transaction; requires no privilege and no table.
 SELECT PG_TRY_ADVISORY_XACT_LOCK(:claim) AS held

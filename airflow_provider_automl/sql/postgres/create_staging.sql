@@ -1,2 +1,2 @@
--- Seen by this session only, and gone with it.
+-- Visible to this session only, and dropped with it.
 CREATE TEMPORARY TABLE "{table}" ("{columns}" INT)

@@ -1,4 +1,4 @@
--- A table's columns as the catalog has them, which locks nothing; none for a view, or where there is no such table.
+-- A table's columns from the catalog, without locking the table; no rows for a view or a missing table.
 SELECT a.attname AS column_name, FORMAT_TYPE(a.atttypid, a.atttypmod) AS data_type
 FROM pg_attribute AS a
 JOIN pg_class AS c ON c.oid = a.attrelid

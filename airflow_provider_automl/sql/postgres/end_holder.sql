@@ -1,4 +1,4 @@
--- End this user's other session that holds a claim, given by its upper and lower 32 bits.
+-- Terminate this user's other session that holds a lock, given by its upper and lower 32 bits.
 SELECT a.pid, PG_TERMINATE_BACKEND(a.pid) AS ended
 FROM pg_locks AS l
 JOIN pg_stat_activity AS a ON a.pid = l.pid

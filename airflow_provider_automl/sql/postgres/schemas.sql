@@ -1,2 +1,2 @@
--- The catalog has those too in which this user may do nothing: information_schema leaves them out.
+-- From the catalog, because information_schema omits schemas without privileges.
 SELECT nspname AS schema_name FROM pg_namespace

@@ -1,5 +1,6 @@
--- Until the transaction ends. How values are written, whatever the server's defaults; that a policy which would hide rows
--- is an error where rows are replaced; that nothing can be written where rows are read; and, where the connection and the server leave them open: who this is, how long a lock is waited for, and that a dead client's statement is ended.
+-- Settings of the transaction: the text format of values, independent of the server's defaults; row-level security
+-- raises an error where rows are replaced; read-only where rows are read; and, unless the connection or the server set
+-- them: application name, lock timeout, and cancellation of the statement of a dead client.
 SELECT
   SET_CONFIG('datestyle', 'ISO', TRUE) AS datestyle,
   SET_CONFIG('bytea_output', 'hex', TRUE) AS bytea_output,

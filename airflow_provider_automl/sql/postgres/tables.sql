@@ -1,4 +1,4 @@
--- The catalog has those too that this user may not read: information_schema leaves them out, as if they were missing.
+-- From the catalog, because information_schema omits tables that this user may not read.
 SELECT n.nspname AS table_schema, c.relname AS table_name
 FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace

@@ -1,4 +1,4 @@
--- The source has new rows as part 1, and one row as part 0, which stands for those to delete: a join by equality.
+-- The source has the new rows as part 1, and one row as part 0, which matches the rows to delete: an equality join.
 MERGE INTO "{table}" USING "{source}"
 ON s.automl_part = CASE WHEN :condition THEN 0 ELSE 2 END
 WHEN MATCHED THEN DELETE
