@@ -1,7 +1,7 @@
-"""The command line on models and experiments, for people outside of a DAG.
+"""The command line for models, experiments and drift.
 
-``python -m airflow_provider_automl models list``, or, where Airflow takes commands of providers, ``airflow automl
-models list``: the same commands. They go by the Airflow connection of type ``automl``, as the operators do.
+The commands are available as ``python -m airflow_provider_automl models list`` and, if Airflow supports provider
+commands, as ``airflow automl models list``. Like the operators, they use an Airflow connection of type ``automl``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Option = tuple[tuple[str, ...], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Command:
-    """One command: its function is given the parsed options and the hook, and returns what is to be shown."""
+    """One command; its function receives the parsed options and the hook, and returns the rows to print."""
 
     name: str
     help: str
@@ -38,15 +38,15 @@ class Command:
 
 
 def _list_models(options: Namespace, hook: AutoMLHook) -> list[dict[str, Any]]:
-    held: dict[tuple[str, str], list[str]] = {}
+    aliases: dict[tuple[str, str], list[str]] = {}
     for alias, row in hook.models.aliases().items():
-        held.setdefault((row["model_name"], row["model_version"]), []).append(alias)
+        aliases.setdefault((row["model_name"], row["model_version"]), []).append(alias)
     return [
         {
             "model_name": row["model_name"],
             "model_version": row["model_version"],
             "created_at": row["created_at"],
-            "aliases": ", ".join(held.get((row["model_name"], row["model_version"]), [])),
+            "aliases": ", ".join(aliases.get((row["model_name"], row["model_version"]), [])),
             "shared_model": row["shared_model"],
             "dag_id": row["dag_id"],
             **({"deleted_at": row["deleted_at"]} if options.deleted else {}),
@@ -68,7 +68,7 @@ def _alias(options: Namespace, hook: AutoMLHook) -> list[dict[str, Any]]:
         models.set_alias(options.alias, row, assigned_by=by, reason=options.reason)
     history = models.alias_history(options.alias)
     if not history:
-        raise InputError(f"There is no alias {options.alias!r}: give a model for it.")
+        raise InputError(f"No alias {options.alias!r}: give a model to create it.")
     shown = ("alias", "model_name", "model_version", "assigned_at", "assigned_by", "reason")
     return [{key: row[key] for key in shown} for row in history]
 
@@ -102,7 +102,7 @@ def _download(options: Namespace, hook: AutoMLHook) -> list[dict[str, Any]]:
 def _find(options: Namespace, hook: AutoMLHook) -> dict[str, Any]:
     ways = [options.model, options.alias, options.shared]
     if sum(way is not None for way in ways) != 1:
-        raise InputError("Name one model: by its name, by --alias, or by --shared.")
+        raise InputError("Give exactly one of a model name, --alias and --shared.")
     return hook.models.find(
         model_name=options.model, model_version=options.version, alias=options.alias, shared_model=options.shared
     )
@@ -138,7 +138,7 @@ def _list_experiments(options: Namespace, hook: AutoMLHook) -> list[dict[str, An
 
 
 def _compare(options: Namespace, hook: AutoMLHook) -> list[dict[str, Any]]:
-    """A column an experiment, a row a property; options are shown where they differ."""
+    """One column per experiment, one row per property; options are shown only if they differ."""
     from airflow_provider_automl.tracking.tables import EVAL_RESULTS, EXPERIMENTS
 
     columns: dict[str, dict[str, Any]] = {}
@@ -173,7 +173,7 @@ _ALARM = (
 
 
 def _alarms(options: Namespace, hook: AutoMLHook) -> list[dict[str, Any]]:
-    """The alarms that are open, each once, by the newest decision in it."""
+    """The open alarms, each with its newest decision."""
     from airflow_provider_automl.tracking.alarms import open_alarms
 
     found = open_alarms(hook.tracking(options.schema), options.model)
@@ -181,7 +181,7 @@ def _alarms(options: Namespace, hook: AutoMLHook) -> list[dict[str, Any]]:
 
 
 def _accept(options: Namespace, hook: AutoMLHook) -> list[dict[str, Any]]:
-    """Accept the level of the last evaluations of open alarms."""
+    """Accept the level of the last evaluations of an open alarm as the new baseline."""
     from airflow_provider_automl.tracking.alarms import Alarms, open_alarms, place_of
 
     tracking = hook.tracking(options.schema)
@@ -191,10 +191,10 @@ def _accept(options: Namespace, hook: AutoMLHook) -> list[dict[str, Any]]:
         if options.episode in (None, alarm["episode_id"]) and alarm["estimates"] and alarm["metric"] is not None
     ]
     if not found:
-        named = f" with the episode {options.episode!r}" if options.episode else ""
-        raise InputError(f"No alarm of model {options.model!r} is open{named}: see `drift alarms`.")
+        episode = f" with the episode {options.episode!r}" if options.episode else ""
+        raise InputError(f"Model {options.model!r} has no open alarm{episode}: see `drift alarms`.")
     if len({place_of(alarm) for alarm in found}) > 1:
-        raise InputError("Several alarms are open: name one by --episode; see `drift alarms`.")
+        raise InputError("Several alarms are open: choose one with --episode; see `drift alarms`.")
     alarms, by = Alarms(tracking), options.by or _user()
     return [
         {
@@ -220,65 +220,65 @@ def _baselines(options: Namespace, hook: AutoMLHook) -> list[dict[str, Any]]:
     return [{key: row[key] for key in (*shown, "dag_id", "task_id", "dataset")} for row in rows]
 
 
-# ------------------------------------------------------------------------------------------------ the two programs
+# ------------------------------------------------------------------------------------------------ both programs
 
-_MODEL: Option = (("model",), {"nargs": "?", "help": "the model's name; a * at its end: the newest that begins so"})
-_VERSION: Option = (("version",), {"nargs": "?", "help": "default: the newest"})
+_MODEL: Option = (("model",), {"nargs": "?", "help": "model name; with a trailing *, the newest with that prefix"})
+_VERSION: Option = (("version",), {"nargs": "?", "help": "model version; default: the newest"})
 _WAYS: tuple[Option, ...] = (
     _MODEL,
     _VERSION,
-    (("--alias",), {"help": "the version that holds this alias"}),
-    (("--shared",), {"metavar": "UUID", "help": "the version that was shared under this UUID"}),
+    (("--alias",), {"help": "the version with this alias"}),
+    (("--shared",), {"metavar": "UUID", "help": "the version shared under this UUID"}),
 )
-_SCHEMA: Option = (("--schema",), {"help": "where the decisions are; default: the connection's tracking schema"})
-_EXACTLY: tuple[Option, ...] = ((("model",), {"help": "the model's name"}), (("version",), {"help": "which one"}))
+_SCHEMA: Option = (("--schema",), {"help": "schema of the decisions; default: the connection's tracking schema"})
+_EXACTLY: tuple[Option, ...] = ((("model",), {"help": "model name"}), (("version",), {"help": "model version"}))
 
 COMMANDS: dict[str, tuple[str, tuple[Command, ...]]] = {
     "models": (
-        "the registry of models",
+        "the model registry",
         (
-            Command("list", "the versions of a model, or of all", _list_models, (
-                _MODEL, (("--deleted",), {"action": "store_true", "help": "those that were deleted"}),
+            Command("list", "list the versions of a model, or of all models", _list_models, (
+                _MODEL, (("--deleted",), {"action": "store_true", "help": "list deleted versions instead"}),
             )),
-            Command("show", "all that is known of a version", _show_model, _WAYS),
-            Command("alias", "point an alias at a version, and show its history", _alias, (
-                (("alias",), {"help": "such as census_champion"}), _MODEL, _VERSION,
-                (("--reason",), {"help": "why, for the history"}),
-                (("--rollback",), {"action": "store_true", "help": "back to the version that held it before"}),
+            Command("show", "show the details of a version", _show_model, _WAYS),
+            Command("alias", "assign an alias to a version, and show its history", _alias, (
+                (("alias",), {"help": "alias, such as census_champion"}), _MODEL, _VERSION,
+                (("--reason",), {"help": "reason, recorded in the history"}),
+                (("--rollback",), {"action": "store_true", "help": "assign it to its previous version"}),
             )),
-            Command("share", "publish a version under a UUID", _share, _WAYS),
+            Command("share", "share a version under a UUID", _share, _WAYS),
             Command("unshare", "revoke a version's UUID", _unshare, _WAYS),
-            Command("delete", "delete a version; its files go after a week", _delete, _EXACTLY),
-            Command("undelete", "have a deleted version back", _undelete, _EXACTLY),
+            Command("delete", "delete a version; its files are removed after a week", _delete, _EXACTLY),
+            Command("undelete", "restore a deleted version", _undelete, _EXACTLY),
             Command("download", "copy a version's files into a directory", _download, (
-                *_WAYS, (("--to",), {"required": True, "metavar": "DIRECTORY", "help": "which must not exist yet"}),
+                *_WAYS, (("--to",), {"required": True, "metavar": "DIRECTORY", "help": "must not exist yet"}),
             )),
         ),
     ),
     "experiments": (
-        "what was trained",
+        "training experiments",
         (
-            Command("list", "the newest experiments", _list_experiments, (
-                (("--model",), {"help": "of this model"}),
-                (("--state",), {"choices": ["complete", "failed", "killed"], "help": "of this state"}),
-                (("--limit",), {"type": int, "default": 20, "help": "how many (default 20)"}),
+            Command("list", "list the newest experiments", _list_experiments, (
+                (("--model",), {"help": "only of this model"}),
+                (("--state",), {"choices": ["complete", "failed", "killed"], "help": "only in this state"}),
+                (("--limit",), {"type": int, "default": 20, "help": "maximum number (default 20)"}),
             )),
-            Command("compare", "experiments side by side", _compare, (
-                (("models",), {"nargs": "+", "metavar": "MODEL[@VERSION]", "help": "the newest version by default"}),
+            Command("compare", "compare experiments side by side", _compare, (
+                (("models",), {"nargs": "+", "metavar": "MODEL[@VERSION]", "help": "default: the newest version"}),
             )),
         ),
     ),
     "drift": (
-        "alarms, and what measures are held against",
+        "drift alarms and baselines",
         (
-            Command("alarms", "the alarms that are open", _alarms, (_MODEL, _SCHEMA)),
-            Command("accept", "accept the level of an open alarm's last evaluations: it is over", _accept, (
-                (("model",), {"help": "the model's name"}), _SCHEMA,
-                (("--reason",), {"required": True, "help": "why: it is recorded"}),
-                (("--by",), {"help": "who; default: this user"}),
-                (("--episode",), {"help": "which, where several are open"}),
+            Command("alarms", "list the open alarms", _alarms, (_MODEL, _SCHEMA)),
+            Command("accept", "accept the level of an open alarm as the new baseline, which ends the alarm", _accept, (
+                (("model",), {"help": "model name"}), _SCHEMA,
+                (("--reason",), {"required": True, "help": "reason, which is recorded"}),
+                (("--by",), {"help": "who accepts it; default: the current user"}),
+                (("--episode",), {"help": "which alarm, if several are open"}),
             )),
-            Command("baselines", "what measures are held against, and who made it so", _baselines, (_MODEL, _SCHEMA)),
+            Command("baselines", "list the baselines, and who set them", _baselines, (_MODEL, _SCHEMA)),
         ),
     ),
 }  # fmt: skip
@@ -287,7 +287,7 @@ _COMMON: tuple[Option, ...] = (
     (("--conn-id",), {"default": "automl_default", "help": "the connection of type automl"}),
     (
         ("--output", "-o"),
-        {"choices": ["table", "json", "yaml", "plain"], "default": "table", "help": "how to show it"},
+        {"choices": ["table", "json", "yaml", "plain"], "default": "table", "help": "output format"},
     ),
 )
 
@@ -304,10 +304,10 @@ def add_commands(parser: Any) -> None:
 
 
 def run(command: Command, options: Namespace) -> int:
-    """Run a command; returns the exit code: 0, or 1 with one sentence on stderr."""
+    """Run a command; returns the exit code: 0, or 1 with an error message on stderr."""
     import logging
 
-    import yaml  # Airflow brings it
+    import yaml  # a dependency of Airflow
     from airflow.cli.simple_table import AirflowConsole
 
     from airflow_provider_automl.hooks.automl import AutoMLHook
@@ -323,7 +323,7 @@ def run(command: Command, options: Namespace) -> int:
         print(json.dumps(shown, ensure_ascii=False, indent=1))
     elif options.output == "yaml":
         print(yaml.safe_dump(shown, allow_unicode=True, sort_keys=False), end="")
-    elif command.name == "show":  # too wide for a line
+    elif command.name == "show":  # too wide for one line
         pairs = [{"property": key, "value": _text(value)} for row in shown for key, value in row.items()]
         AirflowConsole().print_as(data=pairs, output=options.output)
     else:

@@ -1,9 +1,9 @@
-"""Data to try things on: synthetic census data at any size, and the real census data.
+"""Example data: synthetic census data of any size, and the real census data.
 
-All of it has the columns of the UCI "adult" data set exactly as its files have them: names with hyphens, strings with
-a leading blank (``' >50K'``), unknown values as ``' ?'``. Tables are :class:`pyarrow.Table`: int64 and string columns.
+All tables have the columns of the UCI "adult" data set exactly as in its files: names with hyphens, strings with a
+leading space (``' >50K'``), unknown values as ``' ?'``. They are :class:`pyarrow.Table` with int64 and string columns.
 
-Needs the extra ``automl`` (or pyarrow and numpy); everything is imported when a function is called.
+Requires the extra ``automl`` (or pyarrow and numpy), which is imported when a function is called.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ COLUMNS: Final[dict[str, str]] = {
     "native-country": "string",
     TARGET: "string",
 }
-"""The census tables' columns, in their order, and their Arrow types."""
+"""The columns of the census tables in order, with their Arrow types."""
 
 TRAIN_ROWS: Final = 32_561
 TEST_ROWS: Final = 16_281
@@ -56,7 +56,7 @@ _WORKCLASS: Final = (
     ("Without-pay", 0.001, -2.0),
     ("Never-worked", 0.001, -2.0),
 )
-# In the order of education-num, from 1; the effect is that of education-num.
+# In the order of education-num, from 1; education-num has the effect.
 _EDUCATION: Final = (
     ("Preschool", 0.002),
     ("1st-4th", 0.005),
@@ -75,7 +75,7 @@ _EDUCATION: Final = (
     ("Prof-school", 0.018),
     ("Doctorate", 0.013),
 )
-# Here two shares: among people with at most some college, and among the others.
+# Two shares: of people with at most some college, and of the others.
 _OCCUPATION: Final = (
     ("Prof-specialty", 0.04, 0.33, 0.7),
     ("Craft-repair", 0.16, 0.05, 0.0),
@@ -93,7 +93,7 @@ _OCCUPATION: Final = (
     ("Priv-house-serv", 0.0075, 0.0025, -2.5),
     ("Armed-Forces", 0.0025, 0.0125, 0.0),
 )
-# Shares among people younger than 26, up to 35, and older.
+# Shares of people below 26, from 26 to 35, and older.
 _MARITAL: Final = (
     ("Married-civ-spouse", 0.13, 0.46, 0.60, 2.6),
     ("Never-married", 0.82, 0.37, 0.08, -0.4),
@@ -134,20 +134,20 @@ _COUNTRY: Final = (
 def census(rows: int, drift: float = 0.0, seed: int = 0) -> pa.Table:
     """Synthetic census data: ``rows`` people, drawn from a known probability model.
 
-    Not real people and not a sample of the real data: its columns, values and shares look like those of the "adult"
-    data set, and whether someone earns more than 50K is drawn with a probability that is known for each row. With it,
-    the best AUC that any model can reach is about 0.965 without drift (the real data allow about 0.93).
+    The rows are not a sample of real data: columns, values and shares resemble those of the "adult" data set, and the
+    target is drawn with a known probability per row. The best AUC that any model can reach is therefore about 0.965
+    without drift (about 0.93 on the real data).
 
-    ``drift`` moves both the population (older, better educated, fewer couples) and what decides the income (schooling,
-    occupation and marriage count for less, age turns from an advantage into none, the hours worked count for more),
-    gradually: a model trained without drift scores an AUC of about 0.96 at drift 0, 0.95 at 0.25, 0.92 at 0.5 and
-    0.77 at 1, while one trained at the same drift never falls below 0.94.
+    ``drift`` gradually shifts both the population (older, better educated, fewer couples) and the effects on income
+    (less of schooling, occupation and marriage, none of age, more of the hours worked): a model trained without drift
+    has an AUC of about 0.96 at drift 0, 0.95 at 0.25, 0.92 at 0.5 and 0.77 at 1, while one trained at the same drift
+    stays above 0.94.
 
-    :param rows: how many.
+    :param rows: the number of rows.
     :param drift: from 0 (none) to 1.
-    :param seed: the same seed, rows and drift give the same table; another seed, other people of the same population.
-    :returns: a table of :data:`COLUMNS`; about a quarter of its rows are positive (``' >50K'``).
-    :raises ValueError: ``rows`` is negative, or ``drift`` outside 0 to 1.
+    :param seed: the same seed, rows and drift give the same table; another seed draws other rows.
+    :returns: a table with :data:`COLUMNS`; about a quarter of its rows are positive (``' >50K'``).
+    :raises ValueError: ``rows`` is negative, or ``drift`` is not in 0 to 1.
 
     >>> census(1000).column_names[-1]
     'class'
@@ -162,14 +162,14 @@ def census(rows: int, drift: float = 0.0, seed: int = 0) -> pa.Table:
 
 
 def adult() -> tuple[pa.Table, pa.Table]:
-    """The real census data, brought from OpenML by scikit-learn (internet needed; scikit-learn caches it).
+    """The real census data, downloaded from OpenML by scikit-learn, which caches it.
 
-    OpenML holds the two standard files one after the other, without the leading blanks, which are put back. They are
-    told apart by their well-known first rows; should OpenML's order ever change, the split is a random one of the same
-    sizes (seed 0) and a warning says so.
+    OpenML has the two standard files concatenated and without the leading spaces, which are restored. The files are
+    identified by their known first rows; if OpenML's order changes, the split is random with the same sizes (seed 0),
+    with a warning.
 
     :returns: the training table (32,561 rows) and the test table (16,281 rows).
-    :raises ImportError: scikit-learn or pandas is missing; the message has the pip line.
+    :raises ImportError: scikit-learn or pandas is missing; the message has the pip command.
     """
     import warnings
 
@@ -180,7 +180,7 @@ def adult() -> tuple[pa.Table, pa.Table]:
         from sklearn.datasets import fetch_openml
     except ImportError as error:
         raise ImportError(
-            "datasets.adult() needs scikit-learn: pip install 'airflow-provider-automl[automl]'"
+            "datasets.adult() requires scikit-learn: pip install 'airflow-provider-automl[automl]'"
         ) from error
 
     frame = fetch_openml("adult", version=2, as_frame=True, parser="auto").frame
@@ -201,16 +201,16 @@ def adult() -> tuple[pa.Table, pa.Table]:
         return table.slice(TEST_ROWS), table.slice(0, TEST_ROWS)
     if whole and starts(0, 39, 77516) and starts(TRAIN_ROWS, 25, 226802):
         return table.slice(0, TRAIN_ROWS), table.slice(TRAIN_ROWS)
-    warnings.warn("OpenML's order of the adult data is not the known one: the split is random", stacklevel=2)
+    warnings.warn("OpenML's order of the adult data is unknown: the split is random", stacklevel=2)
     order = np.random.default_rng(0).permutation(table.num_rows)
     test_rows = table.num_rows // 3
     return table.take(order[test_rows:]), table.take(order[:test_rows])
 
 
 def adult_from(directory: str | Path) -> tuple[pa.Table, pa.Table]:
-    """The real census data from files, as they are: leading blanks in strings are kept.
+    """The real census data from files; leading spaces in strings are kept.
 
-    :param directory: has ``train.csv`` and ``test.csv``, each with a header line of the names in :data:`COLUMNS`.
+    :param directory: contains ``train.csv`` and ``test.csv``, each with a header of the names in :data:`COLUMNS`.
     :returns: the training table and the test table.
     :raises FileNotFoundError: one of the files is missing.
     :raises ValueError: a file's columns are not those of :data:`COLUMNS`.
@@ -223,10 +223,10 @@ def adult_from(directory: str | Path) -> tuple[pa.Table, pa.Table]:
     for name in ("train.csv", "test.csv"):
         path = Path(directory) / name
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: give the directory that holds train.csv and test.csv.")
+            raise FileNotFoundError(f"{path} is missing: give the directory with train.csv and test.csv.")
         table = csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=types))
         if table.column_names != list(COLUMNS):
-            raise ValueError(f"{path} has the columns {table.column_names}, not those of the census: {list(COLUMNS)}.")
+            raise ValueError(f"{path} has the columns {table.column_names}, expected {list(COLUMNS)}.")
         tables.append(table)
     return tables[0], tables[1]
 
@@ -237,7 +237,7 @@ def _people(rows: int, drift: float, seed: int) -> tuple[dict[str, Any], Floats]
     import pyarrow as pa
 
     if rows < 0:
-        raise ValueError(f"rows is {rows}: give 0 or more.")
+        raise ValueError(f"rows is {rows}: give a number of at least 0.")
     if not 0 <= drift <= 1:
         raise ValueError(f"drift is {drift}: give a number from 0 (none) to 1.")
     rng = np.random.default_rng([seed, 0])

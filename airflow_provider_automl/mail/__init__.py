@@ -1,7 +1,7 @@
-"""The mails about drift and about failures, as HTML for Airflow's own EmailOperator and SmtpNotifier.
+"""Mails about drift and failures, as HTML for Airflow's EmailOperator and SmtpNotifier.
 
-Inline styles only, no picture, nothing that is fetched: it reads alike in any mail program, on a light ground and on a
-dark one, for it sets no colours of its own. Every value is escaped.
+They use inline styles only, no images or other external content, and no text or background colours, so that they work
+in any mail program, in light and dark mode. All values are escaped.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What a policy's decision may tell beside its sentence, and how the mail calls it.
+#: Optional parts of a decision beside its detail, and their labels in the mail.
 _DECISION = (
     ("threshold", "Threshold"),
     ("compared_with", "Compared with"),
     ("p_value", "p-value"),
 )
-_HELD = ("drifted", "statistic", "detail", "alarm", *(key for key, _ in _DECISION))
-_REASON = 2000  # characters of a failure's reason
-_BEFORE = 5  # earlier evaluations that the mail tells
+_DECISION_KEYS = ("drifted", "statistic", "detail", "alarm", *(key for key, _ in _DECISION))
+_REASON_LIMIT = 2000  # characters
+_N_PREVIOUS = 5  # earlier evaluations in the mail
 
 
 def drift_html(
@@ -42,16 +42,16 @@ def drift_html(
     before: Sequence[float | None] = (),
     started: Sequence[str] = (),
 ) -> str:
-    """The mail: what was found, in words; the numbers with their intervals, in a table; links.
+    """The body of the mail about drift: the finding, a table of numbers with their intervals, and links.
 
-    :param evaluation: as the evaluation operator returns it; what it lacks is left out.
-    :param decision: ``detail`` (the finding in one sentence), and of ``threshold``, ``compared_with`` and ``p_value``
-        what there is.
-    :param links: texts and URLs; those without a URL, or with another than http and https, are left out.
+    :param evaluation: as the evaluation operator returns it; missing values are omitted.
+    :param decision: ``detail`` (the finding in one sentence), and optionally ``threshold``, ``compared_with`` and
+        ``p_value``.
+    :param links: texts and URLs; entries without an http or https URL are omitted.
     :param before: the AUC of earlier evaluations of the same version on the same table, oldest first.
-    :param started: the tasks that the finding starts, this mail's left out.
+    :param started: the tasks that the finding starts, without this mail's.
     """
-    told = ("threshold",) if decision.get("compared_with") else ()  # what it is compared with names its threshold
+    omitted = ("threshold",) if decision.get("compared_with") else ()  # compared_with includes the threshold
     rows = [
         ("Model", evaluation.get("model_name")),
         ("Version", evaluation.get("model_version")),
@@ -59,11 +59,11 @@ def drift_html(
         ("Predictions", evaluation.get("table")),
         ("AUC", _number(evaluation.get("auroc"))),
         ("95 % interval", _interval(evaluation.get("auroc_low"), evaluation.get("auroc_high"))),
-        ("AUC before", ", ".join(f"{value:.4f}" for value in before if value is not None)),
+        ("Previous AUC", ", ".join(f"{value:.4f}" for value in before if value is not None)),
         ("Rows", _number(evaluation.get("rows_evaluated"))),
         ("Positives", _number(evaluation.get("positives"))),
-        ("Rows left out", _number(evaluation.get("rows_skipped") or None)),
-        *((name, _decided(key, decision.get(key))) for key, name in _DECISION if key not in told),
+        ("Rows skipped", _number(evaluation.get("rows_skipped") or None)),
+        *((name, _decided(key, decision.get(key))) for key, name in _DECISION if key not in omitted),
         ("Started", ", ".join(started)),
     ]
     shown = {text: url for text, url in (links or {}).items() if url and str(url).startswith(("http://", "https://"))}
@@ -80,69 +80,70 @@ def drift_mail(
     ti: Any, *, evaluation: str = "evaluation", drift: str = "drift", predict: str | None = "predict",
     automl_conn_id: str = "automl_default", schema: str | None = None,
 ) -> str:  # fmt: skip
-    """The mail of a task's run, for a template: ``html_content="{{ drift_mail(ti) }}"``.
+    """The body of the mail about drift, for a template: ``html_content="{{ drift_mail(ti) }}"``.
 
-    Give it to the DAG by ``user_defined_macros={"drift_mail": drift_mail}``.
+    Add it to the DAG with ``user_defined_macros={"drift_mail": drift_mail}``.
 
-    :param ti: the task instance, as templates have it.
-    :param evaluation: the task that evaluated.
-    :param drift: the task that decided.
-    :param predict: the task that predicted, for the link to its notebook; None: there is none.
-    :param automl_conn_id: the connection whose model store has the model's own report.
-    :param schema: where ``automl_eval_results`` is, for the AUC before: the connection's own schema by default. A mail
-        is sent without it where it cannot be read.
+    :param ti: the task instance from the template context.
+    :param evaluation: the task ID of the evaluation.
+    :param drift: the task ID of the drift check.
+    :param predict: the task ID of the prediction, for the link to its notebook; None: there is none.
+    :param automl_conn_id: the connection whose model store has the training report.
+    :param schema: the schema of ``automl_eval_results``, for the previous AUC; default: the connection's tracking
+        schema. If it cannot be read, the mail omits the previous AUC.
     """
     from airflow_provider_automl.hooks.automl import AutoMLHook
 
     evaluated = ti.xcom_pull(task_ids=evaluation) or {}
-    decided = {key: ti.xcom_pull(task_ids=drift, key=key) for key in _HELD}
+    decided = {key: ti.xcom_pull(task_ids=drift, key=key) for key in _DECISION_KEYS}
     hook = AutoMLHook(automl_conn_id)
-    links: dict[str, str | None] = {"The run in Airflow": run_url(ti.dag_id, ti.run_id)}
+    links: dict[str, str | None] = {"DAG run in Airflow": run_url(ti.dag_id, ti.run_id)}
     if predict is not None:
-        links["Notebook on these predictions"] = ti.xcom_pull(task_ids=predict, key="notebook_url")
+        links["Prediction notebook"] = ti.xcom_pull(task_ids=predict, key="notebook_url")
     if evaluated.get("model_name") and evaluated.get("model_version"):
         model = {key: evaluated[key] for key in ("model_name", "model_version")}
-        links["The model's own report"] = hook.report_url(model, "report/train.html", None)
+        links["Training report"] = hook.report_url(model, "report/train.html", None)
     followed = ti.xcom_pull(task_ids=drift) or []
     started = [task for task in ([followed] if isinstance(followed, str) else followed) if task != ti.task_id]
-    if decided["alarm"] == "over":  # one line that says so
-        run = escape(str(links["The run in Airflow"]))
+    if decided["alarm"] == "over":  # a short mail
+        run = escape(str(links["DAG run in Airflow"]))
         return f'<p>{escape(str(decided["detail"]))}</p>\n<p><a href="{run}">Run {escape(ti.run_id)}</a></p>'
     before = _before(hook, schema, evaluated, ti.run_id)
     return drift_html(evaluated, decided, run_id=ti.run_id, links=links, before=before, started=started)
 
 
 def drift_subject(ti: Any, *, drift: str = "drift") -> str:
-    """The subject of the mail about drift, by what the alarm does: ``Drift detected``, ``… lasts``, ``… is over``."""
+    """The subject of the mail about drift by the alarm's state: ``Drift detected``, ``… persists`` or ``… is over``."""
     alarm = ti.xcom_pull(task_ids=drift, key="alarm")
-    return {"lasting": "Drift lasts", "over": "Drift is over"}.get(alarm, "Drift detected")
+    return {"lasting": "Drift persists", "over": "Drift is over"}.get(alarm, "Drift detected")
 
 
 def failure_mail(ti: Any, exception: object = None) -> str:
-    """What a mail says of a task that failed, as HTML: which, why, and where its log is.
+    """The body of a mail about a failed task, as HTML: the task, the reason, and links to its log and DAG run.
 
-    For a task's ``on_failure_callback``, whose templates have both::
+    For a task's ``on_failure_callback``, whose template context has both arguments::
 
         SmtpNotifier(to=..., subject="{{ dag.dag_id }} failed: {{ ti.task_id }}",
                      html_content="{{ failure_mail(ti, exception) }}")
 
-    Give it to the DAG by ``user_defined_macros={"failure_mail": failure_mail}``.
+    Add it to the DAG with ``user_defined_macros={"failure_mail": failure_mail}``.
 
-    :param ti: the task instance, as templates have it.
-    :param exception: why it failed; None: the task was killed, and nobody knows but its log.
+    :param ti: the task instance from the template context.
+    :param exception: the exception that failed the task; None: the task was killed.
     """
-    reason = str(exception or "").strip() or "It ended without a word: it was killed, or its machine was."
+    reason = str(exception or "").strip() or "no exception was reported; the task or its worker was probably killed."
+    reason = reason[:_REASON_LIMIT]
     run = run_url(ti.dag_id, ti.run_id)
     lines = (
-        f"<p>The task <b>{escape(ti.task_id)}</b> of <b>{escape(ti.dag_id)}</b> failed: {escape(reason[:_REASON])}</p>",
-        f'<p><a href="{escape(ti.log_url)}">Its log</a> &nbsp; <a href="{escape(run)}">The run in Airflow</a></p>',
+        f"<p>The task <b>{escape(ti.task_id)}</b> of <b>{escape(ti.dag_id)}</b> failed: {escape(reason)}</p>",
+        f'<p><a href="{escape(ti.log_url)}">Task log</a> &nbsp; <a href="{escape(run)}">DAG run in Airflow</a></p>',
         f"<p>Run {escape(ti.run_id)}</p>",
     )
     return "\n".join(lines)
 
 
 def _before(hook: AutoMLHook, schema: str | None, evaluated: Mapping[str, Any], run_id: str) -> list[float | None]:
-    """The AUC of the last evaluations of other runs, of the same version on the same table, oldest first."""
+    """The AUC of the last evaluations of the same version on the same table in other runs, oldest first."""
     from airflow_provider_automl.tracking.tables import EVAL_RESULTS
 
     same = {key: evaluated.get(key) for key in ("model_name", "model_version", "test_table")}
@@ -150,20 +151,20 @@ def _before(hook: AutoMLHook, schema: str | None, evaluated: Mapping[str, Any], 
         return []
     try:
         rows = hook.tracking(schema).read(EVAL_RESULTS, **same)
-    except Exception as error:  # whatever it is, the finding must be told
-        log.warning("Earlier evaluations are not in the mail: %s", error)
+    except Exception as error:  # the finding must be sent in any case
+        log.warning("The mail omits earlier evaluations, which could not be read: %s", error)
         return []
     rows = sorted((row for row in rows if row["run_id"] != run_id), key=lambda row: str(row["session_time"]))
-    return [row["auroc"] for row in rows[-_BEFORE:]]
+    return [row["auroc"] for row in rows[-_N_PREVIOUS:]]
 
 
 def _decided(key: str, value: Any) -> str | None:
-    """As the finding's own sentence says it: no p-value is 0."""
+    """A value of the decision, formatted as in its detail: a p-value is never shown as 0."""
     return "below 0.0001" if key == "p_value" and value is not None and value < 0.0001 else _number(value)
 
 
 def _number(value: Any) -> str | None:
-    """A value as people read it: six digits of a measure, thousands of a count set apart."""
+    """Format a value: metrics with six significant digits, counts with thousands separators."""
     if value is None or isinstance(value, (str, bool)):
         return None if value is None else str(value)
     if isinstance(value, int):

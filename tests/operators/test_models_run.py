@@ -48,7 +48,7 @@ def test_eight_trainings_of_one_name_at_once(load: Load) -> None:
 
 
 def test_an_alias_names_the_model(model: dict[str, Any], warehouse: Warehouse) -> None:
-    with pytest.raises(AirflowFailException, match=r"There is no alias 'champion' in automl_test.automl_model_aliases"):
+    with pytest.raises(AirflowFailException, match=r"No alias 'champion' in automl_test.automl_model_aliases"):
         run(AutoMLPredictOperator, alias="champion", input_table="ml.train", output_table="out.alias")
     AutoMLHook().models.set_alias("champion", model, assigned_by="ann")
     prediction = run(AutoMLPredictOperator, alias="champion", input_table="ml.train", output_table="out.alias")

@@ -131,7 +131,7 @@ def test_a_person_accepts_the_level(tracking: TrackingTables, capsys: pytest.Cap
     assert [each["alarm"] for each in days([BAD] * 5, 13)] == 5 * [None]
     assert day(18, 0.80)["alarm"] == "opened"
     assert parse(["drift", "accept", "other", "--reason", "x"]) == 1
-    assert "No alarm of model 'other' is open" in capsys.readouterr().err
+    assert "Model 'other' has no open alarm" in capsys.readouterr().err
 
 
 def test_what_was_accepted_is_not_kept_as_the_first_evaluations(tracking: TrackingTables) -> None:
@@ -202,7 +202,7 @@ def test_two_checks_of_one_model_in_one_dag(capsys: pytest.CaptureFixture[str]) 
     assert (first["alarm"], second["alarm"]) == ("lasting", "lasting")
     assert first["episode_id"] != second["episode_id"]
     assert parse(["drift", "accept", "census", "--reason", "x"]) == 1
-    assert "Several alarms are open: name one by --episode" in capsys.readouterr().err
+    assert "Several alarms are open: choose one with --episode" in capsys.readouterr().err
     assert parse(["drift", "accept", "census", "--reason", "x", "--episode", second["episode_id"]]) == 0
     assert day(7, BAD)["alarm"] == "lasting"
     assert day(7, BAD, task_id="strict", policy=worse_than_baseline(min_effect=0.03))["alarm"] is None

@@ -98,9 +98,9 @@ def test_experiments_are_listed_and_compared(store: Path, capsys: pytest.Capture
     ("arguments", "reason"),
     [
         (["models", "show", "cens"], "No model 'cens' in automl_test.automl_models: available: census."),
-        (["models", "show"], "Name one model: by its name, by --alias, or by --shared."),
+        (["models", "show"], "Give exactly one of a model name, --alias and --shared."),
         (["models", "show", "--shared", "x"], "No model is shared under 'x' in automl_test.automl_models"),
-        (["models", "alias", "champion"], "There is no alias 'champion': give a model for it."),
+        (["models", "alias", "champion"], "No alias 'champion': give a model to create it."),
         (["models", "alias", "../x", "census"], "alias '../x' contains '/', '..'"),
         (["models", "undelete", "census", "v"], "Model 'census' has no deleted version 'v'."),
         (["models", "list", "--conn-id", "none"], "The connection 'none' is not defined"),

@@ -60,7 +60,7 @@ def cells(page: Page) -> dict[str, str]:
 
 
 def test_the_finding_comes_first_and_the_numbers_have_their_interval() -> None:
-    page = Page(drift_html(EVALUATION, DECISION, run_id="manual__1", links={"The run in Airflow": "https://a/b?c=d&e"}))
+    page = Page(drift_html(EVALUATION, DECISION, run_id="manual__1", links={"DAG run in Airflow": "https://a/b?c=d&e"}))
     assert page.texts[1:3] == [DETAIL, "Detect drift in model performance. AUC was 0.92883456789."]
     found = cells(page)
     assert found["AUC"] == "0.928835"
@@ -68,8 +68,8 @@ def test_the_finding_comes_first_and_the_numbers_have_their_interval() -> None:
     assert (found["Rows"], found["Positives"], found["Threshold"], found["p-value"]) == (
         "16,281", "3,846", "0.93", "0.0123457",
     )  # fmt: skip
-    assert page.links == {"The run in Airflow": "https://a/b?c=d&e"}
-    assert "Rows left out" not in page.texts
+    assert page.links == {"DAG run in Airflow": "https://a/b?c=d&e"}
+    assert "Rows skipped" not in page.texts
     found = cells(Page(drift_html(EVALUATION, DECISION | {"compared_with": "the threshold 0.93"})))
     assert (found["Compared with"], found.get("Threshold")) == ("the threshold 0.93", None)
 
@@ -81,7 +81,7 @@ def test_no_p_value_is_0(p_value: float, shown: str) -> None:
 
 def test_the_trend_and_what_was_started() -> None:
     found = cells(Page(drift_html(EVALUATION, DECISION, before=[0.93, None, 0.9288], started=["retrain", "call"])))
-    assert (found["AUC before"], found["Started"]) == ("0.9300, 0.9288", "retrain, call")
+    assert (found["Previous AUC"], found["Started"]) == ("0.9300, 0.9288", "retrain, call")
 
 
 def test_a_failure_tells_which_task_and_why_and_escapes_it() -> None:
@@ -89,8 +89,8 @@ def test_a_failure_tells_which_task_and_why_and_escapes_it() -> None:
     page = Page(failure_mail(ti, InputError(HOSTILE)))
     assert set(page.tags) == {"p", "b", "a"}
     assert HOSTILE in " ".join(page.texts)
-    assert page.links["Its log"] == "https://a/log?x=1&y=2"
-    assert "It ended without a word" in failure_mail(ti)
+    assert page.links["Task log"] == "https://a/log?x=1&y=2"
+    assert "failed: no exception was reported; the task or its worker was probably killed." in failure_mail(ti)
     assert len(failure_mail(ti, "x" * 100_000)) < 3000
 
 
@@ -161,10 +161,10 @@ def test_the_example_dags_send_it(name: str, tmp_path: Path, monkeypatch: pytest
     assert page.texts[1] == DETAIL
     found = cells(page)
     assert found["Started"] == "retrain"
-    assert found["AUC before"] == "0.9200, 0.9300, 0.9400, 0.9500, 0.9600"
-    assert page.links["The run in Airflow"].endswith(f"/dags/{name}/runs/manual__2026-11-26T07%3A00%3A00%2B00%3A00")
-    assert page.links["Notebook on these predictions"] == "http://localhost:8080/automl/reports/x"
-    assert page.links["The model's own report"].endswith(
+    assert found["Previous AUC"] == "0.9200, 0.9300, 0.9400, 0.9500, 0.9600"
+    assert page.links["DAG run in Airflow"].endswith(f"/dags/{name}/runs/manual__2026-11-26T07%3A00%3A00%2B00%3A00")
+    assert page.links["Prediction notebook"] == "http://localhost:8080/automl/reports/x"
+    assert page.links["Training report"].endswith(
         "/automl/reports/automl_default/gluon_model_20261124T070000/20261124T070000-0a1b2c3d4e5f-0/report/train.html"
     )
     assert drift_mail(ti, predict=None).count("Notebook") == 0
