@@ -1,13 +1,13 @@
-"""The pages in Airflow's web server: reports on trainings and predictions, from the model store wherever it lives.
+"""Pages in Airflow's web server: reports of trainings and predictions, read from the model store.
 
-``GET /automl/reports/<connection>/<model>/<version>/<file>`` answers with a report's page or notebook. It wants the
-rights that the same content wants elsewhere in Airflow: to read the DAG that the report is from, its runs and its task
-logs. A browser without a session is sent to Airflow's login, and comes back; any other client gets 401. What is no
-report, and what one may not see, are both 404: nobody learns which versions there are. 503: the registry or the store
-did not answer in time. Nothing but reports is served, whatever the path says.
+``GET /automl/reports/<connection>/<model>/<version>/<file>`` returns a report's page or notebook. It requires the
+permissions that the same content requires elsewhere in Airflow: to read the report's DAG, its runs and its task logs. A
+browser without a session is redirected to Airflow's login and back; any other client gets 401. A missing report and a
+report without permission are both 404, so that nobody can find out which versions exist. 503: the registry or the store
+did not answer in time. Only reports are served.
 
-Looking a report up waits for a warehouse, so it is done by a few threads of its own (``_MOST_AT_ONCE``), never by those
-that Airflow's routes use, and whoever waits longer than ``_PATIENCE`` seconds gets 503.
+A look-up may wait for a warehouse, so it runs in dedicated threads (at most ``_MAX_LOOKUPS``) and not in those of
+Airflow's routes; a request that takes longer than ``_TIMEOUT`` seconds gets 503.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from airflow_provider_automl.hooks.automl import AutoMLHook
 
 log = logging.getLogger(__name__)
 
-#: Below a version's directory; the first group is the directory of a prediction's report.
+#: Paths below a version's directory; the first group is the directory of a prediction's report.
 _REPORT = re.compile(r"(?:report|(predictions/[0-9A-Za-z-]{1,64}))/(?:train|predict)\.(html|ipynb)")
-_PATIENCE = 15.0  # seconds for which a page waits for a place among the look-ups, the registry and the store, in all
-_MOST_AT_ONCE = 4
-_MOST_BYTES = 200 * 2**20
-#: What Airflow's own pages want of who sees a run's results and reads its log.
-_RIGHTS = (None, DagAccessEntity.RUN, DagAccessEntity.TASK_LOGS)
+_TIMEOUT = 15.0  # seconds for a request in all: a free thread, the registry and the store
+_MAX_LOOKUPS = 4
+_MAX_BYTES = 200 * 2**20
+#: What a user must be allowed to read: the DAG, its runs and its task logs, as for Airflow's own pages.
+_ENTITIES = (None, DagAccessEntity.RUN, DagAccessEntity.TASK_LOGS)
 
-# A document of no origin: its scripts, if a user's notebook has some, run without Airflow's cookies, and reach nobody.
+# An opaque origin: scripts of a user's notebook run without Airflow's cookies and without network access.
 _HEADERS = {
     "Content-Security-Policy": (
         "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' "
@@ -57,24 +57,24 @@ _HEADERS = {
 }
 _TYPES = {"html": "text/html; charset=utf-8", "ipynb": "application/x-ipynb+json"}
 
-# Without what FastAPI would serve to anybody: its documentation and schema.
+# FastAPI would serve its documentation and schema without authentication.
 app = FastAPI(
     title="AutoML", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None, openapi_url=None
 )  # fmt: skip
 
 
 class _Lookups:
-    """Runs work that may hang, in threads of its own: at most so many, those that hang among them."""
+    """Runs functions that may hang, each in its own thread; the limit includes hanging ones."""
 
-    def __init__(self, most: int) -> None:
-        self._free = asyncio.Semaphore(most)
+    def __init__(self, limit: int) -> None:
+        self._free = asyncio.Semaphore(limit)
 
     async def run(self, work: Callable[[], Any]) -> Any:
-        """The work's result.
+        """Run ``work`` and return its result.
 
-        :raises TimeoutError: no thread was free, or the work was not done, within ``_PATIENCE`` seconds.
+        :raises TimeoutError: no thread was free, or the work was not done, within ``_TIMEOUT`` seconds.
         """
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             await self._free.acquire()
             loop = asyncio.get_running_loop()
             done: asyncio.Future[Any] = loop.create_future()
@@ -94,42 +94,42 @@ class _Lookups:
                     result = work()
                 except BaseException as raised:
                     error = raised
-                with suppress(RuntimeError):  # the server has ended meanwhile
+                with suppress(RuntimeError):  # the server has shut down meanwhile
                     loop.call_soon_threadsafe(finish, result, error)
 
-            # A thread of its own: one that hangs must not keep the server from ending, as those of a pool would.
+            # A daemon thread: unlike a pool's threads, it does not block the server's shutdown if it hangs.
             threading.Thread(target=run, name="automl report", daemon=True).start()
             return await done
 
 
-_lookups = _Lookups(_MOST_AT_ONCE)
+_lookups = _Lookups(_MAX_LOOKUPS)
 
 
 @app.get("/reports/{automl_conn_id}/{model_name}/{model_version}/{path:path}")
 async def report(
     automl_conn_id: str, model_name: str, model_version: str, path: str, request: Request, user: GetUserDep
 ) -> Response:
-    """A report's page (``.html``) or notebook (``.ipynb``)."""
+    """Return a report's page (``.html``) or notebook (``.ipynb``)."""
     match = _REPORT.fullmatch(path)
     if match is None:
         raise _no_report()
 
     def look_up() -> bytes:
-        hook = AutoMLHook(automl_conn_id, lock_timeout=_PATIENCE)
+        hook = AutoMLHook(automl_conn_id, lock_timeout=_TIMEOUT)
         _require_automl_connection(hook)
         row = hook.models.find(model_name=model_name.replace("*", "?"), model_version=model_version)
         dag_id = row["dag_id"] if match[1] is None else _dag_of(hook, row, match[1])
-        _require_rights(str(dag_id), request, user)
+        _require_permissions(str(dag_id), request, user)
         return _read(hook, row, path)
 
     try:
         content = await _lookups.run(look_up)
     except (BusyError, TimeoutError) as error:
-        log.warning("A report cannot be shown now: %s", error or f"no answer within {_PATIENCE:.0f} s")
-        detail = "The registry of models does not answer now: try again in a while."
+        log.warning("Could not show a report: %s", error or f"no answer within {_TIMEOUT:.0f} s")
+        detail = "The model registry does not respond: try again later."
         raise HTTPException(503, detail, {"Retry-After": "5"}) from error
     except (AutoMLError, OSError, ValueError) as error:
-        log.info("There is no report %s of %s %s: %s", path, model_name, model_version, error)
+        log.info("No report %s of %s %s: %s", path, model_name, model_version, error)
         raise _no_report() from error
     headers = dict(_HEADERS)
     if match[2] == "ipynb":
@@ -139,7 +139,7 @@ async def report(
 
 @app.exception_handler(AnyHTTPException)
 async def failed(request: Request, error: AnyHTTPException) -> Response:
-    """Say it in JSON, to a browser as a page; a browser without a session is sent to the login, and comes back."""
+    """Return the error as JSON, to browsers as a page; redirect browsers without a session to the login and back."""
     if "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
     root = urlsplit(base_url()).path
@@ -161,7 +161,7 @@ _PAGE = """<!DOCTYPE html>
 
 
 def _require_automl_connection(hook: AutoMLHook) -> None:
-    """Settings must not be read out of connections of other types; the default one need not exist."""
+    """Check the connection's type: settings must not be read from others; the default one need not exist."""
     from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
     try:
@@ -169,12 +169,15 @@ def _require_automl_connection(hook: AutoMLHook) -> None:
     except AirflowNotFoundException:
         return
     if kind != hook.conn_type:
-        raise InputError(f"The connection is of type {kind!r}.")
+        raise InputError(f"The connection is of type {kind!r}, not {hook.conn_type!r}.")
 
 
-def _require_rights(dag_id: str, request: Request, user: Any) -> None:
-    """:raises InputError: the user may not see runs and task logs of the DAG."""
-    for entity in _RIGHTS:
+def _require_permissions(dag_id: str, request: Request, user: Any) -> None:
+    """Check the user's permissions.
+
+    :raises InputError: the user may not read the DAG, its runs or its task logs.
+    """
+    for entity in _ENTITIES:
         check = requires_access_dag("GET", entity, param_dag_id=dag_id)
         try:
             waiting = check(request, user)
@@ -182,21 +185,23 @@ def _require_rights(dag_id: str, request: Request, user: Any) -> None:
                 asyncio.run(waiting)
         except HTTPException as error:
             what = "the DAG" if entity is None else entity.value
-            raise InputError(f"The user may not read {what} of {dag_id!r} ({error.status_code}).") from error
+            raise InputError(
+                f"The user is not permitted to read {what} of {dag_id!r} ({error.status_code})."
+            ) from error
 
 
 def _dag_of(hook: AutoMLHook, row: dict[str, Any], directory: str) -> str:
-    """The DAG that a prediction's report is from."""
+    """The DAG of a prediction's report."""
     return str(json.loads(hook.models.file(row, f"{directory}/run.json").read_text())["dag_id"])
 
 
 def _read(hook: AutoMLHook, row: dict[str, Any], path: str) -> bytes:
     file = hook.models.file(row, path)
-    if file.stat().st_size > _MOST_BYTES:
-        raise ValueError("it is too large to be shown")
+    if (size := file.stat().st_size) > _MAX_BYTES:
+        raise ValueError(f"its size of {size:,} bytes is above the limit of {_MAX_BYTES:,}")
     content: bytes = file.read_bytes()
     return content
 
 
 def _no_report() -> HTTPException:
-    return HTTPException(404, "There is no such report, or you may not see it.")
+    return HTTPException(404, "The report does not exist, or you are not permitted to see it.")

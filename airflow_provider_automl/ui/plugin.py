@@ -1,4 +1,4 @@
-"""The Airflow plugin (entry point ``airflow.plugins``): the operators' links, and from Airflow 3.1.8 the pages."""
+"""The Airflow plugin (entry point ``airflow.plugins``): extra links, and from Airflow 3.1.8 the report pages."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ async def pages(
     receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
     send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
 ) -> None:
-    """The pages' application, loaded when somebody asks for one: schedulers and workers read plugins as well."""
+    """The pages' ASGI application, imported on the first request: schedulers and workers load plugins too."""
     from airflow_provider_automl.ui.app import app
 
     await app(scope, receive, send)
 
 
 class AutoMLPlugin(AirflowPlugin):
-    """Registers the operators' extra links and the pages below ``/automl``."""
+    """Registers the operators' extra links, and the pages below ``/automl``."""
 
     name = "automl"
     operator_extra_links = [NotebookLink(), QueryLink()]
