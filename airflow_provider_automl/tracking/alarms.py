@@ -1,8 +1,8 @@
-"""What the tables know of a model's alarms and baselines, and what is added to them.
+"""Read and write a model's alarms and baselines.
 
-``automl_drift_results`` has a row a decision, with the alarm and its episode; ``automl_baselines`` what a measure is
-held against, made of a version's first evaluations that raised no alarm, or accepted by a person. A decision goes by
-what was decided for earlier session times, so a day that is cleared, or filled in later, decides as it would have then.
+``automl_drift_results`` has one row per decision, with the alarm and its episode. ``automl_baselines`` has the baseline
+of each metric: the first evaluations of a version without an alarm, or a level that a person accepted. A decision uses
+decisions of earlier session times only, so a cleared or backfilled day decides as it would have on that day.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from airflow_provider_automl.drift.statistics import WINDOW, Estimate, between_v
 from airflow_provider_automl.tracking.store import TrackingTables, record_id
 from airflow_provider_automl.tracking.tables import BASELINES, DRIFT_RESULTS
 
-#: Who makes a baseline, if not a person.
+#: ``made_by`` of a baseline that no person accepted.
 FIRST_EVALUATIONS = "the first evaluations"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where decisions on one model are made: those of another place have alarms and baselines of their own."""
+    """The key of a series of decisions: each place has its own alarms and baselines."""
 
     dag_id: str
     task_id: str
@@ -47,13 +47,13 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known before a decision.
+    """The state before a decision.
 
-    :param episodes: the alarms that are open, by the check's key.
-    :param alarmed: DAG and run of evaluations within any episode.
-    :param own: the decision that was made for this very run before, by the check's key: the task was cleared.
-    :param left: the version before this one, if its alarm is open, with the check's keys.
-    :param rows: all decisions on this version here, oldest first.
+    :param episodes: the open alarms, by check key.
+    :param alarmed: DAG id and run id of evaluations that are part of an alarm.
+    :param own: earlier decisions of the same run, by check key, if the task was cleared.
+    :param left: the previous version, by check key, if its alarm is open.
+    :param rows: all decisions on this version at this place, oldest first.
     """
 
     episodes: Mapping[str, Episode] = field(default_factory=dict)
@@ -64,17 +64,17 @@ class Known:
 
 
 class Alarms:
-    """The alarms and baselines in a schema's tables."""
+    """The alarms and baselines in the tables of a schema."""
 
     def __init__(self, tracking: TrackingTables) -> None:
         self.tracking = tracking
         self._baselines: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
     def known(self, place: Place, run_id: str, now: datetime, models: Iterable[str] = ()) -> Known:
-        """What is known before the decision of a run.
+        """The state before the decision of a run.
 
-        :param now: its session time.
-        :param models: names of further models, whose alarmed evaluations are no baseline either.
+        :param now: the run's session time.
+        :param models: names of further models whose alarmed evaluations are to be excluded from baselines.
         """
         rows = self.tracking.read(DRIFT_RESULTS, model_name=place.model_name)
         others = [row for name in models if name != place.model_name
@@ -99,10 +99,10 @@ class Alarms:
         return Known(episodes, alarmed, own, left, version)
 
     def baselines(self, place: Place, *, until: datetime | None = None) -> dict[str, Baseline]:
-        """The baseline of each metric that was made here for a version: the newest that a person accepted, else the
-        first.
+        """The baseline of each metric for a version at this place: the newest accepted one, else the one of the first
+        evaluations.
 
-        :param until: only those that were made by then.
+        :param until: ignore baselines made after this time.
         """
         found: dict[str, Baseline] = {}
         for row in self._baseline_rows(place):
@@ -117,7 +117,7 @@ class Alarms:
     def keep(
         self, place: Place, metric: str, estimates: Sequence[Estimate], *, now: datetime, run_id: str | None
     ) -> None:
-        """Keep what a measure is held against, unless there is something already."""
+        """Store the first evaluations as a metric's baseline, unless it has one."""
         if not any(row["metric"] == metric for row in self._baseline_rows(place)):
             baseline_id = record_id(*_parts(place), metric, FIRST_EVALUATIONS)
             self._write(place, metric, estimates[:FIRST], baseline_id, FIRST_EVALUATIONS, None, now, run_id, None)
@@ -125,8 +125,10 @@ class Alarms:
     def accept(
         self, place: Place, metric: str, estimates: Sequence[Estimate], *, by: str, reason: str, episode_id: str,
     ) -> str:  # fmt: skip
-        """Have a person accept the level of the last evaluations as what the measure is held against from now on; the
-        alarm that is open is over by that.
+        """Store the level of the last evaluations, accepted by a person, as the metric's new baseline; closes the open
+        alarm.
+
+        :returns: the ``baseline_id``.
         """
         now = datetime.now(UTC)
         baseline_id = record_id(*_parts(place), metric, episode_id, "accepted")
@@ -160,7 +162,7 @@ class Alarms:
         return {row["episode_id"] for row in self._rows(place) if row["episode_id"] is not None}
 
     def _rows(self, place: Place) -> list[dict[str, Any]]:
-        """The baselines of a model in a DAG, read once."""
+        """The baselines of a model in a DAG, cached."""
         of = (place.dag_id, place.model_name)
         if of not in self._baselines:
             self._baselines[of] = self.tracking.read(BASELINES, dag_id=of[0], model_name=of[1])
@@ -168,8 +170,8 @@ class Alarms:
 
 
 def open_alarms(tracking: TrackingTables, model_name: str | None = None) -> list[dict[str, Any]]:
-    """The alarms that are open, by the newest decision of each check that judges one measure: its row, and ``opened``
-    (the session time of the first), ``evaluations`` (how many), ``metric`` and ``estimates`` (the last ones).
+    """The open alarms: for each check of a single metric its newest decision's row, with ``opened`` (session time of
+    the alarm's first decision), ``evaluations`` (their number), ``metric`` and ``estimates`` (the last ones).
     """
     where = {} if model_name is None else {"model_name": model_name}
     rows = _in_order(tracking.read(DRIFT_RESULTS, **where))
@@ -188,12 +190,12 @@ def open_alarms(tracking: TrackingTables, model_name: str | None = None) -> list
 
 
 def place_of(row: Mapping[str, Any]) -> Place:
-    """Where a decision was made."""
+    """The place of a decision's row."""
     return Place(row["dag_id"], row["task_id"], row["model_name"], row["model_version"], row["dataset"] or "")
 
 
 def metric_of(key: str) -> str | None:
-    """The measure that a check judges, by its key; None: it is a combination, whose parts do."""
+    """The metric in a check's key; None for a combined policy, whose parts have keys of their own."""
     match = re.fullmatch(r"(?:consecutive\(\d+, )?(?:worse_than_baseline|significantly_below)\(.*, (\w+)\)\)?", key)
     return match[1] if match else None
 
@@ -217,24 +219,24 @@ def _is_at(row: Mapping[str, Any], place: Place) -> bool:
 
 
 def _is_alarmed(row: Mapping[str, Any]) -> bool:
-    """Whether an evaluation was found drifted: by a row of an older version, which knows of no alarms, as well."""
+    """Whether an evaluation is part of an alarm; rows of older provider versions, without alarms, have ``drifted``."""
     if row.get("check_key") is None:
         return bool(row["drifted"])
     return row["alarm"] in OPEN
 
 
 def _in_order(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Decisions, those on the oldest evaluations first."""
+    """Sort decisions by session time, oldest first."""
     return sorted(rows, key=lambda row: (utc(row["session_time"]), str(row["recorded_at"])))
 
 
 def _within(rows: Iterable[Mapping[str, Any]], last: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The decisions of a check in the episode of one of them."""
+    """The decisions with the same check and episode as ``last``."""
     return [row for row in rows if all(row.get(key) == last[key] for key in ("episode_id", "check_key"))]
 
 
 def _last(rows: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """The last row of each check, of rows in order."""
+    """The last row of each check, by check key, for sorted rows."""
     return {row["check_key"]: row for row in rows if row.get("check_key")}
 
 
@@ -247,6 +249,6 @@ def _estimates(rows: Iterable[Mapping[str, Any]]) -> list[Estimate]:
 
 
 def utc(value: Any) -> datetime:
-    """A time as a warehouse gives it: UTC, without saying so."""
+    """Convert a warehouse's timestamp to an aware UTC time; naive values are UTC."""
     time: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
     return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)

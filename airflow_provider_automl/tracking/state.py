@@ -6,11 +6,11 @@ from enum import StrEnum
 
 
 class ExperimentState(StrEnum):
-    """How a training stands; a ``str``, so that it is strict JSON and a column value as it is."""
+    """State of a training; a ``str``, so that it is valid JSON and a column value."""
 
     RUNNING = "running"
     COMPLETE = "complete"
-    #: Ended with an error that it could still tell.
+    #: Ended with a reported error.
     FAILED = "failed"
-    #: Ended without a word: its process was killed. Nobody can record that but the task that comes after it.
+    #: The process was killed before it could report; recorded by the downstream tracking task.
     KILLED = "killed"

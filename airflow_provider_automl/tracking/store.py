@@ -1,4 +1,4 @@
-"""Recording rows exactly once, and reading back the newest of each."""
+"""Record rows exactly once, and read the newest version of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def record_id(*parts: object) -> str:
-    """SHA-256 (hex) of ``parts``, the same for the same parts in the same order; ``None`` counts as a part."""
+    """SHA-256 (hex) of ``parts`` in their order; ``None`` counts as a part."""
     return hashlib.sha256(json.dumps([None if part is None else str(part) for part in parts]).encode()).hexdigest()
 
 
@@ -28,21 +28,21 @@ class TrackingTables:
         self.schema = schema
 
     def name(self, table: str) -> str:
-        """``schema.table``, as a user would write it."""
+        """The table's name as ``schema.table``."""
         return f"{self.schema}.{table}"
 
     def create(self, tables: Iterable[str]) -> None:
-        """Create the schema and ``tables`` where missing, add missing columns; run twice, changes nothing."""
+        """Create the schema and ``tables`` if missing, and add missing columns; idempotent."""
         self.warehouse.create_schema(self.schema)
         for table in tables:
             self.warehouse.create_table(self.name(table), COLUMNS[table])
 
     def record(self, table: str, row: Mapping[str, Any], *, record_id: str | None = None) -> str:
-        """Record ``row`` once. Columns that ``row`` lacks become NULL; times may be ISO 8601 text.
+        """Record ``row`` once. Columns missing in ``row`` become NULL; times may be ISO 8601 text.
 
-        :param record_id: what makes the row the same row in a retry; without one, every call records a row.
-        :returns: ``inserted``, ``unchanged`` (the same row was there) or ``replaced`` (another row with that
-            ``record_id`` was there).
+        :param record_id: idempotency key, the same in a retry; without one, every call adds a row.
+        :returns: ``inserted``, ``unchanged`` (the same row existed) or ``replaced`` (another row with this
+            ``record_id`` existed).
         """
         columns = COLUMNS[table]
         values = {column: _value(row.get(column), type_) for column, type_ in columns.items()}
@@ -52,10 +52,10 @@ class TrackingTables:
         return self.warehouse.record(self.name(table), values)
 
     def read(self, table: str, **where: Any) -> list[dict[str, Any]]:
-        """The rows whose columns equal ``where``, oldest first; empty where the table is missing.
+        """The rows whose columns equal ``where``, oldest first; empty if the table does not exist.
 
-        Of rows with one ``record_id`` only the newest counts: where the engine has no transactions, it lies beside
-        those that it supersedes. Rows without a ``record_id`` were not written by us, and all count.
+        Only the newest row of each ``record_id`` is returned: in engines without transactions the table still has the
+        rows that it supersedes. Rows without a ``record_id`` were not written by this provider; all are returned.
         """
         name = self.name(table)
         if not self.warehouse.exists(name):
@@ -64,7 +64,7 @@ class TrackingTables:
         found = self.warehouse.run("newest", table=name, columns=columns, condition=where)
         rows: dict[Any, dict[str, Any]] = {}
         for row in sorted(found, key=lambda row: str(row["recorded_at"] or "")):
-            rows[row["record_id"] or len(rows)] = row  # two that were recorded at one moment are the same
+            rows[row["record_id"] or len(rows)] = row  # rows recorded at the same time are equal
         return list(rows.values())
 
 

@@ -1,7 +1,7 @@
-"""The tables that this provider keeps, column by column: the documented workflow's columns first, in their order.
+"""The columns of this provider's tables: those of the documented workflow first, in their order.
 
-A later version may add columns at the end of a list; an older table then gets them by ``ALTER TABLE``. Nothing is
-ever dropped or renamed. Types are neutral SQL and become the engine's own; times are UTC; JSON is text.
+Later versions may append columns, which are added to existing tables by ``ALTER TABLE``. Columns are never dropped or
+renamed. Types are neutral SQL and are mapped to the engine's types; times are UTC; JSON is text.
 """
 
 from __future__ import annotations
@@ -147,6 +147,6 @@ COLUMNS: Final[dict[str, dict[str, str]]] = {
     },
 }
 
-#: Tables that belong to a team's results; the others are the registry of the automl connection itself.
+#: Result tables, in a schema of a team's choice; the other tables are the model registry of the automl connection.
 RESULT_TABLES: Final = (EXPERIMENTS, EVAL_RESULTS, DRIFT_RESULTS, BASELINES, COMPARISONS)
 REGISTRY_TABLES: Final = (MODELS, MODEL_ALIASES)
