@@ -1,4 +1,4 @@
-"""One Airflow connection of type ``automl`` names everything else: warehouse, tracking schema, model store, staging."""
+"""The hook for Airflow connections of type ``automl``: warehouse, tracking schema, model store, staging."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from airflow_provider_automl.launchers.process import ProcessLauncher
     from airflow_provider_automl.warehouse.base import Warehouse
 
-#: The schema of the documented workflow's output tables, and so the default one.
+#: The default schema: that of the documented workflow's output tables.
 DEFAULT_TRACKING_SCHEMA = "automl_test"
-#: What the connection's extra may hold, each of one of these kinds or null.
+#: The keys of the connection's extra with their types; each may be null.
 _EXTRA: dict[str, tuple[type, ...]] = {
     "warehouse_conn_id": (str,),
     "tracking_conn_id": (str,),
@@ -45,7 +45,7 @@ _EXTRA: dict[str, tuple[type, ...]] = {
     "model_cache": (str, int),
 }
 _KINDS: dict[type, str] = {
-    str: "text", dict: "an object", bool: "true or false", int: "a whole number", float: "a number",
+    str: "a string", dict: "an object", bool: "true or false", int: "an integer", float: "a number",
 }  # fmt: skip
 _ONE_MACHINE_EXECUTORS = {"LocalExecutor", "SequentialExecutor"}
 _DRIVERS = {"duckdb": "duckdb", "trino": "trino", "hiveserver2": "hive", "hive_cli": "hive", "postgres": "postgres"}
@@ -53,21 +53,21 @@ _DRIVERS = {"duckdb": "duckdb", "trino": "trino", "hiveserver2": "hive", "hive_c
 
 @dataclass(frozen=True)
 class AutoMLSettings:
-    """What the connection says, defaults filled in.
+    """The connection's settings, with defaults filled in.
 
-    :param warehouse_conn_id: the warehouse's own Airflow connection; None is the embedded DuckDB file.
-    :param tracking_conn_id: the Airflow connection of the database that holds this provider's tables; None: they are
-        beside the data.
-    :param tracking_schema: the schema that holds this provider's tables.
-    :param model_store: directory or URI of the models' files.
-    :param staging: a directory of this worker's for Parquet on its way between the warehouse and a job.
-    :param shared_staging: the URI of a place that the warehouse's servers reach as well, for rows to go as files; None:
-        they go through the cursor.
-    :param interpreters: names for Python interpreters that have AutoGluon, for an operator's ``python=``; the one
-        named ``default`` runs the jobs of operators that name none.
-    :param user_email: recorded with every experiment whose task names none.
-    :param embedded: the DuckDB file of the embedded default, where that is used.
-    :param cache_bytes: how much of an object store's models a worker keeps on its disk, in staging.
+    :param warehouse_conn_id: the warehouse's Airflow connection; None: the embedded DuckDB file.
+    :param tracking_conn_id: the Airflow connection of the database of this provider's tables; None: the warehouse.
+    :param tracking_schema: the schema of this provider's tables.
+    :param model_store: directory or URI of the model files.
+    :param staging: local directory for Parquet files between the warehouse and a job.
+    :param shared_staging: URI of a staging location that the warehouse's servers can access too, to transfer rows as
+        files; None: rows are transferred through the cursor.
+    :param interpreters: named Python interpreters with AutoGluon, for an operator's ``python=``; the one named
+        ``default`` is used if an operator sets none.
+    :param user_email: recorded with experiments whose task sets none.
+    :param lock_timeout: seconds to wait for a locked warehouse.
+    :param embedded: the file of the embedded DuckDB warehouse, if that is used.
+    :param cache_bytes: maximum size of a worker's local cache of models from an object store, in staging.
     """
 
     warehouse_conn_id: str | None
@@ -84,19 +84,18 @@ class AutoMLSettings:
 
 
 class AutoMLHook(BaseHook):
-    """Reach the warehouse, the tracking tables, the model store and the launcher that one connection names.
+    """Access to the warehouse, the tracking tables, the model store and the launcher of a connection.
 
-    Without a connection ``automl_default`` everything is embedded below ``$AIRFLOW_HOME/automl/``: a DuckDB file,
-    the model store and the staging directory. That needs all tasks on one machine, so it is refused under an
-    executor with several workers unless the connection says ``path_is_shared``.
+    Without a connection ``automl_default`` everything is below ``$AIRFLOW_HOME/automl/``: an embedded DuckDB file, the
+    model store and the staging directory. This requires all tasks to run on one host, so executors with several
+    workers are rejected unless the connection sets ``path_is_shared``.
 
-    :param automl_conn_id: the connection; any other than the default one must exist.
-    :param warehouse_conn_id: a warehouse to read and write data tables on instead of the connection's own. The
-        registry of models stays where the connection says, and so do the result tables if it has a
-        ``tracking_conn_id``.
-    :param lock_timeout: seconds to wait for a warehouse that is locked, instead of the connection's.
-    :param on_query: called with the web page of each query that a warehouse starts, where its engine has such pages.
-    :raises InputError: from whatever is reached first, where the connection is missing or wrong.
+    :param automl_conn_id: the connection; must exist unless it is the default one.
+    :param warehouse_conn_id: a warehouse for data tables that overrides the connection's. The model registry remains
+        in the connection's database, and so do the result tables if the connection has a ``tracking_conn_id``.
+    :param lock_timeout: seconds to wait for a locked warehouse; overrides the connection's.
+    :param on_query: called with the URL of each query's web page, if the engine has such pages.
+    :raises InputError: on first use, if the connection is missing or invalid.
     """
 
     conn_name_attr = "automl_conn_id"
@@ -120,7 +119,7 @@ class AutoMLHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """The connection form of Airflow 2.11 and 3.0 to 3.1; later ones read it from the provider info."""
+        """The connection form for Airflow 2.11 and 3.0 to 3.1; later versions read it from the provider info."""
         from airflow_provider_automl.get_provider_info import get_provider_info
 
         behaviour = get_provider_info()["connection-types"][0]["ui-field-behaviour"]
@@ -128,7 +127,7 @@ class AutoMLHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """The connection form's own fields of Airflow 2.11 and 3.0 to 3.1; later ones read the provider info."""
+        """The connection form's custom fields for Airflow 2.11 and 3.0 to 3.1; later ones read the provider info."""
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from flask_babel import lazy_gettext
         from wtforms import BooleanField, StringField
@@ -145,7 +144,7 @@ class AutoMLHook(BaseHook):
 
     @cached_property
     def settings(self) -> AutoMLSettings:
-        """The connection's settings, or the embedded ones."""
+        """The connection's settings, or those of the embedded default."""
         home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "automl"
         extra: dict[str, Any] = {}
         try:
@@ -154,7 +153,7 @@ class AutoMLHook(BaseHook):
             if self.automl_conn_id != self.default_conn_name:
                 raise InputError(
                     f"The connection {self.automl_conn_id!r} is not defined: create it with connection type "
-                    f"'automl' in Airflow's UI, or leave automl_conn_id out to use {self.default_conn_name!r}."
+                    f"'automl' in Airflow's UI, or remove automl_conn_id to use {self.default_conn_name!r}."
                 ) from None
         shared = str(extra.get("path_is_shared") or "").lower() in {"true", "1", "yes"}
         staging, shared_staging = self._staging(extra.get("staging"), home / "staging")
@@ -181,44 +180,44 @@ class AutoMLHook(BaseHook):
         ]
         if local_parts and not shared and (executor := _several_workers()):
             raise InputError(
-                f"{' and '.join(local_parts).capitalize()} would be a separate one on every worker of {executor}: set "
+                f"{' and '.join(local_parts).capitalize()} would be local to each worker of {executor}: set "
                 f"""the connection, for example AIRFLOW_CONN_{self.automl_conn_id.upper()}='{{"conn_type": "automl", """
                 """"extra": {"warehouse_conn_id": "postgres_default", "model_store": "s3://bucket/models"}}', """
-                "or path_is_shared in it when all workers share that directory."
+                "or path_is_shared in it if all workers share that directory."
             )
         return settings
 
     def _extra(self, connection: Any) -> dict[str, Any]:
         """The connection's extra.
 
-        :raises InputError: the connection is of another type, its extra is no JSON object, or has a key that there is
-            not, or a value that it cannot have.
+        :raises InputError: the connection is of another type, or its extra is not a JSON object, or has an unknown key
+            or an invalid value.
         """
         what = f"The connection {self.automl_conn_id!r}"
         if connection.conn_type != self.conn_type:
             raise InputError(
-                f"{what} is of type {connection.conn_type!r}: automl_conn_id names one of type 'automl', and "
-                "warehouse_conn_id a database."
+                f"{what} is of type {connection.conn_type!r}: set automl_conn_id to a connection of type 'automl', and "
+                "warehouse_conn_id to one of a database."
             )
         try:
             extra = json.loads(connection.extra or "{}")
         except ValueError as error:
             raise InputError(f"The extra of the connection {self.automl_conn_id!r} is not JSON: {error}.") from None
         if not isinstance(extra, dict):
-            raise InputError(f"The extra of the connection {self.automl_conn_id!r} is no JSON object.")
+            raise InputError(f"The extra of the connection {self.automl_conn_id!r} is not a JSON object.")
         for key, value in extra.items():
             if key not in _EXTRA:
                 near = get_close_matches(key, _EXTRA, n=1)
                 hint = f" (did you mean {near[0]!r}?)" if near else ""
-                raise InputError(f"{what} has {key!r} in its extra{hint}: it knows {', '.join(_EXTRA)}.")
+                raise InputError(f"{what} has an unknown key {key!r} in its extra{hint}: use {', '.join(_EXTRA)}.")
             if value is not None and not isinstance(value, _EXTRA[key]):
                 kinds = " or ".join(_KINDS[kind] for kind in _EXTRA[key])
-                raise InputError(f"{key} of the connection {self.automl_conn_id!r} is {value!r}: give {kinds}.")
+                raise InputError(f"{key} of the connection {self.automl_conn_id!r} is {value!r}: expected {kinds}.")
         store = extra.get("model_store") or ""
         if store and "://" not in store and not os.path.isabs(store):
             raise InputError(
-                f"model_store of the connection {self.automl_conn_id!r} is {store!r}: give an absolute path, such as "
-                "/srv/models, or a URI, such as s3://bucket/models."
+                f"model_store of the connection {self.automl_conn_id!r} is {store!r}: expected an absolute path, such "
+                "as /srv/models, or a URI, such as s3://bucket/models."
             )
         if schema := extra.get("tracking_schema"):
             try:
@@ -227,13 +226,13 @@ class AutoMLHook(BaseHook):
                 parts = []
             if not 1 <= len(parts) <= 2:
                 raise InputError(
-                    f"tracking_schema of the connection {self.automl_conn_id!r} is {schema!r}: give a schema's name, "
+                    f"tracking_schema of the connection {self.automl_conn_id!r} is {schema!r}: expected a schema name, "
                     "or catalog.schema."
                 )
         return extra
 
     def _staging(self, value: Any, default: Path) -> tuple[str, str | None]:
-        """The directory of this worker's, and what the warehouse's servers are told of, if they reach it as well."""
+        """The local staging directory, and the URI of the shared one, if set."""
         if not value:
             return str(default), None
         text = str(value)
@@ -245,8 +244,8 @@ class AutoMLHook(BaseHook):
         if scheme not in ("", "file") and place.strip("/"):
             return str(default), text
         raise InputError(
-            f"staging of the connection {self.automl_conn_id!r} is {text!r}: give a URI that the warehouse's servers "
-            "reach too, such as file:///shared/staging or s3://bucket/staging, or an absolute path on the worker."
+            f"staging of the connection {self.automl_conn_id!r} is {text!r}: expected a URI that the warehouse's "
+            "servers can access too, such as file:///shared/staging or s3://bucket/staging, or an absolute local path."
         )
 
     def _seconds(self, value: Any) -> float:
@@ -254,7 +253,7 @@ class AutoMLHook(BaseHook):
             return float(value)
         except (TypeError, ValueError):
             raise InputError(
-                f"lock_timeout of the connection {self.automl_conn_id!r} is {value!r}: give seconds, such as 600."
+                f"lock_timeout of the connection {self.automl_conn_id!r} is {value!r}: expected seconds, such as 600."
             ) from None
 
     def _bytes(self, value: Any) -> int:
@@ -271,12 +270,12 @@ class AutoMLHook(BaseHook):
         except (ValueError, AttributeError):
             raise InputError(
                 f"interpreters of the connection {self.automl_conn_id!r} is {value!r}: "
-                'give JSON such as {"automl": "/opt/automl/bin/python"}.'
+                'expected JSON such as {"automl": "/opt/automl/bin/python"}.'
             ) from None
 
     @cached_property
     def warehouse(self) -> Warehouse:
-        """Where the data tables are: ``warehouse_conn_id`` if given, else the connection's own."""
+        """The warehouse of the data tables: ``warehouse_conn_id`` if set, else the connection's."""
         if self.warehouse_conn_id in (None, self.settings.warehouse_conn_id):
             return self._own_warehouse
         return self._open(self.warehouse_conn_id)
@@ -287,7 +286,7 @@ class AutoMLHook(BaseHook):
 
     @cached_property
     def _tracking_warehouse(self) -> Warehouse:
-        """The database of the registry and, where it is not the data's, of the result tables."""
+        """The database of the model registry and, if the connection has a ``tracking_conn_id``, of the results."""
         conn_id = self.settings.tracking_conn_id
         if conn_id in (None, self.settings.warehouse_conn_id):
             return self._own_warehouse
@@ -295,17 +294,17 @@ class AutoMLHook(BaseHook):
 
     @property
     def opened(self) -> list[Warehouse]:
-        """The warehouses that were reached so far."""
+        """The warehouses that are open."""
         names = ("warehouse", "_own_warehouse", "_tracking_warehouse")
         found = {id(each): each for name in names if (each := self.__dict__.get(name))}
         return list(found.values())
 
-    def _open(self, conn_id: str | None, what: str = "warehouse") -> Warehouse:
-        warehouse = self._opened(conn_id, what)
+    def _open(self, conn_id: str | None, purpose: str = "warehouse") -> Warehouse:
+        warehouse = self._connect(conn_id, purpose)
         warehouse.on_query = self.on_query
         return warehouse
 
-    def _opened(self, conn_id: str | None, what: str) -> Warehouse:
+    def _connect(self, conn_id: str | None, purpose: str) -> Warehouse:
         from airflow_provider_automl.warehouse import open_warehouse
 
         lock_timeout = self.settings.lock_timeout
@@ -318,10 +317,10 @@ class AutoMLHook(BaseHook):
                 raise _missing_extra("The embedded warehouse", "duckdb", error) from error
             path.parent.mkdir(parents=True, exist_ok=True)
             hook = DuckDBHook(database=str(path))
-            hook.airflow_connection = None  # the file is no connection's; otherwise it would look for duckdb_default
+            hook.airflow_connection = None  # otherwise the hook would look for the connection duckdb_default
             _require_pyarrow("The embedded warehouse", "duckdb")
             return open_warehouse(hook, lock_timeout=lock_timeout)
-        what = f"The {what} connection {conn_id!r}"
+        what = f"The {purpose} connection {conn_id!r}"
         try:
             connection = self.get_connection(conn_id)
         except AirflowNotFoundException:
@@ -333,30 +332,30 @@ class AutoMLHook(BaseHook):
             hook = connection.get_hook()  # type: ignore[no-untyped-call]
         except ImportError as error:
             raise _missing_extra(what, extra, error) from error
-        except Exception as error:  # Airflow raises its bare AirflowException for a type that no provider has
+        except Exception as error:  # Airflow raises a plain AirflowException for unknown types
             if "Unknown hook type" not in str(error):
                 raise
             raise _missing_extra(what, extra, error) from error
         if not hasattr(hook, "get_conn") or not hasattr(hook, "dialect_name"):
             raise InputError(
-                f"{what} is of type {connection.conn_type!r}, which is no SQL database: "
-                "name a connection of a common-sql provider, such as trino, hiveserver2, duckdb or postgres."
+                f"{what} is of type {connection.conn_type!r}, which is not a SQL database: use a "
+                "connection of a common-sql provider, such as trino, hiveserver2, duckdb or postgres."
             )
         _require_pyarrow(what, extra or "automl")
         return open_warehouse(hook, lock_timeout=lock_timeout, staging=self.settings.shared_staging)
 
     def tracking(self, schema: str | None = None) -> TrackingTables:
-        """The result tables, in ``schema`` or the connection's tracking schema.
+        """The result tables, in ``schema`` or in the connection's tracking schema.
 
-        They are in the database of the connection's ``tracking_conn_id``, or on :attr:`warehouse` if it names none.
+        They are in the database of the connection's ``tracking_conn_id``; without one, on :attr:`warehouse`.
         """
-        elsewhere = self.settings.tracking_conn_id is not None
-        warehouse = self._tracking_warehouse if elsewhere else self.warehouse
+        separate = self.settings.tracking_conn_id is not None
+        warehouse = self._tracking_warehouse if separate else self.warehouse
         return TrackingTables(warehouse, schema or self.settings.tracking_schema)
 
     @cached_property
     def registry(self) -> TrackingTables:
-        """The tables of models and aliases: always in the connection's own database and tracking schema."""
+        """The model and alias tables: always in the connection's own database and tracking schema."""
         return TrackingTables(self._tracking_warehouse, self.settings.tracking_schema)
 
     @cached_property
@@ -366,10 +365,11 @@ class AutoMLHook(BaseHook):
         return ModelStore(self.settings.model_store, self.registry, cache)
 
     def report_url(self, row: dict[str, Any], html: str | None, notebook: str | None) -> str | None:
-        """Where people open a report on a version: Airflow's own page, or, below Airflow 3.1.8, the notebook's URI.
+        """The URL of a version's report: a page of this Airflow, or, below Airflow 3.1.8, the notebook's URI.
 
         :param row: the version's registry row.
-        :param html: the page's path below the version's directory; None: there is none, like ``notebook``.
+        :param html: path of the page below the version's directory, or None.
+        :param notebook: path of the notebook below the version's directory, or None.
         """
         if html is not None and has_pages():
             parts = (self.automl_conn_id, row["model_name"], row["model_version"], *html.split("/"))
@@ -377,9 +377,9 @@ class AutoMLHook(BaseHook):
         return f"{row['model_uri']}/{notebook}" if notebook else None
 
     def interpreter_for(self, row: dict[str, Any]) -> str | None:
-        """The interpreter that can load a version: None for the connection's default one or this, if that can.
+        """The interpreter that can load a version; None: the connection's default one, else this one.
 
-        :raises InputError: none of the connection's interpreters can; says which would.
+        :raises InputError: none of the connection's interpreters can; names the required versions.
         """
         from airflow_provider_automl.launchers.process import describe_interpreter
 
@@ -398,14 +398,14 @@ class AutoMLHook(BaseHook):
             found[name] = f"{name}: Python {about['python']}, AutoGluon {about['autogluon'] or 'not installed'}"
         raise InputError(
             f"Model {row['model_name']!r} version {row['model_version']!r} was trained with Python "
-            f"{manifest['python_version']} and AutoGluon {wanted[0]}, and no interpreter has both "
-            f"({'; '.join(found.values())}). Make one: python{'.'.join(wanted[1])} -m venv ENVIRONMENT && "
+            f"{manifest['python_version']} and AutoGluon {wanted[0]}, but no interpreter has both "
+            f"({'; '.join(found.values())}). Create one: python{'.'.join(wanted[1])} -m venv ENVIRONMENT && "
             f"ENVIRONMENT/bin/python -m pip install 'autogluon.tabular[lightgbm,catboost,xgboost]=={wanted[0]}', and "
-            f"name it in interpreters of the connection {self.automl_conn_id!r}; or train again."
+            f"add it to interpreters of the connection {self.automl_conn_id!r}; or train again."
         )
 
     def staging(self, key: str) -> Path:
-        """A directory of this worker's for one task instance; not created yet."""
+        """The local directory for a key, such as a task instance; does not create it."""
         return Path(self.settings.staging) / key
 
     def launcher(
@@ -416,10 +416,10 @@ class AutoMLHook(BaseHook):
         timeout: float | None = None,
         log: Callable[[str], None] | None = None,
     ) -> ProcessLauncher:
-        """A launcher for jobs.
+        """Create a launcher for jobs.
 
-        :param python: a path, or a name among the connection's interpreters; None is the interpreter named
-            ``default`` there, else this one.
+        :param python: a path, or a name from the connection's interpreters; None: the one named ``default``, else this
+            interpreter.
         """
         from airflow_provider_automl.launchers.process import ProcessLauncher
 
@@ -427,8 +427,8 @@ class AutoMLHook(BaseHook):
         if python is not None and python not in named and os.sep not in python:
             known = f"it has {', '.join(named)}" if named else "it has none"
             raise InputError(
-                f"The connection {self.automl_conn_id!r} has no interpreter {python!r}: {known}. Name one of them, "
-                "or give a path such as /opt/automl/bin/python."
+                f"The connection {self.automl_conn_id!r} has no interpreter {python!r}: {known}. Use one of these, "
+                "or a path such as /opt/automl/bin/python."
             )
         return ProcessLauncher(
             named.get(python or "default", python),
@@ -437,31 +437,31 @@ class AutoMLHook(BaseHook):
             log=log,
         )
 
-    def _reach(self, where: str, warehouse: Warehouse) -> str:
+    def _check_warehouse(self, where: str, warehouse: Warehouse) -> str:
         warehouse.run("current_schema")
         return f"{where} ({warehouse.dialect})"
 
-    def _reach_staging(self, uri: str) -> str:
-        """Have the engine write a row there and fetch it, as an unload does."""
+    def _check_shared_staging(self, uri: str) -> str:
+        """Unload one row through the shared staging location."""
         from airflow_provider_automl.warehouse.query import Query
 
         warehouse = self._own_warehouse
         if not warehouse.by_files:
-            return f"{uri}, of which {warehouse.dialect} makes no use"
+            return f"{uri}, which is not used by {warehouse.dialect}"
         with TemporaryDirectory(dir=self.staging(".")) as directory:
             warehouse.unload(Query("SELECT 1 AS one"), Path(directory) / "probe")
         return f"{uri} ({warehouse.dialect} and this worker)"
 
     def test_connection(self) -> tuple[bool, str]:
-        """Reach everything the connection names; says what was reached, or every problem at once."""
+        """Test everything that the connection sets; the message lists all problems, then all successes."""
         from airflow_provider_automl.launchers.process import describe_interpreter
 
-        reached: list[str] = []
+        passed: list[str] = []
         problems: list[str] = []
 
-        def attempt(what: str, reach: Callable[[], str]) -> None:
+        def attempt(what: str, check: Callable[[], str]) -> None:
             try:
-                reached.append(f"{what}: {reach()}")
+                passed.append(f"{what}: {check()}")
             except Exception as error:
                 problems.append(f"{what}: {error}")
 
@@ -474,17 +474,17 @@ class AutoMLHook(BaseHook):
         except InputError as error:
             return False, str(error)
         where = settings.warehouse_conn_id or str(settings.embedded)
-        attempt("warehouse", lambda: self._reach(where, self._own_warehouse))
+        attempt("warehouse", lambda: self._check_warehouse(where, self._own_warehouse))
         if (tracking := settings.tracking_conn_id) is not None:
-            attempt("tracking tables", lambda: self._reach(tracking, self._tracking_warehouse))
+            attempt("tracking tables", lambda: self._check_warehouse(tracking, self._tracking_warehouse))
         attempt("model store", lambda: check_store(settings.model_store))
         attempt("staging", staging)
         if (uri := settings.shared_staging) is not None:
-            attempt("staging shared with the warehouse", lambda: self._reach_staging(uri))
+            attempt("staging shared with the warehouse", lambda: self._check_shared_staging(uri))
         interpreters = settings.interpreters or {"this Python": sys.executable}
         for name, path in interpreters.items():
             attempt(f"interpreter {name}", lambda path=path: _versions(describe_interpreter(path)))  # type: ignore[misc]
-        return not problems, "; ".join([*problems, *reached])
+        return not problems, "; ".join([*problems, *passed])
 
 
 def _versions(found: dict[str, Any]) -> str:
@@ -498,12 +498,12 @@ def _require_pyarrow(what: str, extra: str) -> None:
 
 def _missing_extra(what: str, extra: str | None, error: Exception | str) -> InputError:
     if extra is None:
-        return InputError(f"{what} needs an Airflow provider that is not installed: {error}.")
-    return InputError(f"{what} needs what is not installed: pip install 'airflow-provider-automl[{extra}]' ({error}).")
+        return InputError(f"{what} requires an Airflow provider that is not installed: {error}.")
+    return InputError(f"{what} requires the extra {extra!r}: pip install 'airflow-provider-automl[{extra}]' ({error}).")
 
 
 def _several_workers() -> str | None:
-    """The configured executor, if tasks may run on several machines; None under ``airflow dags test`` as well."""
+    """The configured executor if tasks may run on several hosts; None under ``airflow dags test``."""
     if sys.argv[1:3] == ["dags", "test"]:
         return None
     executors = [name.strip() for name in str(conf.get("core", "executor")).split(",") if name.strip()]

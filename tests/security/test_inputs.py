@@ -131,17 +131,17 @@ def test_our_own_tables_are_no_target_of_rows(connect: Connect, tmp_path: Path) 
     ("connection", "reason"),
     [
         ({"conn_type": "automl", "extra": "no json"}, "is not JSON"),
-        ({"conn_type": "automl", "extra": "[1]"}, "is no JSON object"),
+        ({"conn_type": "automl", "extra": "[1]"}, "is not a JSON object"),
         ({"conn_type": "postgres", "host": "h"}, "is of type 'postgres'"),
         ({"extra": {"warehouse_conn": "x"}}, r"'warehouse_conn' in its extra \(did you mean 'warehouse_conn_id'\?\)"),
         ({"extra": {"Model_Store": "/x"}}, "'Model_Store' in its extra"),
-        ({"extra": {"warehouse_conn_id": 5}}, "warehouse_conn_id .* is 5: give text"),
-        ({"extra": {"model_store": "~/models"}}, "model_store .* is '~/models': give an absolute path"),
-        ({"extra": {"model_store": "models"}}, "give an absolute path"),
-        ({"extra": {"tracking_schema": "a b; DROP"}}, "tracking_schema .* give a schema's name"),
-        ({"extra": {"tracking_schema": ["a"]}}, "tracking_schema .*: give text"),
+        ({"extra": {"warehouse_conn_id": 5}}, "warehouse_conn_id .* is 5: expected a string"),
+        ({"extra": {"model_store": "~/models"}}, "model_store .* is '~/models': expected an absolute path"),
+        ({"extra": {"model_store": "models"}}, "expected an absolute path"),
+        ({"extra": {"tracking_schema": "a b; DROP"}}, "tracking_schema .* expected a schema name"),
+        ({"extra": {"tracking_schema": ["a"]}}, "tracking_schema .*: expected a string"),
         ({"extra": {"lock_timeout": "soon"}}, "lock_timeout"),
-        ({"extra": {"path_is_shared": {}}}, "path_is_shared .*: give true or false"),
+        ({"extra": {"path_is_shared": {}}}, "path_is_shared .*: expected true or false"),
     ],
 )
 def test_a_mistyped_connection_is_not_another_database(
@@ -171,7 +171,7 @@ def test_a_forged_digest_is_no_path(tmp_path: Path) -> None:
 
 def test_a_notebook_does_not_come_from_the_web(tmp_path: Path) -> None:
     for url in ("http://127.0.0.1:1/x.ipynb", "HTTPS://example.com/x.ipynb"):
-        with pytest.raises(InputError, match="would come from the web"):
+        with pytest.raises(InputError, match="is a web URL, but would run as code"):
             notebook_source(url, None, tmp_path / "x.ipynb")
 
 

@@ -37,7 +37,7 @@ def test_a_named_connection_must_exist() -> None:
 
 def test_embedded_is_refused_under_several_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
-    with pytest.raises(InputError, match=r"every worker of CeleryExecutor: .* AIRFLOW_CONN_AUTOML_DEFAULT="):
+    with pytest.raises(InputError, match=r"local to each worker of CeleryExecutor: .* AIRFLOW_CONN_AUTOML_DEFAULT="):
         _ = AutoMLHook().settings
     connection(monkeypatch, path_is_shared=True)
     assert AutoMLHook().settings.embedded is not None
@@ -76,7 +76,7 @@ def test_staging_by_a_uri_is_shared_with_the_warehouse(
 @pytest.mark.parametrize("staging", ["bucket/staging", "s3:bucket", "s3://", "file://shared/staging", "://x"])
 def test_staging_that_is_no_place(monkeypatch: pytest.MonkeyPatch, staging: str) -> None:
     connection(monkeypatch, staging=staging)
-    with pytest.raises(InputError, match="staging of the connection 'automl_default' is .*: give a URI"):
+    with pytest.raises(InputError, match="staging of the connection 'automl_default' is .*: expected a URI"):
         _ = AutoMLHook().settings
 
 
@@ -137,14 +137,14 @@ def test_a_missing_warehouse_connection(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_warehouse_that_is_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MAIL", "smtp://mail.example.com")
-    with pytest.raises(InputError, match="of type 'smtp', which is no SQL database"):
+    with pytest.raises(InputError, match="of type 'smtp', which is not a SQL database"):
         _ = AutoMLHook(warehouse_conn_id="mail").warehouse
 
 
 def test_a_missing_provider_is_one_sentence_with_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "airflow.providers.duckdb.hooks.duckdb", None)
     with pytest.raises(
-        InputError, match=r"needs what is not installed: pip install 'airflow-provider-automl\[duckdb\]'"
+        InputError, match=r"requires the extra 'duckdb': pip install 'airflow-provider-automl\[duckdb\]'"
     ):
         _ = AutoMLHook().warehouse
 
@@ -152,7 +152,7 @@ def test_a_missing_provider_is_one_sentence_with_the_pip_line(monkeypatch: pytes
 @pytest.mark.parametrize("interpreters", ["{", "[1]", '"x"'])
 def test_interpreters_must_be_json(monkeypatch: pytest.MonkeyPatch, interpreters: str) -> None:
     connection(monkeypatch, interpreters=interpreters)
-    with pytest.raises(InputError, match="give JSON such as"):
+    with pytest.raises(InputError, match="expected JSON such as"):
         _ = AutoMLHook().settings
 
 
@@ -166,7 +166,7 @@ def test_connection_test_says_what_it_reached(monkeypatch: pytest.MonkeyPatch, h
     reached, message = AutoMLHook().test_connection()
     assert reached, message
     assert f"staging: {home / 'shared'}" in message
-    assert f"staging shared with the warehouse: file://{home}/shared, of which duckdb makes no use" in message
+    assert f"staging shared with the warehouse: file://{home}/shared, which is not used by duckdb" in message
     connection(monkeypatch, interpreters='{"broken": "/nowhere/python"}', warehouse_conn_id="nowhere")
     reached, message = AutoMLHook().test_connection()
     assert not reached
