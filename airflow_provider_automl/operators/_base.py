@@ -1,4 +1,4 @@
-"""What every operator of this package shares: the run it belongs to, the check of what was rendered, its failures."""
+"""Shared operator code: task instance identity, validation of rendered arguments, error handling."""
 
 from __future__ import annotations
 
@@ -46,23 +46,23 @@ if TYPE_CHECKING:
     from airflow_provider_automl.warehouse.base import Warehouse
     from airflow_provider_automl.warehouse.query import Query
 
-#: Seconds in which a task that is told to stop has stopped; Airflow kills it after 5.
-_PATIENCE = 4.5
+#: Seconds within which ``on_kill`` returns; Airflow kills the process after 5.
+_KILL_TIMEOUT = 4.5
 
-#: At most so many columns are named in a message.
-_COLUMNS = 20
+#: Maximum number of names listed in a message.
+_MAX_NAMES = 20
 
-#: In a task's work directory: names the machine, and is locked while the task lives.
+#: File in a task's work directory: holds the host name, and is locked while the task runs.
 _OWNER = ".owner"
 
 
 class _PrivateFiles:
-    """Who holds the process's umask closed, and what it was before the first of them."""
+    """State of :func:`private_files`: the number of active contexts, and the umask to restore."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.holders = 0
-        self.before = 0
+        self.active = 0
+        self.umask = 0
 
 
 _PRIVATE_FILES = _PrivateFiles()
@@ -70,27 +70,27 @@ _PRIVATE_FILES = _PrivateFiles()
 
 @contextmanager
 def private_files() -> Iterator[None]:
-    """Within, what files and directories this process and its children make are their user's alone.
+    """Make files and directories created by this process and its children accessible to their owner only.
 
-    A umask is the process's, so the last of several threads to leave is the one that puts it back.
+    The umask belongs to the process: of several threads, the last one to leave restores it.
     """
-    held = _PRIVATE_FILES
-    with held.lock:
-        if held.holders == 0:
-            held.before = os.umask(0o077)
-        held.holders += 1
+    state = _PRIVATE_FILES
+    with state.lock:
+        if state.active == 0:
+            state.umask = os.umask(0o077)
+        state.active += 1
     try:
         yield
     finally:
-        with held.lock:
-            held.holders -= 1
-            if held.holders == 0:
-                os.umask(held.before)
+        with state.lock:
+            state.active -= 1
+            if state.active == 0:
+                os.umask(state.umask)
 
 
 @cache
 def _parameters(kind: type) -> dict[str, inspect.Parameter]:
-    """The arguments of an operator's class and of its parents'."""
+    """The ``__init__`` parameters of an operator class and its parents."""
     found: dict[str, inspect.Parameter] = {}
     for parent in kind.__mro__:
         if "__init__" in vars(parent) and issubclass(parent, AutoMLMixin):
@@ -100,9 +100,9 @@ def _parameters(kind: type) -> dict[str, inspect.Parameter]:
 
 @dataclass(frozen=True)
 class Run:
-    """The task instance at work, as rows and names need it.
+    """Identity of the running task instance, for recorded rows and for names.
 
-    :param generation: the same for a task's retries, another one after it was cleared.
+    :param generation: the same for all retries; changes when the task is cleared.
     """
 
     dag_id: str
@@ -116,7 +116,7 @@ class Run:
 
     @classmethod
     def of(cls, context: Context | Mapping[str, Any]) -> Run:
-        """The run of a task's context. Where a run has no logical date, its session time is ``run_after``."""
+        """Read a task context. Without a logical date, the session time is ``run_after``."""
         ti, dag_run = context["ti"], context["dag_run"]
         session_time = dag_run.logical_date or dag_run.run_after
         return cls(
@@ -132,15 +132,15 @@ class Run:
 
     @property
     def task_attempt_id(self) -> str:
-        """Readable, for people only: DAG, run, task, map index if mapped, and try."""
+        """A human-readable id: DAG, run, task, map index if mapped, and try number."""
         mapped = [] if self.map_index < 0 else [str(self.map_index)]
         return "/".join([self.dag_id, self.run_id, self.task_id, *mapped, str(self.try_number)])
 
     def about(self, source: str | None, **links: str | None) -> dict[str, Any]:
-        """What a report says of the task that made it, beside its own results.
+        """Describe the task for its report.
 
-        :param source: the table that was read; None: a query was.
-        :param links: texts and URLs, of pages of this Airflow; those without a URL are left out.
+        :param source: the table that was read; None for a query.
+        :param links: link texts and URLs of pages of this Airflow; entries without a URL are omitted.
         """
         pages = {f"run {self.run_id}": run_url(self.dag_id, self.run_id), **links}
         return {
@@ -149,18 +149,18 @@ class Run:
             "task_id": self.task_id,
             "run_id": self.run_id,
             "session_time": self.session_time.isoformat(sep=" ", timespec="seconds"),
-            # By their paths: a report is opened years later, by another name of the host.
+            # Paths only: the host name may change before the report is opened.
             "links": {text: urlsplit(url).path for text, url in pages.items() if url} if has_pages() else {},
         }
 
     @property
     def key(self) -> str:
-        """Names this task instance in directories and tables: the same in every try."""
+        """A short hash for names of directories and tables, the same for all tries of this task instance."""
         parts = [self.dag_id, self.run_id, self.task_id, str(self.map_index)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
     def version(self) -> str:
-        """The version that a training by this task instance has: the same for its retries."""
+        """The model version that this task instance trains, the same for all retries."""
         return f"{self.session_time:%Y%m%dT%H%M%S}-{self.key}-{self.generation}"
 
     def record_id(self, *more: object) -> str:
@@ -169,20 +169,20 @@ class Run:
 
 
 class AutoMLMixin(BaseOperator):
-    """What the operators have in common, whatever else they are.
+    """Behaviour shared by all operators.
 
-    A template that renders to nothing is an error, for it names a task that did not run or a value that is not
-    there. Wrong input fails the task at once, without retries. Where the task that should give the input was skipped,
-    there is nothing to do, and this one is skipped too, whatever its trigger rule.
+    A template that renders to None or to an empty string is an error: it refers to a task that did not run or to a
+    missing value. Invalid input fails the task without retries. If the task that provides the input was skipped, this
+    task is skipped too, whatever its trigger rule.
     """
 
-    #: Arguments without a default that may render to nothing all the same.
+    #: Arguments without a default that may still render to None.
     optional_when_rendered: ClassVar[frozenset[str]] = frozenset()
-    #: Arguments with a default that are what another task made: no default stands for what a skipped one did not make.
+    #: Arguments with a default that are results of other tasks: if such a task was skipped, the default does not apply.
     made_by_tasks: ClassVar[frozenset[str]] = frozenset({"model", "prediction"})
 
     def _remember_given(self) -> None:
-        """To be called at the end of ``__init__``: notes which arguments were given, before they are rendered."""
+        """Keep the arguments as given, before rendering. Call this at the end of ``__init__``."""
         self._given = {name: value for name in self.template_fields if (value := getattr(self, name)) is not None}
 
     def _do_render_template_fields(
@@ -193,11 +193,11 @@ class AutoMLMixin(BaseOperator):
         jinja_env: jinja2.Environment,
         seen_oids: set[int],
     ) -> None:
-        """Render as Airflow does; where a run has no logical date, ``ts_nodash`` and its like tell ``run_after``.
+        """Render as Airflow does; without a logical date, ``ts_nodash`` and similar macros use ``run_after``.
 
-        (Of a mapped task, Airflow calls this and not ``render_template_fields``.)
+        (For a mapped task, Airflow calls this method instead of ``render_template_fields``.)
 
-        :raises AirflowSkipException: a template looks into the result of a task that was skipped.
+        :raises AirflowSkipException: a template refers to the result of a skipped task.
         """
         from jinja2 import UndefinedError
 
@@ -209,12 +209,12 @@ class AutoMLMixin(BaseOperator):
             raise
 
     def check_rendered(self) -> None:
-        """Understand what was rendered: nothing (None, '' or 'None') leaves an argument at its default; a text that was
-        rendered to a whole number is that text.
+        """Normalize rendered arguments: None, '' or 'None' restores an argument's default; an integer rendered for a
+        string argument becomes a string.
 
-        :raises AirflowSkipException: the task that should give an argument was skipped.
-        :raises InputError: an argument without a default was rendered to nothing, or a text to what is none; names the
-            argument and its template.
+        :raises AirflowSkipException: the task that provides an argument was skipped.
+        :raises InputError: an argument without a default rendered to None or an empty string, or a string argument to
+            another type.
         """
         parameters = _parameters(type(self))
         for name, given in self._given.items():
@@ -226,8 +226,9 @@ class AutoMLMixin(BaseOperator):
                     setattr(self, name, value)
                 elif value is not None and not isinstance(value, str):
                     raise InputError(
-                        f"{name} of task {self.task_id!r} rendered to {_short(repr(value))}, from {_short(given)}: it "
-                        "must be text. (Where the DAG has render_template_as_native_obj, quote it within the template.)"
+                        f"{name} of task {self.task_id!r} is {_short(repr(value))}, rendered from {_short(given)}: "
+                        "expected a string. If the DAG sets render_template_as_native_obj, quote the value inside the "
+                        "template."
                     )
             from_template = isinstance(given, str) and "{{" in given and value in ("None", "")
             if value is None or from_template:
@@ -240,28 +241,28 @@ class AutoMLMixin(BaseOperator):
                 if name in self.optional_when_rendered:
                     continue
                 raise InputError(
-                    f"{name} of task {self.task_id!r} rendered to nothing, from {_short(given)}: "
-                    "the task or parameter that should give it has no such value."
+                    f"The template {_short(given)} of {name} in task {self.task_id!r} rendered to {value!r}: check "
+                    "that the task or Param that it refers to provides this value."
                 )
 
     def skip_without(self, name: str) -> None:
-        """Skip this task if a task that should give an argument was skipped; of a mapped one, if all instances were.
+        """Skip this task if a task that provides an argument was skipped (if mapped: if all its instances were).
 
-        :raises AirflowSkipException: it was.
+        :raises AirflowSkipException: the other task was skipped.
         """
         try:
             context = get_current_context()
         except (RuntimeError, AirflowException):  # not run by Airflow
             return
-        for task_id in _givers(self, self._given.get(name)):
+        for task_id in _source_tasks(self, self._given.get(name)):
             if set(task_states(context, task_id)) == {"skipped"}:
                 raise AirflowSkipException(
-                    f"Task {task_id!r}, which gives {name} of task {self.task_id!r}, was skipped: so is this task."
+                    f"Skipping: task {task_id!r}, which provides {name} of task {self.task_id!r}, was skipped."
                 )
 
     @contextmanager
     def terminal_input_errors(self) -> Iterator[None]:
-        """Within, an :class:`InputError` fails the task without a retry, with its message and no more."""
+        """Turn an :class:`InputError` into a task failure without retries that has the same message."""
         try:
             yield
         except InputError as error:
@@ -269,19 +270,19 @@ class AutoMLMixin(BaseOperator):
 
 
 class AutoMLOperator(AutoMLMixin):
-    """An operator that reaches a warehouse and returns one plain dict, each entry an XCom of its own as well.
+    """An operator that uses a warehouse and returns a plain dict, each entry also an XCom of its own.
 
     :param automl_conn_id: the connection of type ``automl``.
-    :param warehouse_conn_id: a warehouse instead of that connection's own.
+    :param warehouse_conn_id: a warehouse connection that overrides the one of ``automl_conn_id``.
     """
 
     template_fields: Sequence[str] = ("automl_conn_id", "warehouse_conn_id")
     template_ext: Sequence[str] = (".sql",)
     operator_extra_links: Collection[BaseOperatorLink] = (QueryLink(),)
     ui_color = "#e8f0fe"
-    #: Whether the task brings models to the model store.
+    #: Whether the task saves models to the model store.
     saves_models: ClassVar[bool] = False
-    #: The page of the newest query.
+    #: The web page of the latest query.
     query_url: str | None = None
 
     def __init__(
@@ -295,35 +296,35 @@ class AutoMLOperator(AutoMLMixin):
 
     @cached_property
     def hook(self) -> AutoMLHook:
-        """The hook that the rendered connection ids name."""
+        """The hook for the rendered connection ids."""
         return AutoMLHook(self.automl_conn_id, self.warehouse_conn_id)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Check what was rendered, then do the task's work; what files it makes are its user's alone."""
+        """Validate the rendered arguments, then :meth:`perform`; files are accessible to their owner only."""
         with private_files(), self.terminal_input_errors():
             self.check_rendered()
             self.link_queries(context)
             return self.perform(context)
 
     def link_queries(self, context: Context) -> None:
-        """Have the link to a query's page be there from its start."""
+        """Publish the link to a query's page as soon as the query starts."""
 
         def push(url: str) -> None:
             self.query_url = url
-            with suppress(Exception):  # a link is not worth a query
+            with suppress(Exception):  # a missing link must not fail the query
                 context["ti"].xcom_push(key=QueryLink.xcom_key, value=url)
 
         self.hook.on_query = push
 
     def perform(self, context: Context) -> dict[str, Any]:
-        """The task's work; returns its dict, strict JSON with every documented key."""
+        """Do the task's work; returns a dict of strict JSON with every documented key."""
         raise NotImplementedError
 
     def on_kill(self) -> None:
-        """Kill the job and everything it started, and have the warehouses end what they do for this task."""
-        deadline = time.monotonic() + _PATIENCE
-        # In threads: this may be a signal's handler, and the statement that it interrupted may hold a lock of the
-        # driver's for ever, or the server may not answer.
+        """Kill the job and its child processes, and cancel this task's queries."""
+        deadline = time.monotonic() + _KILL_TIMEOUT
+        # In threads: this may run in a signal handler. The interrupted statement may hold a lock of the driver, or the
+        # server may not answer.
         warehouses = self.hook.opened if "hook" in self.__dict__ else []
         threads = [threading.Thread(target=self._cancel, args=(each,), daemon=True) for each in warehouses]
         for thread in threads:
@@ -339,13 +340,13 @@ class AutoMLOperator(AutoMLMixin):
         try:
             warehouse.cancel()
         except Exception as error:
-            self.log.warning("%s could not be told to end this task's query: %s", warehouse.dialect, error)
+            self.log.warning("Could not cancel this task's query on %s: %s", warehouse.dialect, error)
 
     def preflight(self) -> None:
-        """Check that what this task needs is there: the warehouse's driver, what the job's interpreter needs, and the
-        model store if models go there.
+        """Check the task's requirements: the warehouse driver, the packages of the job's interpreter, and the model
+        store if the task saves models.
 
-        :raises InputError: names everything that is missing, each with the line that mends it.
+        :raises InputError: lists everything that is missing, each with its fix.
         """
         problems = []
         try:
@@ -367,17 +368,17 @@ class AutoMLOperator(AutoMLMixin):
 
     @contextmanager
     def work_directory(self, run: Run) -> Iterator[Path]:
-        """An empty directory in staging that belongs to this task instance, removed afterwards.
+        """Create an empty staging directory for this task instance, and remove it afterwards.
 
-        What tasks of this machine left there when they were killed is removed as well.
+        Directories left by killed tasks of this host are removed as well.
         """
         directory = self.hook.staging(f"{run.task_id[:60]}-{run.key}")
-        _sweep(directory.parent)
+        _remove_orphans(directory.parent)
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         try:
             with (directory / f"{_OWNER}.new").open("w") as owner:
-                fcntl.flock(owner, fcntl.LOCK_EX)  # before another task that starts can see it, and take it for dead
+                fcntl.flock(owner, fcntl.LOCK_EX)  # before other tasks see it: without a lock it is an orphan
                 owner.write(socket.gethostname())
                 owner.flush()
                 (directory / f"{_OWNER}.new").rename(directory / _OWNER)
@@ -386,31 +387,33 @@ class AutoMLOperator(AutoMLMixin):
             shutil.rmtree(directory, ignore_errors=True)
 
     def source(self, input_table: str | None, sql: str | None) -> str | Query:
-        """The table, or the query, that this task reads.
+        """The table or the query that this task reads.
 
-        :raises InputError: none or both were given.
+        :raises InputError: neither or both are set.
         """
         from airflow_provider_automl.warehouse.query import Query
 
         if (input_table is None) == (sql is None):
-            given = "neither" if input_table is None else "both"
-            raise InputError(f"Task {self.task_id!r} was given {given} of input_table and sql: give one of them.")
+            given = "neither input_table nor sql" if input_table is None else "both input_table and sql"
+            raise InputError(f"Task {self.task_id!r} sets {given}: set exactly one of them.")
         return Query(sql) if sql is not None else str(input_table)
 
 
 def notebook_source(notebook: str | None, dag: Any, into: Path) -> str | None:
-    """A local copy of a user's notebook; None for ours.
+    """Copy a user's notebook to a local file; returns None for the built-in one.
 
-    :param notebook: a path, absolute or beside the DAG's file, or a URI that ``ObjectStoragePath`` reaches.
-    :param dag: the DAG, for its file.
-    :param into: where the copy goes.
-    :raises InputError: there is no such file, or it is no notebook.
+    :param notebook: a path, absolute or relative to the DAG file, or a URI that ``ObjectStoragePath`` supports.
+    :param dag: the DAG, for its file's location.
+    :param into: the path of the copy.
+    :raises InputError: the file does not exist, or is not a notebook.
     """
     if notebook is None:
         return None
     try:
         if re.match(r"https?://", notebook, re.IGNORECASE):
-            raise InputError(f"The notebook {notebook} would come from the web: it is code, so name a file or a store.")
+            raise InputError(
+                f"The notebook {notebook} is a web URL, but would run as code: use a file or an object store."
+            )
         if "://" in notebook:
             from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -418,22 +421,22 @@ def notebook_source(notebook: str | None, dag: Any, into: Path) -> str | None:
         else:
             text = (Path(dag.fileloc).parent / notebook).read_text(encoding="utf-8")
     except (OSError, ImportError, ValueError) as error:
-        raise InputError(f"The notebook {notebook} cannot be read: {error}.") from error
+        raise InputError(f"Could not read the notebook {notebook}: {error}.") from error
     try:
         found = json.loads(text)
         cells = [cell["cell_type"] for cell in found["cells"]]
     except (ValueError, TypeError, KeyError):
-        raise InputError(f"{notebook} is no notebook: give an .ipynb file of format 4.") from None
+        raise InputError(f"{notebook} is not a notebook: expected an .ipynb file of format 4.") from None
     if "code" not in cells or found.get("nbformat") != 4:
-        raise InputError(f"The notebook {notebook} has no code cell, or is not of format 4.")
+        raise InputError(f"The notebook {notebook} has no code cell, or is not in format 4.")
     into.write_text(text, encoding="utf-8")
     return str(into)
 
 
 def require_columns(columns: Mapping[str, str], names: Sequence[str], *, what: str, source: object) -> None:
-    """Check that ``names`` are among ``columns``, in their exact spelling.
+    """Check that ``columns`` has all ``names``; case-sensitive.
 
-    :raises InputError: names every missing column, and the nearest existing one of each.
+    :raises InputError: lists the missing columns, each with its closest match.
     """
     missing = []
     for name in names:
@@ -442,14 +445,17 @@ def require_columns(columns: Mapping[str, str], names: Sequence[str], *, what: s
             near = near or [column for column in columns if column.lower() == name.lower()]
             missing.append(f"{name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
     if missing:
-        shown = ", ".join(list(columns)[:_COLUMNS]) + (
-            f" … ({len(columns):,} in all)" if len(columns) > _COLUMNS else ""
-        )
-        raise InputError(f"{source} has no {what} {', '.join(missing[:5])}: its columns are {shown}.")
+        raise InputError(f"{source} has no {what} {listing(missing, 5)}: its columns are {listing(columns)}.")
+
+
+def listing(names: Collection[str], limit: int = _MAX_NAMES) -> str:
+    """Names for a message: at most ``limit`` of them, and how many there are."""
+    more = f" … ({len(names):,} in all)" if len(names) > limit else ""
+    return ", ".join(list(names)[:limit]) + more
 
 
 def parse_seconds(value: float | str | None, name: str) -> float | None:
-    """Seconds from a number or plain arithmetic such as ``60 * 3``: parsed, never evaluated as Python.
+    """Parse seconds: a number, or plain arithmetic such as ``60 * 3``, which is never evaluated as Python.
 
     :raises InputError: not arithmetic on numbers, not finite, or not above 0.
     """
@@ -457,48 +463,50 @@ def parse_seconds(value: float | str | None, name: str) -> float | None:
         return None
     seconds = _arithmetic(str(value))
     if seconds is None or not 0 < seconds < float("inf"):
-        raise InputError(f'{name} is {_short(repr(value))}: give seconds above 0, such as 180 or "60 * 3".')
+        raise InputError(f'{name} is {_short(repr(value))}: expected seconds above 0, such as 180 or "60 * 3".')
     return seconds
 
 
 def parse_flag(value: bool | str, name: str) -> bool:
-    """True or False, from either or its text.
+    """Parse a boolean or its text.
 
     :raises InputError: anything else.
     """
     known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     if (flag := known.get(str(value).strip().lower())) is None:
-        raise InputError(f"{name} is {_short(repr(value))}: give True or False.")
+        raise InputError(f"{name} is {_short(repr(value))}: expected True or False.")
     return flag
 
 
 def parse_report(value: bool | str, notebook: str | None) -> bool:
-    """Whether a report is wanted.
+    """Parse whether to create a report.
 
-    :raises InputError: neither True nor False, or no report although a notebook for it was given.
+    :raises InputError: not a boolean, or False although a notebook for the report is set.
     """
     wanted = parse_flag(value, "report")
     if notebook is not None and not wanted:
-        raise InputError(f"report is False, so the notebook {notebook!r} would not be run: leave one of the two out.")
+        raise InputError(
+            f"report is False, so the notebook {notebook!r} would not run: remove one of the two arguments."
+        )
     return wanted
 
 
-def parse_whole(value: int | str, name: str, *, least: int = 1) -> int:
-    """A whole number from itself or its text.
+def parse_whole(value: int | str, name: str, *, minimum: int = 1) -> int:
+    """Parse an integer or its text.
 
-    :raises InputError: no whole number, or below ``least``.
+    :raises InputError: not an integer, or below ``minimum``.
     """
     try:
         number = int(value)
     except (TypeError, ValueError):
-        number = least - 1
-    if number < least:
-        raise InputError(f"{name} is {_short(repr(value))}: give a whole number, {least} or above.")
+        number = minimum - 1
+    if number < minimum:
+        raise InputError(f"{name} is {_short(repr(value))}: expected an integer of at least {minimum}.")
     return number
 
 
 def parse_ratio(value: float | str, name: str) -> float:
-    """A ratio from 0 to 1, from a number or its text.
+    """Parse a ratio from 0 to 1: a number or its text.
 
     :raises InputError: anything else.
     """
@@ -507,46 +515,47 @@ def parse_ratio(value: float | str, name: str) -> float:
     except (TypeError, ValueError):
         number = -1.0
     if not 0 <= number <= 1:
-        raise InputError(f"{name} is {_short(repr(value))}: give a ratio from 0 to 1.")
+        raise InputError(f"{name} is {_short(repr(value))}: expected a ratio from 0 to 1.")
     return number
 
 
 def parse_names(value: Sequence[str] | str | None, name: str) -> list[str] | None:
-    """Column names: a list of them, its JSON, or one name.
+    """Parse names, such as column names: a list, its JSON, or one name.
 
-    :raises InputError: JSON that is no list of text.
+    :raises InputError: not a list of strings.
     """
     if value is None:
         return None
     names: Any = value
     if isinstance(value, (str, int)):
-        names = _read(value) if isinstance(value, str) and value.lstrip().startswith(("[", "(")) else [str(value)]
+        is_list = isinstance(value, str) and value.lstrip().startswith(("[", "("))
+        names = _parse_literal(str(value)) if is_list else [str(value)]
     if isinstance(names, (list, tuple)):
         names = [str(item) if isinstance(item, int) else item for item in names]
     if not isinstance(names, list) or not all(isinstance(item, str) for item in names):
-        raise InputError(f'{name} is {_short(repr(value))}: give a list of columns, such as ["id", "time"].')
+        raise InputError(f'{name} is {_short(repr(value))}: expected a list of names, such as ["id", "time"].')
     return names
 
 
 def parse_object(value: Any, name: str) -> Any:
-    """What an object's text says, JSON's or Python's; any other value as it is.
+    """Parse the text of a JSON object or a Python dict; returns any other value unchanged.
 
     :raises InputError: a text that begins with a brace and is neither.
     """
     if not isinstance(value, str) or not value.strip().startswith("{"):
         return value
-    if not isinstance(found := _read(value), dict):
-        raise InputError(f'{name} is {_short(value)}, which is no object: give JSON such as {{"GBM": {{}}}}.')
+    if not isinstance(found := _parse_literal(value), dict):
+        raise InputError(f'{name} is {_short(value)}, which is not an object: expected JSON such as {{"GBM": {{}}}}.')
     return found
 
 
-def _read(text: str) -> Any:
-    """What a text says as JSON, or as Python's literal (a rendered list is one); None: it is neither."""
+def _parse_literal(text: str) -> Any:
+    """Parse JSON or a Python literal, such as a rendered list; None if the text is neither."""
     import ast
 
-    for reader in (json.loads, ast.literal_eval):
+    for parse in (json.loads, ast.literal_eval):
         with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-            return reader(text.strip())
+            return parse(text.strip())
     return None
 
 
@@ -574,15 +583,15 @@ def _arithmetic(text: str) -> float | None:
 
 
 def task_states(context: Context | Mapping[str, Any], task_id: str) -> list[str]:
-    """The states of another task of this run: of one that is mapped as this task is, the state at the same index; else
-    of every instance. By the Task SDK, which knows no database; else as in Airflow 2.
+    """The states of another task of this run: at the same map index if it is mapped like this task, else of all
+    instances. Read through the Task SDK, or from the DAG run in Airflow 2.
     """
     ti: Any = context["ti"]
     index = -1 if ti.map_index is None else ti.map_index
     same = f"{task_id}_{index}"
     if hasattr(ti, "get_task_states"):
-        told = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
-        states = dict(told.get(ti.run_id) or {})  # under "task", or "task_0" and so on
+        by_run = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
+        states = dict(by_run.get(ti.run_id) or {})  # keys are "task", or "task_0" and so on
     else:
         dag_run: Any = context["dag_run"]
         instances = [each for each in dag_run.get_task_instances() if each.task_id == task_id]
@@ -591,18 +600,18 @@ def task_states(context: Context | Mapping[str, Any], task_id: str) -> list[str]
     return [str(getattr(state, "value", state)) for state in found if state]
 
 
-def _givers(task: BaseOperator, given: Any) -> list[str]:
-    """The tasks whose results an argument was given as: by their output, or by a template that names them."""
+def _source_tasks(task: BaseOperator, given: Any) -> list[str]:
+    """The tasks that an argument gets its value from: by their ``output``, or by a template that names them."""
     tasks = [operator.task_id for operator, _ in XComArg.iter_xcom_references(given)]
     text = str(given)
     if "{{" in text:
-        above = task.get_flat_relative_ids(upstream=True)
-        tasks += sorted(task_id for task_id in above if re.search(rf"""(['"]){re.escape(task_id)}\1""", text))
+        upstream = task.get_flat_relative_ids(upstream=True)
+        tasks += sorted(task_id for task_id in upstream if re.search(rf"""(['"]){re.escape(task_id)}\1""", text))
     return tasks
 
 
-def _sweep(staging: Path) -> None:
-    """Remove the work directories of this machine's tasks that are dead: the kernel has released their locks."""
+def _remove_orphans(staging: Path) -> None:
+    """Remove work directories of dead tasks of this host: the kernel has released their locks."""
     for owner in staging.glob(f"*/{_OWNER}"):
         try:
             with owner.open() as file:
@@ -610,11 +619,11 @@ def _sweep(staging: Path) -> None:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(owner.parent, ignore_errors=True)
         except OSError:
-            continue  # it lives, or is gone already
+            continue  # the task is running, or the directory is gone already
 
 
 def _with_times(context: Context) -> Context:
-    """``context``, with the time macros that Airflow leaves out of a run without a logical date."""
+    """Add the time macros that Airflow omits for a run without a logical date."""
     if context.get("ts_nodash") is not None or "dag_run" not in context:
         return context
     time = context["dag_run"].run_after.astimezone(UTC)

@@ -36,7 +36,7 @@ from airflow_provider_automl.drift.policies import (
     needs,
 )
 from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_whole
+from airflow_provider_automl.operators._base import AutoMLOperator, Run, listing, parse_whole
 from airflow_provider_automl.tracking.alarms import Alarms, Known, Place, utc
 from airflow_provider_automl.tracking.tables import COMPARISONS, DRIFT_RESULTS, EVAL_RESULTS
 
@@ -54,9 +54,9 @@ def decide(
     known: Known | None = None,
     new: str = "",
 ) -> Decision:
-    """What ``policy`` says of ``evaluation``, given which alarms are open.
+    """Apply ``policy`` to ``evaluation``, given the open alarms.
 
-    :raises InputError: the policy's own parameters are wrong.
+    :raises InputError: the policy's parameters are invalid.
     """
     try:
         return settle(policy, evaluation, history or History(), (known or Known()).episodes, new)
@@ -67,35 +67,39 @@ def decide(
 class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
     """Branch to the tasks that act on drift, or to those that do not.
 
-    The decision is a row of ``automl_drift_results`` before any branch is taken, exactly once; of a combination, each
-    part is a row of its own as well. All branches must be directly downstream, which is checked before anything is
-    decided. The decision is also in XCom, under the keys ``drifted``, ``statistic``, ``threshold``, ``p_value``,
-    ``compared_with``, ``detail`` (a sentence or two, fit for a mail), ``alarm``, ``episode_id`` and ``remind``.
+    The decision is recorded in ``automl_drift_results`` exactly once, before any branch is taken; a combined policy
+    also records one row per part. All branches must be directly downstream, which is checked first. The decision is
+    also in XCom, under the keys ``drifted``, ``statistic``, ``threshold``, ``p_value``, ``compared_with``, ``detail``
+    (one or two sentences, for use in an email), ``alarm``, ``episode_id`` and ``remind``.
 
-    A policy that judges significance raises one alarm for one drift (:mod:`~airflow_provider_automl.drift.episodes`):
-    ``alarm`` is ``opened``, then ``lasting`` on every day until it is ``over``, else None. ``if_drifted``, say a
-    retraining, is followed when the alarm opens, and again only after ``retrain_after``, at most ``max_retrainings``
-    times a version, and no more in an alarm in which a challenger has lost; ``alert``, a mail, when it opens, every
-    ``remind_after`` while it lasts, and when it is over. On the other days of an alarm ``if_lasting`` is followed. A
-    day that cannot be judged (``drifted`` is None) opens and ends nothing. What the measure is held against is kept in
-    ``automl_baselines``; an alarm is over as well when somebody accepts the new level (``automl drift accept``), or
-    when another version is evaluated.
+    A policy that tests significance raises one alarm per drift (:mod:`~airflow_provider_automl.drift.episodes`):
+    ``alarm`` is ``opened``, then ``lasting`` on every day until it is ``over``, else None.
 
-    Of ``below``, ``above`` and policies of your own, each day stands by itself: ``if_drifted`` is followed on every day
-    with drift, and ``alert`` if the same cause (the same version, found drifted by the same check of this DAG) was not
-    told within ``remind_after``.
+    - ``if_drifted``, such as a retraining, is followed when the alarm opens, and again only after ``retrain_after``, at
+      most ``max_retrainings`` times per version, and no longer once a challenger has lost during this alarm.
+    - ``if_lasting`` is followed on the other days of an alarm.
+    - ``alert``, such as an email, is followed when the alarm opens, every ``remind_after`` while it lasts, and when it
+      is over.
 
-    :param evaluation: an evaluation's dict: ``evaluate.output``.
-    :param policy: what counts as drift, such as ``below(0.93)``; its fields may be templates.
-    :param if_drifted: task id, or ids, to follow on drift: a retraining, say.
+    An evaluation that is inconclusive (``drifted`` is None) neither opens nor closes an alarm. Baselines are kept in
+    ``automl_baselines``. An alarm is also over when somebody accepts the new level (``automl drift accept``), or when
+    another version is evaluated.
+
+    ``below``, ``above`` and custom policies decide on each day independently: ``if_drifted`` is followed on every day
+    with drift, and ``alert`` unless it was followed for the same cause (the same version, found drifted by the same
+    check of this DAG) within ``remind_after``.
+
+    :param evaluation: the dict of an evaluation: ``evaluate.output``.
+    :param policy: the drift policy, such as ``below(0.93)``; its fields may be templates.
+    :param if_drifted: task id, or ids, to follow on drift, such as a retraining.
     :param if_stable: task id, or ids, to follow otherwise.
-    :param alert: task id, or ids, to follow as well when it is time to tell: a mail, say.
+    :param alert: task id, or ids, to follow in addition when an alert is due, such as an email.
     :param if_lasting: task id, or ids, to follow while an alarm lasts and no retraining is due; default: ``if_stable``.
-    :param remind_after: how long the same cause is not told again: a timedelta, or days; None: tell it every time.
-    :param retrain_after: how long an alarm that lasts starts no other retraining: a timedelta, or days; None: no limit.
-    :param max_retrainings: so many retrainings a version, and no more.
+    :param remind_after: minimum time between alerts on the same cause: a timedelta, or days; None: no minimum.
+    :param retrain_after: minimum time between retrainings of a version: a timedelta, or days; None: no minimum.
+    :param max_retrainings: maximum number of retrainings per version.
     :param baseline_alias: the alias whose version is the policy's baseline ``"champion"``.
-    :param schema: where the evaluations are and the decision is recorded; default: the connection's tracking schema.
+    :param schema: where evaluations are read and decisions are recorded; default: the connection's tracking schema.
     """
 
     template_fields: Sequence[str] = (
@@ -139,7 +143,7 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
             if not isinstance(value, str):
                 _parse_days(value, name)
         if not isinstance(max_retrainings, str):
-            parse_whole(max_retrainings, "max_retrainings", least=0)
+            parse_whole(max_retrainings, "max_retrainings", minimum=0)
         self._check_alias()
         self._remember_given()
 
@@ -151,9 +155,9 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
         jinja_env: jinja2.Environment,
         seen_oids: set[int],
     ) -> None:
-        """Render the policy's fields too; it is frozen, so a rendered copy takes its place.
+        """Render the policy's fields too; the policy is frozen, so a rendered copy replaces it.
 
-        :raises AirflowFailException: a field rendered to what the policy refuses.
+        :raises AirflowFailException: a field rendered to a value that the policy rejects.
         """
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         if parent is not self:
@@ -179,29 +183,29 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
         return BranchPythonOperator.execute(self, context)
 
     def choose_branch(self, context: Context) -> str | list[str]:
-        """Check the branches, ask the policy, say why, record it, branch."""
+        """Check the branches, apply the policy, record the decision, and return the branch."""
         with self.terminal_input_errors():
             self.check_rendered()
             self._check_branches()
             self._check_alias()
             remind_after = _parse_days(self.remind_after, "remind_after")
             retrain_after = _parse_days(self.retrain_after, "retrain_after")
-            most = parse_whole(self.max_retrainings, "max_retrainings", least=0)
+            max_retrainings = parse_whole(self.max_retrainings, "max_retrainings", minimum=0)
             if not isinstance(self.evaluation, Mapping):
-                raise InputError(f"evaluation is {str(self.evaluation)[:100]!r}: give the dict of an evaluation.")
+                raise InputError(f"evaluation is {str(self.evaluation)[:100]!r}: expected the dict of an evaluation.")
             run = Run.of(context)
             moment = {"dag_id": run.dag_id, "run_id": run.run_id, "session_time": run.session_time}
             evaluation = {**self.evaluation, **moment}
             alarms, place = Alarms(self.hook.tracking(self.schema)), self._place(run)
             known, history = self._known(alarms, place, run)
             decision = decide(self.policy, evaluation, history, known, self._new_episode(run))
-            decision = self._left(decision, known)
+            decision = self._close_of_other_version(decision, known)
             self.log.info("%s: %s", self.policy, decision.detail)
             if has_episodes(self.policy):
-                remind = self._is_to_be_told(decision, known, run, remind_after)
-                retrain = self._is_to_be_retrained(decision, known, run, retrain_after, most)
+                remind = self._is_alert_due(decision, known, run, remind_after)
+                retrain = self._is_retraining_due(decision, known, run, retrain_after, max_retrainings)
             else:
-                remind = bool(decision.drifted) and self._is_time_to_tell(run, remind_after)
+                remind = bool(decision.drifted) and self._is_reminder_due(run, remind_after)
                 retrain = bool(decision.drifted)
             self._record(run, decision, place, remind=remind, retrain=retrain)
             self._keep_baselines(alarms, place, evaluation, history, decision, known, run)
@@ -235,13 +239,13 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
         return run.record_id(self.evaluation.get("model_version"), key_of(self.policy), "episode")
 
     def _known(self, alarms: Alarms, place: Place, run: Run) -> tuple[Known, History]:
-        """What is known before this decision, and what the policy compares with; nothing is read that is not needed."""
+        """Read the alarms before this decision, and the policy's history; reads only what the policy needs."""
         if not has_episodes(self.policy):
             return Known(), self._history()
         history = self._history()
         names = {str(row.get("model_name")) for row in history.evaluations}
         known = alarms.known(place, run.run_id, run.session_time, names)
-        # A cleared task decides by what was kept when it decided first.
+        # A cleared task uses the baselines of its first decision.
         until = min((utc(row["recorded_at"]) for row in known.own.values()), default=None)
         kept = {}
         for metric, baseline in alarms.baselines(place, until=until).items():
@@ -252,42 +256,43 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
                 kept[(*champion, place.dataset, metric)] = list(baseline.estimates)
         return known, dataclasses.replace(history, alarmed=known.alarmed, kept=kept)
 
-    def _left(self, decision: Decision, known: Known) -> Decision:
-        """An alarm of the version before is over: this one is not that one."""
+    def _close_of_other_version(self, decision: Decision, known: Known) -> Decision:
+        """Close the open alarm of the previous version, if there is one."""
         left = known.left.get(key_of(self.policy))
         if left is None or decision.alarm is not None or not has_episodes(self.policy):
             return decision
-        said = f"The alarm of version {left} is over: version {self.evaluation.get('model_version')} is in its place."
-        return dataclasses.replace(decision, alarm=OVER, detail=f"{decision.detail} {said}")
+        version = self.evaluation.get("model_version")
+        message = f"The alarm of version {left} is over: version {version} replaces it."
+        return dataclasses.replace(decision, alarm=OVER, detail=f"{decision.detail} {message}")
 
-    def _is_to_be_told(self, decision: Decision, known: Known, run: Run, after: timedelta | None) -> bool:
+    def _is_alert_due(self, decision: Decision, known: Known, run: Run, after: timedelta | None) -> bool:
         if (own := known.own.get(key_of(self.policy))) is not None and own["alarm"] == decision.alarm:
             return bool(own["told"])
         if decision.alarm != LASTING:
             return decision.alarm in (OPENED, OVER)
-        told = [utc(row["session_time"]) for row in known.rows
+        sent = [utc(row["session_time"]) for row in known.rows
                 if row.get("told") and row.get("episode_id") == decision.episode_id]  # fmt: skip
-        return is_due(told, run.session_time, after)
+        return is_due(sent, run.session_time, after)
 
-    def _is_to_be_retrained(
-        self, decision: Decision, known: Known, run: Run, after: timedelta | None, most: int
+    def _is_retraining_due(
+        self, decision: Decision, known: Known, run: Run, after: timedelta | None, maximum: int
     ) -> bool:
         if (own := known.own.get(key_of(self.policy))) is not None and own["alarm"] == decision.alarm:
             return bool(own["retrain"])
         rows = [row for row in known.rows if row.get("retrain") and row["run_id"] != run.run_id]
         done = [utc(row["session_time"]) for row in rows]
-        if len(done) >= most and decision.alarm == OPENED:
-            self.log.info("No retraining: this version has had %d, the most it may have", len(done))
-        if not retrains(decision, done, run.session_time, after, most):
+        if len(done) >= maximum and decision.alarm == OPENED:
+            self.log.info("No retraining: this version has had %d, and max_retrainings is %d", len(done), maximum)
+        if not retrains(decision, done, run.session_time, after, maximum):
             return False
         episode = [utc(row["session_time"]) for row in known.rows if row.get("episode_id") == decision.episode_id]
-        if decision.alarm == LASTING and self._has_lost(min(episode, default=run.session_time)):
-            self.log.info("No retraining: a challenger has lost against this version since the alarm opened")
+        if decision.alarm == LASTING and self._has_challenger_lost(min(episode, default=run.session_time)):
+            self.log.info("No retraining: a challenger lost to this version after the alarm opened")
             return False
         return True
 
-    def _has_lost(self, since: datetime) -> bool:
-        """Whether a challenger has lost against this version since then."""
+    def _has_challenger_lost(self, since: datetime) -> bool:
+        """Whether a challenger has lost a comparison with this version since then."""
         lost = self.hook.tracking(self.schema).read(
             COMPARISONS, champion_name=self.evaluation.get("model_name"),
             champion_version=self.evaluation.get("model_version"), promoted=False,
@@ -298,8 +303,8 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
         self, alarms: Alarms, place: Place, evaluation: Mapping[str, Any], history: History, decision: Decision,
         known: Known, run: Run,
     ) -> None:  # fmt: skip
-        """Keep what each part is held against, once there are five evaluations, this one perhaps among them."""
-        if known.own:  # cleared: that was kept when it was decided first
+        """Store the baseline of each part once there are enough evaluations, possibly including this one."""
+        if known.own:  # cleared: the first decision stored it
             return
         for policy in _judges(self.policy):
             if str(policy.baseline).isdigit():
@@ -313,7 +318,7 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
                 alarms.keep(place, policy.metric, estimates, now=run.session_time, run_id=run.run_id)
 
     def _history(self) -> History:
-        """The evaluations that the policy needs; nothing is read where it needs none."""
+        """Read the evaluations that the policy needs, if any."""
         wanted = needs(self.policy)
         if not wanted:
             return History()
@@ -324,7 +329,7 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
                 name = self.evaluation.get("model_name")
                 if name is None:
                     raise InputError(
-                        f"The evaluation names no model, so {self.policy} has nothing to compare with: give model_name."
+                        f"The evaluation has no model_name, so {self.policy} has no baseline: set model_name."
                     )
                 models.append((name, self.evaluation.get("model_version")))
             elif need == CHAMPION:
@@ -342,24 +347,25 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
                 rows += tracking.read(EVAL_RESULTS, model_name=named[0], model_version=named[1])
         return History(rows, champion)
 
-    def _is_time_to_tell(self, run: Run, remind_after: timedelta | None) -> bool:
-        """Whether the cause was not told within ``remind_after``, going by the decisions of earlier runs."""
+    def _is_reminder_due(self, run: Run, remind_after: timedelta | None) -> bool:
+        """Whether no alert on the same cause was sent within ``remind_after``, by the decisions of earlier runs."""
         if remind_after is None:
             return True
-        told = None
+        last_sent = None
         found = self.hook.tracking(self.schema).read(
             DRIFT_RESULTS, **self._model(), check_name=str(self.policy), dag_id=run.dag_id, drifted=True
         )
         for time in sorted(utc(row["session_time"]) for row in found if row["run_id"] != run.run_id):
-            if time <= run.session_time and (told is None or time - told >= remind_after):
-                told = time
-        if told is None or run.session_time - told >= remind_after:
+            if time <= run.session_time and (last_sent is None or time - last_sent >= remind_after):
+                last_sent = time
+        if last_sent is None or run.session_time - last_sent >= remind_after:
             return True
-        self.log.info("Told on %s: told again after %s", told.date(), (told + remind_after).date())
+        next_due = last_sent + remind_after
+        self.log.info("Alert suppressed: last sent %s, next after %s", last_sent.date(), next_due.date())
         return False
 
     def _record(self, run: Run, decision: Decision, place: Place, *, remind: bool, retrain: bool) -> None:
-        """One row for the decision, and one for each part of a combination."""
+        """Record one row for the decision, and one per part of a combined policy."""
         tracking = self.hook.tracking(self.schema)
         whole = str(self.policy)
         for check, part in _with_parts(whole, decision).items():
@@ -380,7 +386,7 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
             }
             record_id = run.record_id(self.evaluation.get("model_version"), check, None)
             recorded = tracking.record(DRIFT_RESULTS, row, record_id=record_id)
-            self.log.info("%s: %s is in %s", recorded, check, tracking.name(DRIFT_RESULTS))
+            self.log.info("Decision of %s in %s: %s", check, tracking.name(DRIFT_RESULTS), recorded)
 
     def _model(self) -> dict[str, Any]:
         return {name: self.evaluation.get(name) for name in ("model_name", "model_version")}
@@ -388,8 +394,8 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
     def _check_alias(self) -> None:
         if CHAMPION in needs(self.policy) and self.baseline_alias is None:
             raise InputError(
-                f"{self.policy} of task {self.task_id!r} compares with the champion: give baseline_alias, the alias "
-                "that points at it, such as 'census_champion'."
+                f"{self.policy} of task {self.task_id!r} compares with the champion: set baseline_alias to its alias, "
+                "such as 'census_champion'."
             )
 
     def _check_branches(self) -> None:
@@ -400,10 +406,10 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
                 group = groups.get(task_id)
                 first = {task_id} if group is None else {task.node_id for task in group.get_roots()}
                 if not first <= self.downstream_task_ids:
-                    downstream = ", ".join(sorted(self.downstream_task_ids)) or "nothing"
+                    downstream = listing(sorted(self.downstream_task_ids)) or "none"
                     raise InputError(
                         f"{name} of task {self.task_id!r} is {task_id!r}, which is not directly downstream of it: "
-                        f"downstream is {downstream}."
+                        f"its downstream tasks are {downstream}."
                     )
 
 
@@ -412,7 +418,7 @@ def _listed(branch: str | list[str] | None) -> list[str]:
 
 
 def _with_parts(check: str, decision: Decision) -> dict[str, Decision]:
-    """A decision and, below it, its parts, by how each check prints; a part that occurs twice is the same."""
+    """A decision and all its parts, by the text of each check; equal parts are merged."""
     found = {check: decision}
     for name, part in decision.parts:
         found |= _with_parts(name, part)
@@ -429,9 +435,9 @@ def _judges(policy: Any) -> list[WorseThanBaseline]:
 
 
 def _parse_days(value: timedelta | float | str | None, name: str) -> timedelta | None:
-    """A time span from itself or a number of days.
+    """Parse a timedelta or a number of days.
 
-    :raises InputError: no number of days, or below 0.
+    :raises InputError: not a number of days, or below 0.
     """
     if value is None:
         return None
@@ -440,18 +446,18 @@ def _parse_days(value: timedelta | float | str | None, name: str) -> timedelta |
     except (TypeError, ValueError, OverflowError):
         span = timedelta(-1)
     if span < timedelta(0):
-        raise InputError(f"{name} is {value!r}: give a timedelta or days, such as 7, or None for every time.")
+        raise InputError(f"{name} is {value!r}: expected a timedelta or days, such as 7, or None for no minimum.")
     return span
 
 
 def require_smtp(context: Context) -> None:
-    """A mail task's ``pre_execute``: says in one sentence what to set where its SMTP connection is missing."""
+    """``pre_execute`` of an email task: fail with instructions if its SMTP connection is missing."""
     conn_id = getattr(context["task"], "conn_id", None) or "smtp_default"
     try:
         BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         raise AirflowFailException(
-            f"The mail was not sent, for the connection {conn_id!r} is not defined: create it with connection type "
-            f"'smtp' in Airflow's UI, or set AIRFLOW_CONN_{conn_id.upper()}="
+            f"The email was not sent: the connection {conn_id!r} is not defined. Create it with connection type 'smtp' "
+            f"in Airflow's UI, or set AIRFLOW_CONN_{conn_id.upper()}="
             "'smtp://user:password@mail.example.com:587?from_email=airflow%40example.com'."
         ) from None

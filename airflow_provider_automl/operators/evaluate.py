@@ -1,4 +1,4 @@
-"""Measure predictions on the warehouse, and record the evaluation."""
+"""Evaluate predictions on the warehouse, and record the evaluation."""
 
 from __future__ import annotations
 
@@ -17,54 +17,55 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Why rows were not evaluated, each with its count.
+#: Metric keys that count skipped rows, by reason.
 _SKIPPED = ("null_labels", "nan_labels", "null_scores", "nan_scores", "null_weights", "unknown_labels")
 
-#: What is told of all rows by itself, not under ``metrics``.
-_TOLD = (
+#: Results for all rows that are keys of the returned dict, not of ``metrics``.
+_TOP_LEVEL = (
     "problem_type", "auroc", "auroc_low", "auroc_high", "auroc_reason", "positives", "negatives", "rows_evaluated",
     "rows_skipped", "calibration", "groups",
 )  # fmt: skip
 
-#: The columns that a prediction writes: of a binary target the probability of the positive class, of several classes
-#: all probabilities as JSON text.
+#: The columns that a prediction writes: for binary the probability of the positive class, for multiclass all
+#: probabilities as JSON text.
 DEFAULT_SCORE = "predicted_proba"
 DEFAULT_PROBABILITIES = "predicted_probabilities"
 
 
 class AutoMLEvaluateOperator(AutoMLOperator):
-    """Measure predictions exactly, by queries on the warehouse; no row leaves it.
+    """Evaluate predictions exactly, by queries on the warehouse; no row leaves it.
 
-    Of a binary target every measure takes one query: the AUC with its 95 % interval, and those in ``metrics``.
+    For a binary problem one query computes all metrics: the AUC with its 95 % interval, and those in ``metrics``.
 
-    :param prediction: a prediction's dict (``predict.output``); each entry can be given by itself instead:
+    :param prediction: the dict of a prediction (``predict.output``); the following arguments override its entries.
     :param table: the table of predictions.
     :param model_name: the model that made them, and ``model_version``.
     :param test_table: the table that was predicted.
-    :param dataset: names what is evaluated, the same from day to day, where a model is evaluated on several data sets:
-        like is compared with like. Recorded.
+    :param dataset: a stable name of the evaluated data set, for a model that is evaluated on several: drift checks
+        compare evaluations of the same data set only. Recorded.
     :param target_column: the column of true labels; rows where it is NULL are skipped, and counted.
-    :param positive_class: of a binary target, the label that counts as positive; default: the prediction's.
-    :param negative_classes: of a binary target, labels that count as negative although the model never saw them: a
-        list, its JSON, or one.
-    :param max_unknown_labels: the largest share of labels that are none of the model's classes, nor negative ones.
-        Those rows are skipped, and counted; more of them are refused.
-    :param score_column: of a binary target, the score of the positive class. Another column than the default makes the
-        problem a binary one.
+    :param positive_class: binary only: the positive label; default: the prediction's.
+    :param negative_classes: binary only: labels that count as negative although the model was not trained on them: a
+        list, its JSON, or one label.
+    :param max_unknown_labels: maximum ratio of rows whose labels are neither classes of the model nor in
+        ``negative_classes``. These rows are skipped, and counted; above the maximum the task fails.
+    :param score_column: binary only: the score of the positive class. Any other column than the default makes the
+        problem binary.
     :param problem_type: ``binary``, ``multiclass`` or ``regression``; default: the prediction's, else ``binary``.
-    :param prediction_column: of several classes or numbers, the predicted ones; default: ``predicted_<target>``.
-    :param metrics: names of measures (a list, its JSON, or one name); default: all that fit the problem type.
-    :param by: columns; each combination of their values is evaluated by itself too, at most 1,000.
-    :param weight_column: rows' weights, at least 0; rows where it is NULL are skipped, and counted.
-    :param threshold: of a binary target, a score that reaches it is a prediction of the positive class.
-    :param beta: of ``fbeta``: how many times recall counts as precision does.
-    :param hivemall: add what Apache Hivemall calculates, as ``hivemall_…`` in ``metrics``.
+    :param prediction_column: the predicted class or number; default: ``predicted_<target>`` for multiclass and
+        regression.
+    :param metrics: names of metrics (a list, its JSON, or one name); default: all that fit the problem type.
+    :param by: columns to group by, at most 1,000 groups; each group is evaluated separately as well.
+    :param weight_column: the weight of each row, at least 0; rows where it is NULL are skipped, and counted.
+    :param threshold: binary only: a score of at least this predicts the positive class.
+    :param beta: for ``fbeta``: the weight of recall relative to precision.
+    :param hivemall: add the metrics that Apache Hivemall computes, as ``hivemall_…`` in ``metrics``.
     :returns: ``model_name``, ``model_version``, ``test_table``, ``table``, ``problem_type``, ``auroc``, ``auroc_low``,
         ``auroc_high``, ``auroc_reason`` (why a number or the interval is missing, else None), ``positives``,
-        ``negatives`` (None unless the target is binary), ``rows_evaluated``, ``rows_skipped``, ``metrics`` (the other
-        measures by name; ``<name>_low``, ``<name>_high``, ``<name>_interval``, ``<name>_se`` and ``<name>_reason``
-        where there is one; counts of skipped rows), ``calibration`` (of a binary target a dict a bin of scores, else
-        None), ``groups`` (a dict a group: ``group``, its values, ``rows_evaluated``, ``rows_skipped``, the measures).
+        ``negatives`` (None unless the problem is binary), ``rows_evaluated``, ``rows_skipped``, ``metrics`` (the other
+        metrics by name; ``<name>_low``, ``<name>_high``, ``<name>_interval``, ``<name>_se`` and ``<name>_reason``
+        where they exist; counts of skipped rows), ``calibration`` (binary: one dict per bin of scores, else None),
+        ``groups`` (one dict per group: ``group``, its values, ``rows_evaluated``, ``rows_skipped``, the metrics).
     """
 
     template_fields: Sequence[str] = (
@@ -124,11 +125,11 @@ class AutoMLEvaluateOperator(AutoMLOperator):
             _metrics(metrics, problem_type)
 
     def perform(self, context: Context) -> dict[str, Any]:
-        """Read the arguments, have it counted, tell it."""
+        """Resolve the arguments, evaluate on the warehouse, and return the results."""
         from airflow_provider_automl.warehouse.measures import evaluate
 
         if not isinstance(self.prediction, (Mapping, type(None))):
-            raise InputError(f"prediction is {str(self.prediction)[:100]!r}: give the dict of a prediction, or table.")
+            raise InputError(f"prediction is {str(self.prediction)[:100]!r}: expected its dict, or set table instead.")
         given: dict[str, Any] = dict(self.prediction or {})
         problem = self._problem(given)
         table = self.table or given.get("output_table")
@@ -139,7 +140,7 @@ class AutoMLEvaluateOperator(AutoMLOperator):
         if missing := [name for name, value in wanted.items() if value is None]:
             for name in missing:
                 self.skip_without(name)
-            raise InputError(f"Task {self.task_id!r} knows no {', '.join(missing)}: give it, or prediction.")
+            raise InputError(f"Task {self.task_id!r} has no {', '.join(missing)}: set it, or prediction.")
         metrics = _metrics(self.metrics, problem)
         columns = self._columns(problem, str(table), str(label), wanted.get("positive_class"))
         measured = evaluate(
@@ -150,7 +151,7 @@ class AutoMLEvaluateOperator(AutoMLOperator):
             **columns,
             classes=self._classes(given, problem, str(table), str(label), columns),
             max_unknown_labels=parse_ratio(self.max_unknown_labels, "max_unknown_labels"),
-            # The AUC has columns of its own where it is recorded, and costs nothing more.
+            # The AUC is always recorded, and comes from the same query at no extra cost.
             metrics=metrics if metrics is None or problem != "binary" else ("auroc", *metrics),
             by=parse_names(self.by, "by") or (),
             weight=self.weight_column,
@@ -160,19 +161,19 @@ class AutoMLEvaluateOperator(AutoMLOperator):
         )
         if problem != "binary":
             measured |= dict.fromkeys(("auroc", "auroc_low", "auroc_high", "positives", "negatives"))
-            measured["auroc_reason"] = f"an AUC compares two classes, and the problem is {problem}"
-        told = {key: measured.pop(key) for key in _TOLD}
-        metrics_told = _compact(measured)
-        self._say(told, metrics_told)
+            measured["auroc_reason"] = f"the AUC requires a binary problem, and the problem is {problem}"
+        summary = {key: measured.pop(key) for key in _TOP_LEVEL}
+        others = _compact(measured)
+        self._log_results(summary, others)
         return {
             "model_name": self.model_name or given.get("model_name"),
             "model_version": self.model_version or given.get("model_version"),
             "test_table": self.test_table or given.get("input_table"),
             "dataset": self.dataset,
             "table": table,
-            **told,
-            "metrics": metrics_told,
-            "groups": [_compact(group, drop=("_interval",)) for group in told["groups"]],
+            **summary,
+            "metrics": others,
+            "groups": [_compact(group, drop=("_interval",)) for group in summary["groups"]],
         }
 
     def _problem(self, prediction: Mapping[str, Any]) -> str:
@@ -184,13 +185,12 @@ class AutoMLEvaluateOperator(AutoMLOperator):
             problem = "binary" if own_score else prediction.get("problem_type") or "binary"
         if problem not in METRICS:
             raise InputError(
-                f"The problem type is {problem!r}: measures are of {', '.join(METRICS)} problems. Give problem_type."
+                f"The problem type {problem!r} is not supported: set problem_type to one of {', '.join(METRICS)}."
             )
         if problem != "binary" and self.positive_class is not None:
             raise InputError(
-                f"The predictions of {prediction.get('model_name')!r} are {problem}, and positive_class is "
-                f"{self.positive_class!r}: only one of two classes can be positive. Leave it out, or name a "
-                "score_column of your own."
+                f"The predictions of {prediction.get('model_name')!r} are {problem}, but positive_class is "
+                f"{self.positive_class!r}, which is for binary problems: remove it, or set your own score_column."
             )
         return str(problem)
 
@@ -201,7 +201,7 @@ class AutoMLEvaluateOperator(AutoMLOperator):
         return positive
 
     def _columns(self, problem: str, table: str, label: str, positive: Any) -> dict[str, Any]:
-        """The columns that the model wrote, as that problem's measures take them."""
+        """The prediction's columns, as arguments for the metrics of the problem type."""
         if problem == "binary":
             return {"score": self.score_column, "positive_class": positive, "prediction": self.prediction_column}
         columns: dict[str, Any] = {"prediction": self.prediction_column or f"predicted_{label}"}
@@ -212,53 +212,53 @@ class AutoMLEvaluateOperator(AutoMLOperator):
     def _classes(
         self, prediction: Mapping[str, Any], problem: str, table: str, label: str, columns: Mapping[str, Any]
     ) -> list[Any] | None:
-        """The labels that have a meaning; None: all of them have.
+        """The known labels; None: all labels are known.
 
-        :raises InputError: of a binary problem it is not known what a third label means.
+        :raises InputError: binary, and it is unknown whether further labels are negative.
         """
         from airflow_provider_automl.warehouse.measures import classes_of
 
         negative = listed_classes(self.negative_classes)
         if problem != "binary":
             if negative:
-                raise InputError(f"negative_classes is {negative!r}, and the problem is {problem}: leave it out.")
+                raise InputError(f"negative_classes is {negative!r}, but the problem is {problem}: remove it.")
             if problem == "regression":
                 return None
             known = self._model_classes(prediction)
             if known is None and "probabilities" in columns:
                 known = classes_of(self.hook.warehouse, table, label=label, probabilities=columns["probabilities"])
             return known
-        # A score of one's own may be of one class of several, whatever the model's.
+        # A user's own score may be one-vs-rest, whatever classes the model has.
         known = self._model_classes(prediction) if self.score_column == DEFAULT_SCORE else None
         return classes_of_two(self.hook, table, label, columns["positive_class"], known, negative)
 
     def _model_classes(self, prediction: Mapping[str, Any]) -> list[Any] | None:
-        """The classes of the model that predicted; None where that is not known."""
+        """The classes of the model that predicted; None if unknown."""
         name = self.model_name or prediction.get("model_name")
         return model_classes(self.hook, name, self.model_version or prediction.get("model_version"))
 
-    def _say(self, told: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
-        if told["auroc"] is not None:
+    def _log_results(self, summary: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+        if summary["auroc"] is not None:
             self.log.info(
-                "AUC of %s, by %s, is %s (95 %% interval %s to %s) on %d rows",
+                "AUC of %s, computed by %s: %s (95 %% interval %s to %s) on %d rows",
                 self.table or "the predictions", self.hook.warehouse.dialect,
-                *(told[key] for key in ("auroc", "auroc_low", "auroc_high", "rows_evaluated")),
+                *(summary[key] for key in ("auroc", "auroc_low", "auroc_high", "rows_evaluated")),
             )  # fmt: skip
         numbers = {name: value for name, value in metrics.items() if name not in _SKIPPED}
-        self.log.info("On %d rows: %s", told["rows_evaluated"], numbers)
-        if told["rows_skipped"]:
+        self.log.info("Metrics on %d rows: %s", summary["rows_evaluated"], numbers)
+        if summary["rows_skipped"]:
             self.log.warning(
-                "%d rows were skipped: labels that are NULL %d, NaN %d; scores that are NULL %d, NaN %d; weights that "
-                "are NULL %d; labels that are no class of the model %d",
-                told["rows_skipped"],
+                "Skipped %d rows: NULL labels %d, NaN labels %d, NULL scores %d, NaN scores %d, NULL weights %d, "
+                "labels that are not classes of the model %d",
+                summary["rows_skipped"],
                 *(metrics[key] for key in _SKIPPED),
             )
 
 
 def _metrics(value: Sequence[str] | str | None, problem_type: str | None) -> tuple[str, ...] | None:
-    """The names of measures, checked.
+    """Parse and validate names of metrics.
 
-    :raises InputError: one that there is not, or that does not fit the problem type.
+    :raises InputError: unknown metrics, or metrics that do not fit the problem type.
     """
     from airflow_provider_automl.warehouse.formulas import METRICS, check_metrics
 
@@ -267,13 +267,13 @@ def _metrics(value: Sequence[str] | str | None, problem_type: str | None) -> tup
 
 
 def model_classes(hook: AutoMLHook, name: str | None, version: str | None) -> list[Any] | None:
-    """The classes of a model's version; None where that is not known."""
+    """The classes of a model version; None if unknown."""
     if name is None or version is None:
         return None
     try:
         known = hook.models.manifest(hook.models.find(model_name=name, model_version=version)).get("classes")
     except (AutoMLError, OSError) as error:
-        log.warning("The classes of model %r version %r are not known: %s", name, version, error)
+        log.warning("Could not read the classes of model %r version %r: %s", name, version, error)
         return None
     return list(known) if known else None
 
@@ -281,16 +281,16 @@ def model_classes(hook: AutoMLHook, name: str | None, version: str | None) -> li
 def classes_of_two(
     hook: AutoMLHook, table: str, label: str, positive: Any, known: list[Any] | None, negative: list[Any]
 ) -> list[Any] | None:
-    """The labels of a problem of two classes that have a meaning; None: all of them have.
+    """The known labels of a binary problem; None: all labels are known.
 
-    :param known: the model's classes, if they are known.
+    :param known: the model's classes, if available.
     :param negative: further labels that count as negative.
-    :raises InputError: it is not known what a third label means.
+    :raises InputError: it is unknown whether further labels are negative.
     """
     from airflow_provider_automl.warehouse.measures import labels_of
 
     if any(_same_class(name, positive) for name in negative):
-        raise InputError(f"negative_classes names {positive!r}, which is positive_class: leave it out.")
+        raise InputError(f"negative_classes includes {positive!r}, which is positive_class: remove it.")
     if known is not None and any(_same_class(name, positive) for name in known):
         return [*known, *negative]
     if negative:
@@ -300,14 +300,14 @@ def classes_of_two(
     if len(others) > 1:
         seen = ", ".join(f"{text!r} ({n:,} rows)" for text, n in others[:5]) + (" …" if len(others) > 5 else "")
         raise InputError(
-            f"{label!r} of {table} has {len(others)}{' or more' if len(found) > 10 else ''} labels beside the "
-            f"positive class {positive!r}: {seen}. Name those that count as negative in negative_classes."
+            f"{label!r} of {table} has {len(others)}{' or more' if len(found) > 10 else ''} labels besides the "
+            f"positive class {positive!r}: {seen}. List those that count as negative in negative_classes."
         )
     return None
 
 
 def listed_classes(value: Any) -> list[Any]:
-    """Classes: a list of them, its JSON, or one."""
+    """Parse classes: a list, its JSON, or one class."""
     if isinstance(value, (list, tuple)):
         return list(value)
     return [] if value is None else list(parse_names(str(value), "negative_classes") or ())
@@ -317,11 +317,11 @@ def _number(value: float | str, name: str) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise InputError(f"{name} is {value!r}: give a number.") from None
+        raise InputError(f"{name} is {value!r}: expected a number.") from None
 
 
 def _compact(measured: Mapping[str, Any], drop: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Without what is not there: ends and methods of intervals, and reasons that say no more than that."""
+    """Drop empty details (interval bounds and methods, standard errors, reasons), and names that end in ``drop``."""
     from airflow_provider_automl.warehouse.formulas import NO_INTERVAL
 
     kept = {}
@@ -333,15 +333,15 @@ def _compact(measured: Mapping[str, Any], drop: tuple[str, ...] = ()) -> dict[st
 
 
 def _check_scores(prediction: Mapping[str, Any], positive_class: Any) -> None:
-    """Check that the prediction's scores are of that class: of any other one the AUC would be upside down.
+    """Check that the prediction's scores are those of ``positive_class``: otherwise the AUC would be inverted.
 
-    :raises InputError: they are of another class, or of one of several.
+    :raises InputError: the scores are of another class, or the prediction is not binary.
     """
     problem, scored = prediction.get("problem_type"), prediction.get("positive_class")
     if problem not in (None, "binary"):
         raise InputError(
-            f"The predictions of {prediction.get('model_name')!r} are {problem}, and problem_type is 'binary': leave "
-            "it out, or name a score_column of your own and its positive_class."
+            f"The predictions of {prediction.get('model_name')!r} are {problem}, but problem_type is 'binary': remove "
+            "it, or set your own score_column and its positive_class."
         )
     if scored is not None and not _same_class(scored, positive_class):
         raise InputError(
@@ -351,7 +351,7 @@ def _check_scores(prediction: Mapping[str, Any], positive_class: Any) -> None:
 
 
 def _same_class(a: Any, b: Any) -> bool:
-    """Whether two spellings mean the same class: 1, 1.0 and "1" do, True and "true" do; blanks count."""
+    """Whether two values are the same class: 1, 1.0 and "1" are, True and "true" are; whitespace matters."""
     if str(a).lower() == str(b).lower() and (str(a) == str(b) or bool in (type(a), type(b))):
         return True
     try:
@@ -363,7 +363,7 @@ def _same_class(a: Any, b: Any) -> bool:
 class AutoMLRecordEvaluationOperator(AutoMLOperator):
     """Record one evaluation as one row of ``automl_eval_results``, exactly once.
 
-    :param evaluation: the evaluation's dict: ``evaluate.output``.
+    :param evaluation: the dict of an evaluation: ``evaluate.output``.
     :param schema: the schema of the table; default: the connection's tracking schema.
     :returns: ``table``, ``record_id``, ``recorded`` (``inserted``, ``unchanged`` or ``replaced``).
     """
@@ -380,7 +380,7 @@ class AutoMLRecordEvaluationOperator(AutoMLOperator):
     def perform(self, context: Context) -> dict[str, Any]:
         """Record the row."""
         if not isinstance(self.evaluation, Mapping) or "auroc" not in self.evaluation:
-            raise InputError(f"evaluation is {str(self.evaluation)[:100]!r}: give the dict of an evaluation.")
+            raise InputError(f"evaluation is {str(self.evaluation)[:100]!r}: expected the dict of an evaluation.")
         run = Run.of(context)
         tracking = self.hook.tracking(self.schema)
         record_id = run.record_id(self.evaluation.get("model_version"))
@@ -392,6 +392,6 @@ class AutoMLRecordEvaluationOperator(AutoMLOperator):
             "run_id": run.run_id,
         }
         recorded = tracking.record(EVAL_RESULTS, row, record_id=record_id)
-        where = (tracking.name(EVAL_RESULTS), tracking.warehouse.dialect)
-        self.log.info("%s: the evaluation is in %s of %s", recorded, *where)
+        name, engine = tracking.name(EVAL_RESULTS), tracking.warehouse.dialect
+        self.log.info("Evaluation in %s of %s: %s", name, engine, recorded)
         return {"table": tracking.name(EVAL_RESULTS), "record_id": record_id, "recorded": recorded}

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class AutoMLTrackExperimentOperator(AutoMLOperator):
-    """Record one training as one row of ``automl_experiments``, exactly once, a failed one too.
+    """Record one training, successful or failed, as one row of ``automl_experiments``, exactly once.
 
-    It runs whatever became of the training (``trigger_rule="all_done"``). After a failed training it records the row
-    with state ``failed`` or ``killed``, then fails itself, so that nothing after it runs on an older model. After a
-    training that was skipped there is nothing to record: it is skipped too.
+    It runs even if the training failed (``trigger_rule="all_done"``): then it records the row with state ``failed`` or
+    ``killed`` and fails itself, so that downstream tasks do not run with an older model. If the training was skipped,
+    it is skipped too.
 
-    :param experiment: the training's dict: ``train.output``.
+    :param experiment: the dict of a training: ``train.output``.
     :param schema: the schema of the table; default: the connection's tracking schema.
     :returns: ``table``, ``record_id``, ``recorded`` (``inserted``, ``unchanged`` or ``replaced``), ``model_name``,
         ``model_version``, ``state``.
@@ -43,7 +43,7 @@ class AutoMLTrackExperimentOperator(AutoMLOperator):
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
-        """As of any operator, with this one's trigger rule: of mapped tasks Airflow does not ask ``__init__``."""
+        """Set this operator's trigger rule for mapped tasks too: for these, Airflow does not call ``__init__``."""
         kwargs.setdefault("trigger_rule", "all_done")
         return super().partial(**kwargs)
 
@@ -54,16 +54,16 @@ class AutoMLTrackExperimentOperator(AutoMLOperator):
         record_id = Run.of(context).record_id(experiment["model_version"])
         recorded = tracking.record(EXPERIMENTS, experiment, record_id=record_id)
         self.log.info(
-            "%s: %s version %s, state %s, is in %s",
-            recorded,
+            "Model %s version %s, state %s, in %s: %s",
             experiment["model_name"],
             experiment["model_version"],
             experiment["state"],
             tracking.name(EXPERIMENTS),
+            recorded,
         )
         if experiment["state"] != ExperimentState.COMPLETE:
             raise AirflowFailException(
-                f"The training of {experiment['model_name']!r} is recorded with state {experiment['state']}: "
+                f"The training of {experiment['model_name']!r} ended with state {experiment['state']}: "
                 f"{experiment['error']}"
             )
         return {
@@ -74,33 +74,35 @@ class AutoMLTrackExperimentOperator(AutoMLOperator):
         }
 
     def _experiment(self, context: Context) -> dict[str, Any]:
-        """The training's dict; of a training that left none, what its task's parameters say."""
+        """The training's dict; if the training returned none, a dict of its task's parameters."""
         given = self.experiment
         if not isinstance(given, Mapping) or given.get("state") != ExperimentState.COMPLETE:
             self.skip_without("experiment")
         if given is None:
             given = self._from_parameters(context)
         if not isinstance(given, Mapping) or "model_name" not in given:
-            raise InputError(f"experiment is {str(given)[:100]!r}: give the dict of a training, such as train.output.")
+            raise InputError(
+                f"experiment is {str(given)[:100]!r}: expected the dict of a training, such as train.output."
+            )
         experiment = dict.fromkeys(("model_version", "state", "error")) | dict(given)
         if experiment["state"] in (ExperimentState.RUNNING, None):
             experiment |= {
                 "state": ExperimentState.KILLED.value,
-                "error": "its process was killed before it could report; the task's log says how far it came",
+                "error": "the process was killed before it could report an error; see the task's log",
             }
         return experiment
 
     def _from_parameters(self, context: Context) -> dict[str, Any]:
         train = getattr(self._given.get("experiment"), "operator", None)
         if not isinstance(train, AutoMLTrainOperator):
-            raise InputError("experiment rendered to nothing: the task that should give it left no result.")
+            raise InputError(f"experiment of task {self.task_id!r} is None: its task has no result.")
         if set(task_states(context, train.task_id)) & {"upstream_failed", "skipped", "removed"}:
-            raise InputError(f"Task {train.task_id!r} never ran, so there is no experiment to record.")
+            raise InputError(f"Task {train.task_id!r} did not run, so there is no experiment to record.")
         train = train.prepare_for_execution()
-        of_train = {**context, "task": train}
-        train.render_template_fields(of_train)  # type: ignore[arg-type]
-        experiment = train.experiment(of_train)  # type: ignore[arg-type]
+        train_context = {**context, "task": train}
+        train.render_template_fields(train_context)  # type: ignore[arg-type]
+        experiment = train.experiment(train_context)  # type: ignore[arg-type]
         run = Run.of(context)
         attempt = "/".join([run.dag_id, run.run_id, train.task_id])
-        # The version is a guess at what the training would have had: no model exists under it.
+        # No model exists under the version that the training would have created.
         return experiment | {"task_attempt_id": attempt, "model_version": None}

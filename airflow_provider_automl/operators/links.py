@@ -18,22 +18,22 @@ class NotebookLink(BaseOperatorLink):
     name = "Notebook"
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
-        """Where the notebook is; empty while there is none.
+        """The notebook's URL; empty if there is none.
 
-        A page of this Airflow's without its host, so that the link outlives a new name of the host, or https.
+        Pages of this Airflow are linked without a host, so that the link survives a change of host name or scheme.
         """
         return page_path(str(XCom.get_value(ti_key=ti_key, key="notebook_url") or ""))
 
 
 class QueryLink(BaseOperatorLink):
-    """The engine's own page of the task's newest query; there while the task runs."""
+    """The engine's web page of the task's latest query, available while the task runs."""
 
     name = "Query"
-    #: Where Airflow looks for this link, and so where the operators keep it from the query's start.
+    #: The XCom key that Airflow reads for this link; the operators set it when the query starts.
     xcom_key = "_link_QueryLink"
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
-        """The page's URL, empty where the engine has none."""
+        """The page's URL; empty if the engine has no such page."""
         if hasattr(operator, "query_url"):  # the worker, when the task ends
             return operator.query_url or ""
         return str(XCom.get_value(ti_key=ti_key, key=self.xcom_key) or "")

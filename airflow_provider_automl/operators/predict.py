@@ -1,4 +1,4 @@
-"""Predict into a table."""
+"""Predict with a model into a table."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ if TYPE_CHECKING:
 
 
 class AutoMLPredictOperator(AutoMLOperator):
-    """Predict every row of a table or a query with one model, into a table that appears whole or not at all.
+    """Predict every row of a table or a query with one model; the output table is published atomically.
 
     The output has the input's columns, then ``predicted_<target>``; for classification also ``predicted_proba``
     (binary: of the positive class; multiclass: of the predicted class) and ``predicted_probabilities`` (JSON text by
-    class). Rows stream through: the memory that is needed does not depend on the table's size.
+    class). Rows are streamed: memory use does not depend on the table's size.
 
-    :param model: a training's dict (``train.output``); or
-    :param model_name: a model's name, and ``model_version``; without a version the newest complete one; a name that
-        ends in ``*`` means the newest of all models whose names begin so; or
-    :param shared_model: the UUID under which a version was shared; or
-    :param alias: the version that holds that alias, such as ``census_champion``.
+    :param model: the dict of a training (``train.output``); or
+    :param model_name: a model's name, and ``model_version``; without a version, the newest complete one; a name that
+        ends in ``*`` means the newest version of all models with that prefix; or
+    :param shared_model: the UUID of a shared version; or
+    :param alias: the alias of a version, such as ``census_champion``.
     :param input_table: the table to predict; or
-    :param sql: a SELECT in the warehouse's own dialect.
-    :param output_table: the table to write; its schema is made if missing.
-    :param output_mode: ``overwrite``, or ``error`` if the table exists.
-    :param rowid_column: a unique column of the input: then the output has only it and the predictions.
-    :param ignore_columns: columns that are no features, whatever their names; the output repeats them.
-    :param order_by: columns in whose order the rows are numbered from 1 on, in a column ``row_id`` of the output, which
-        is no feature: for a table without an id, whose predictions by two models are to be compared. Rows that are
-        equal in all these columns may change places: name an id, or all columns.
-    :param memory_limit: such as ``4g``: the job is killed above it.
-    :param timeout: seconds, or arithmetic; the job is killed after it.
-    :param batch_rows: rows predicted at a time.
-    :param report: whether the prediction leaves a report. Without one it has no ``notebook_url``, and takes some
-        seconds less.
+    :param sql: a SELECT in the warehouse's dialect.
+    :param output_table: the table to write; its schema is created if missing.
+    :param output_mode: what to do if the table exists: ``overwrite`` it, or fail (``error``).
+    :param rowid_column: a unique column of the input; if set, the output has only this column and the predictions.
+    :param ignore_columns: columns not to use as features; the output still contains them.
+    :param order_by: number the rows from 1 in the order of these columns, in a column ``row_id`` of the output (not
+        used as a feature): for a table without an id on which two models are compared. The order of rows that are
+        equal in all these columns is undefined: use a unique column, or all columns.
+    :param memory_limit: such as ``4g``; the job is killed if it uses more.
+    :param timeout: seconds, or arithmetic, after which the job is killed.
+    :param batch_rows: number of rows per prediction batch.
+    :param report: whether to create a report. Without one, ``notebook_url`` is None, and the task is some seconds
+        faster.
     :param hide_table_contents: keep rows of the table out of the notebook.
-    :param notebook: as of :class:`.AutoMLTrainOperator`.
-    :param report_time_limit: as of :class:`.AutoMLTrainOperator`.
-    :param python: the interpreter that runs the job: a path, or a name among the connection's ``interpreters``;
-        default: the first of these that has the model's versions of AutoGluon and Python.
+    :param notebook: see :class:`.AutoMLTrainOperator`.
+    :param report_time_limit: see :class:`.AutoMLTrainOperator`.
+    :param python: the interpreter that runs the job: a path, or a name from the connection's ``interpreters``;
+        default: the first of these with the model's versions of AutoGluon and Python.
     :returns: ``output_table``, ``input_table``, ``model_name``, ``model_version``, ``rows``, ``positive_class``,
         ``problem_type``, ``target_column``, ``notebook_url``, ``notebook_error``.
     """
@@ -121,7 +121,7 @@ class AutoMLPredictOperator(AutoMLOperator):
         self._remember_given()
 
     def perform(self, context: Context) -> dict[str, Any]:
-        """Unload, predict, publish."""
+        """Unload the input, predict, and publish the output table."""
         run = Run.of(context)
         timeout = parse_seconds(self.timeout, "timeout")
         batch_rows = parse_whole(self.batch_rows, "batch_rows")
@@ -135,7 +135,7 @@ class AutoMLPredictOperator(AutoMLOperator):
         publishing = self.hook.staging(f"{run.task_id[:60]}-{run.key}-{run.generation}.publishing")
         retried = run.try_number > 1 and publishing.exists()
         self._check_output(source, retried)
-        row = self.hook.models.find(**self._named())
+        row = self.hook.models.find(**self._model_selector())
         python = self.hook.interpreter_for(row) if self.python is None else self.python
         self._launcher = self.hook.launcher(python, memory_limit=self.memory_limit, timeout=timeout, log=self.log.info)
         self.preflight()
@@ -180,11 +180,11 @@ class AutoMLPredictOperator(AutoMLOperator):
             }
             result = self._launcher.run(job, work)
             if self.output_mode == "error":
-                publishing.touch()  # a retry of a task that is killed after this finds a table that is its own
+                publishing.touch()  # tells a retry after a kill that the table is its own
             mode: Literal["overwrite", "error"] = "overwrite" if retried else self.output_mode
             rows = warehouse.load(work / "output", self.output_table, mode=mode, key=run.key)
             notebook = self._keep_report(row, result, run, work)
-        self.log.info("%d predictions are in %s", rows, self.output_table)
+        self.log.info("Wrote %d predictions to %s", rows, self.output_table)
         return {
             "output_table": self.output_table,
             "input_table": self.input_table if self.sql is None else f"({self.sql})",
@@ -198,32 +198,32 @@ class AutoMLPredictOperator(AutoMLOperator):
     @staticmethod
     def _check_order(order: list[str], columns: Mapping[str, str], what: str) -> None:
         if not order:
-            raise InputError("order_by names no column: name an id, or all columns.")
+            raise InputError("order_by is empty: set it to a unique column, or to all columns.")
         require_columns(columns, order, what="column to order by", source=what)
         if taken := [name for name in columns if name.lower() == ROW_ID]:
-            raise InputError(f"{what} has a column {taken[0]!r} already: leave order_by out, or rename the column.")
+            raise InputError(f"{what} already has a column {taken[0]!r}: remove order_by, or rename the column.")
 
     def _keep_report(self, row: dict[str, Any], result: dict[str, Any], run: Run, work: Path) -> dict[str, Any]:
-        """Put the report beside the model; a store that this worker cannot write to loses no prediction."""
+        """Save the report next to the model; a store that is not writable does not fail the prediction."""
         kept: dict[str, Any] = {"notebook_url": None, "notebook_error": result["notebook_error"]}
-        made = {key: Path(result[key]) for key in ("notebook", "notebook_html") if result[key]}
-        if not made:
+        files = {key: Path(result[key]) for key in ("notebook", "notebook_html") if result[key]}
+        if not files:
             return kept
         key = f"{run.key}-{run.generation}"
-        about = work / "run.json"  # whose report it is: its DAG tells who may read it
+        about = work / "run.json"  # the report's DAG, whose permissions apply to it
         try:
             about.write_text(json.dumps({"dag_id": run.dag_id, "run_id": run.run_id, "task_id": run.task_id}))
-            self.hook.models.add_report(row, key, [about, *made.values()])
+            self.hook.models.add_report(row, key, [about, *files.values()])
         except (OSError, AutoMLError, ValueError) as error:
-            kept["notebook_error"] = f"The report could not be kept beside the model: {error}"
+            kept["notebook_error"] = f"Could not save the report next to the model: {error}"
             self.log.warning(kept["notebook_error"])
             return kept
-        paths = {name: f"predictions/{key}/{path.name}" for name, path in made.items()}
+        paths = {name: f"predictions/{key}/{path.name}" for name, path in files.items()}
         kept["notebook_url"] = self.hook.report_url(row, paths.get("notebook_html"), paths.get("notebook"))
         return kept
 
     def _added(self, row: dict[str, Any]) -> dict[str, str]:
-        """The columns that the prediction adds, with their neutral types: of a label, as far as it has a known size."""
+        """The columns that the prediction adds, with their neutral SQL types; a label of any other type is VARCHAR."""
         about = self.hook.models.manifest(row)
         predicted = f"predicted_{about['target_column']}"
         if about["problem_type"] == "regression":
@@ -231,41 +231,41 @@ class AutoMLPredictOperator(AutoMLOperator):
         label = {"int64": "BIGINT", "int32": "INTEGER", "double": "DOUBLE"}.get(about["label_type"], "VARCHAR")
         return {predicted: label, "predicted_proba": "DOUBLE", "predicted_probabilities": "VARCHAR"}
 
-    def _named(self) -> dict[str, Any]:
-        """Which model the arguments name."""
+    def _model_selector(self) -> dict[str, Any]:
+        """The arguments of :meth:`.ModelStore.find` for the selected model."""
         if self.alias is not None:
-            named: dict[str, Any] = {"alias": self.alias}
+            selector: dict[str, Any] = {"alias": self.alias}
         elif self.shared_model is not None:
-            named = {"shared_model": self.shared_model}
+            selector = {"shared_model": self.shared_model}
         elif isinstance(self.model, dict):
-            named = {key: self.model.get(key) for key in ("model_name", "model_version")}
+            selector = {key: self.model.get(key) for key in ("model_name", "model_version")}
         elif self.model is not None:
-            raise InputError(f"model is {str(self.model)[:100]!r}: give the dict of a training, or model_name.")
+            raise InputError(f"model is {str(self.model)[:100]!r}: expected the dict of a training, or set model_name.")
         else:
-            named = {"model_name": self.model_name, "model_version": self.model_version}
+            selector = {"model_name": self.model_name, "model_version": self.model_version}
         ways = [way is not None for way in (self.model, self.model_name, self.shared_model, self.alias)]
         if sum(ways) != 1:
             raise InputError(
-                f"Task {self.task_id!r} names {'no' if not any(ways) else 'more than one'} model: "
-                "give exactly one of model, model_name (with model_version), shared_model and alias."
+                f"Task {self.task_id!r} selects {'no' if not any(ways) else 'more than one'} model: "
+                "set exactly one of model, model_name (with model_version), shared_model and alias."
             )
         if self.model_version is not None and self.model_name is None:
             raise InputError(
-                f"Task {self.task_id!r} was given model_version {self.model_version!r} beside a model that has "
-                "its own: leave it out, or give model_name with it."
+                f"Task {self.task_id!r} sets model_version {self.model_version!r} without model_name: remove it, or "
+                "set model_name instead of model, shared_model or alias."
             )
-        return named
+        return selector
 
     def _check_output(self, source: str | Query, retried: bool) -> None:
-        """Refuse an output that would destroy what is there; an interrupted try's own output is written again."""
+        """Reject an output table that would overwrite other data; a retry overwrites its own output."""
         warehouse = self.hook.warehouse
         if self.output_mode not in ("overwrite", "error"):
-            raise InputError(f"output_mode is {self.output_mode!r}: give 'overwrite' or 'error'.")
+            raise InputError(f"output_mode is {self.output_mode!r}: expected 'overwrite' or 'error'.")
         warehouse.refuse_own(self.output_table)
         if warehouse.reads(source, self.output_table):
-            raise InputError(f"output_table {self.output_table!r} is the input table: give it another name.")
+            raise InputError(f"output_table {self.output_table!r} is the input table: choose another name.")
         if self.output_mode == "error" and not retried and warehouse.exists(self.output_table):
             raise InputError(
                 f"output_table {self.output_table!r} exists and output_mode is 'error': "
-                "drop it, name another one, or use output_mode='overwrite'."
+                "drop the table, choose another name, or set output_mode='overwrite'."
             )

@@ -1,4 +1,4 @@
-"""Create the provider's tables, and the census tables of the examples."""
+"""Create the provider's tables, and the census tables for the examples."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class AutoMLCreateTablesOperator(AutoMLOperator):
-    """Create the schema and this provider's tables if they are missing, and columns that an older version lacks.
+    """Create the schema and this provider's tables if they are missing, and add columns missing in older tables.
 
-    Running it again changes nothing. The tables of models and aliases are created where the connection keeps them.
+    Running it again changes nothing. The model and alias tables are created in the schema that the connection sets.
 
     :param schema: the schema of the result tables; default: the connection's tracking schema.
     :returns: ``schema``, ``tables`` (the result tables' full names), ``registry_schema``.
@@ -34,7 +34,9 @@ class AutoMLCreateTablesOperator(AutoMLOperator):
         results, registry = self.hook.tracking(self.schema), self.hook.registry
         results.create(RESULT_TABLES)
         registry.create(REGISTRY_TABLES)
-        self.log.info("The tables %s are in %s, the registry in %s", RESULT_TABLES, results.schema, registry.schema)
+        self.log.info(
+            "Tables %s are in schema %s, the model registry in %s", RESULT_TABLES, results.schema, registry.schema
+        )
         return {
             "schema": results.schema,
             "tables": [results.name(table) for table in RESULT_TABLES],
@@ -43,16 +45,16 @@ class AutoMLCreateTablesOperator(AutoMLOperator):
 
 
 class AutoMLCensusTablesOperator(AutoMLOperator):
-    """Load synthetic census-like tables where they are missing, so that the example DAGs run as they are.
+    """Load synthetic census-like tables if they are missing, so that the example DAGs run without further setup.
 
-    A table that exists is left alone, whatever is in it. Beside a table of the user's own, which has other columns, a
-    missing one is an error: it is a name that was mistyped.
+    An existing table is never changed. If one table exists and has other columns (a user's own data), a missing one is
+    an error, because its name is probably mistyped.
 
     :param train_table: the table to train on.
-    :param test_table: the table to predict and measure on.
-    :param train_rows: rows of the training table; ``test_rows`` of the other.
-    :param drift: how far the test table's population has moved, from 0 (not at all) to 1.
-    :param seed: of the generator.
+    :param test_table: the table to predict and evaluate on.
+    :param train_rows: number of rows of the training table; ``test_rows``: of the test table.
+    :param drift: strength of the drift in the test table's population, from 0 (none) to 1.
+    :param seed: seed of the generator.
     :returns: ``train_table``, ``test_table``, ``created`` (the tables that were missing).
     """
 
@@ -85,11 +87,11 @@ class AutoMLCensusTablesOperator(AutoMLOperator):
             wanted.insert(0, (self.train_table, self.train_rows, 0.0, self.seed))
         present = [table for table, *_ in wanted if self.hook.warehouse.exists(table)]
         for table in present:
-            self.log.info("%s exists and is left alone", table)
-        missing = [of_table for of_table in wanted if of_table[0] not in present]
+            self.log.info("%s exists: unchanged", table)
+        missing = [spec for spec in wanted if spec[0] not in present]
         for table, rows, drift, seed in missing:
             self._load(Run.of(context), table, rows, drift, seed, beside=present)
-            self.log.info("%s was missing: loaded %d synthetic rows, drift %g", table, rows, drift)
+            self.log.info("%s was missing: loaded %d synthetic rows with drift %g", table, rows, drift)
         created = [table for table, *_ in missing]
         return {"train_table": self.train_table, "test_table": self.test_table, "created": created}
 
@@ -99,8 +101,8 @@ class AutoMLCensusTablesOperator(AutoMLOperator):
             import pyarrow.parquet as pq
         except ImportError as error:
             raise InputError(
-                f"Loading synthetic data into {table} needs pyarrow and numpy: pip install "
-                f"'airflow-provider-automl[duckdb]', or your warehouse's extra ({error}); or make the table yourself."
+                f"Loading synthetic data into {table} requires pyarrow and numpy ({error}): pip install "
+                "'airflow-provider-automl[duckdb]' (or your warehouse's extra), or create the table yourself."
             ) from error
 
         from airflow_provider_automl.datasets import census
@@ -108,7 +110,7 @@ class AutoMLCensusTablesOperator(AutoMLOperator):
         data = census(rows, drift=drift, seed=seed)
         for other in beside:
             if not set(data.column_names) <= set(self.hook.warehouse.columns(other)):
-                self.hook.warehouse.columns(table)  # the user's own data: a missing table beside it is a mistake
+                self.hook.warehouse.columns(table)  # raises: beside the user's own data, the name is probably mistyped
         with self.work_directory(run) as work:
             pq.write_table(data, work / "census.parquet")  # type: ignore[no-untyped-call]
             self.hook.warehouse.load(work, table, key=run.key)

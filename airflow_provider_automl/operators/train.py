@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_automl.warehouse.query import Query
 
-#: Every key of the dict that a training returns, and that stays behind in XCom when it fails.
+#: The keys of the dict that a training returns, and that it leaves in XCom if it fails.
 TRAINING_KEYS = (
     "model_name", "model_version", "shared_model", "notebook_url", "state", "error", "task_attempt_id", "session_time",
     "user_id", "user_email", "score_val", "score_val_reason", "eval_metric", "problem_type", "target_column",
@@ -43,7 +43,7 @@ TRAINING_KEYS = (
     "notebook_error", "warnings", "options", "dag_id", "run_id",
 )  # fmt: skip
 
-#: What tells one training from another, recorded as the experiment's ``options``.
+#: The arguments that are recorded as the experiment's ``options``.
 _OPTIONS = (
     "problem_type", "positive_class", "eval_metric", "presets", "hyperparameters", "ignore_columns", "time_limit",
     "timeout", "memory_limit", "fi_time_limit", "oversampling_threshold", "proba_calibration", "sampling_threshold",
@@ -52,48 +52,48 @@ _OPTIONS = (
 
 
 class AutoMLTrainOperator(AutoMLOperator):
-    """Train a model with AutoGluon on a table or a query, in a process of its own.
+    """Train a model with AutoGluon on a table or a query, in a separate process.
 
-    The model's files go to the model store first, its registry row last: a version is there whole or not at all. A
-    retry of a training that had already registered its version returns that version instead of training again; a
-    cleared task trains a new one. A training leaves an executed notebook beside the model, unless ``report=False``.
+    Versions are published atomically: the registry row is written after all files are in the model store. If an earlier
+    try has already registered its version, a retry returns that version instead of training again; a cleared task
+    trains a new one. Unless ``report=False``, an executed notebook is stored next to the model.
 
-    When it fails, its dict stays behind in XCom with ``state`` ``failed`` and the ``error``, so that
-    ``AutoMLTrackExperimentOperator`` can record it; its keys are no XComs of their own then.
+    If the training fails, its dict is still in XCom (as a whole, not as one XCom per key), with ``state`` ``failed``
+    and the ``error``, so that ``AutoMLTrackExperimentOperator`` can record it.
 
     :param input_table: the table to train on, such as ``ml_datasets.gluon_train``; or
-    :param sql: a SELECT in the warehouse's own dialect.
+    :param sql: a SELECT in the warehouse's dialect.
     :param target_column: the column to predict. Rows where it is NULL are dropped, and counted.
-    :param model_name: keeps every version; see :func:`~airflow_provider_automl.models.store.check_model_name`.
+    :param model_name: groups the versions; see :func:`~airflow_provider_automl.models.store.check_model_name`.
     :param problem_type: ``binary``, ``multiclass`` or ``regression``; inferred from the target by default.
-    :param positive_class: of a binary target; default: AutoGluon's choice (the last class in order).
-    :param eval_metric: any of AutoGluon's; ``auto`` is ``roc_auc`` for a binary target, else AutoGluon's default.
+    :param positive_class: binary only; default: AutoGluon's choice (the last class in sort order).
+    :param eval_metric: an AutoGluon metric; ``auto`` is ``roc_auc`` for binary, else AutoGluon's default.
     :param presets: AutoGluon's presets, such as ``medium_quality``.
     :param hyperparameters: AutoGluon's hyperparameters.
-    :param ignore_columns: columns that are no features; default: ``time``, if there is such a column.
-    :param time_limit: seconds, or arithmetic such as ``"60 * 3"``; soft: AutoGluon plans its fits by it.
-    :param timeout: seconds, or arithmetic; hard: the job is killed.
-    :param memory_limit: such as ``8g``: the job is killed when its processes together exceed it.
-    :param fi_time_limit: seconds for the feature importance, or arithmetic.
-    :param oversampling_threshold: binary only: wanted ratio of the minority to the majority class. Below it, minority
-        rows of the training part are repeated, validation rows are split off first, and probabilities are corrected
-        for the true ratio. 0 disables it.
+    :param ignore_columns: columns not to use as features; default: ``time``, if that column exists.
+    :param time_limit: seconds, or arithmetic such as ``"60 * 3"``; soft limit for AutoGluon's fits.
+    :param timeout: seconds, or arithmetic; hard limit: the job is killed.
+    :param memory_limit: such as ``8g``: the job is killed if its processes together use more.
+    :param fi_time_limit: seconds, or arithmetic, for the feature importance.
+    :param oversampling_threshold: binary only: target ratio of the minority to the majority class. Below it, minority
+        rows are oversampled after the validation rows are split off, and probabilities are corrected for the true
+        ratio. 0 disables it.
     :param proba_calibration: calibrate the predicted probabilities.
-    :param sampling_threshold: train on at most so many rows, drawn reproducibly in the warehouse.
-    :param sample_weight: a column of weights.
-    :param random_seed: of the row sample and the training.
+    :param sampling_threshold: maximum number of training rows; larger tables are sampled reproducibly in the warehouse.
+    :param sample_weight: the column of row weights.
+    :param random_seed: seed of the row sample and the training.
     :param share_model: publish the version under a UUID, returned as ``shared_model``.
-    :param export_leaderboard: a table that gets this version's leaderboard.
-    :param export_feature_importance: a table that gets this version's feature importance.
-    :param report: whether the training leaves a report. Without one it has no ``notebook_url``, and takes some seconds
-        less; leaderboard and feature importance are measured where they are exported.
+    :param export_leaderboard: a table to write this version's leaderboard to.
+    :param export_feature_importance: a table to write this version's feature importance to.
+    :param report: whether to create a report. Without one, ``notebook_url`` is None, and the task is some seconds
+        faster; leaderboard and feature importance are computed only if they are exported.
     :param hide_table_contents: keep rows of the table out of the notebook.
-    :param notebook: your own notebook for the report instead of ours: a path, absolute or beside the DAG's file, or a
-        URI. What it finds in its ``directory`` is in :mod:`airflow_provider_automl.jobs.sections`.
-    :param report_time_limit: seconds, or arithmetic, after which the notebook is ended, incomplete; the model is kept.
+    :param notebook: your own notebook for the report: a path, absolute or relative to the DAG file, or a URI. See
+        :mod:`airflow_provider_automl.jobs.sections` for the files in its ``directory``.
+    :param report_time_limit: seconds, or arithmetic, after which the notebook is stopped; the model is kept.
     :param user_email: recorded with the experiment; default: the connection's.
-    :param python: the interpreter that runs the job: a path, or a name among the connection's ``interpreters``.
-    :returns: a dict with the keys of ``TRAINING_KEYS``.
+    :param python: the interpreter that runs the job: a path, or a name from the connection's ``interpreters``.
+    :returns: a dict with the keys in ``TRAINING_KEYS``.
     """
 
     template_fields: Sequence[str] = (
@@ -173,7 +173,7 @@ class AutoMLTrainOperator(AutoMLOperator):
         self._remember_given()
 
     def experiment(self, context: Context) -> dict[str, Any]:
-        """What is known of this training before it starts, from its parameters and its run."""
+        """The training's dict before it starts, from its arguments and its run."""
         run = Run.of(context)
         return {
             **dict.fromkeys(TRAINING_KEYS),
@@ -195,15 +195,15 @@ class AutoMLTrainOperator(AutoMLOperator):
         }
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Train; whatever happens, the dict is in XCom."""
+        """Train; the dict is pushed to XCom even if the training fails."""
         experiment = self.experiment(context)
         with private_files(), self.terminal_input_errors():
             try:
                 self.check_rendered()
-                experiment = self.experiment(context)  # of what was rendered, as it is understood
+                experiment = self.experiment(context)  # with the normalized arguments
                 self.link_queries(context)
                 experiment["user_email"] = self.user_email or self.hook.settings.user_email
-                # So that a training killed without a word is still told of. The rest is told at its end.
+                # Pushed at the start too, so that a killed training can be recorded.
                 self._push(context, experiment)
                 return self._train(context, experiment)
             except BaseException as error:
@@ -212,7 +212,7 @@ class AutoMLTrainOperator(AutoMLOperator):
                 raise
 
     def _push(self, context: Context, experiment: Mapping[str, Any]) -> None:
-        """Leave the dict in XCom as a whole: each push is a request, and a task that is killed has seconds for them."""
+        """Push the dict as one XCom: each push is a request, and a killed task has only seconds left."""
         context["ti"].xcom_push(key="return_value", value=dict(experiment))
 
     def _train(self, context: Context, experiment: dict[str, Any]) -> dict[str, Any]:
@@ -220,15 +220,15 @@ class AutoMLTrainOperator(AutoMLOperator):
         name, version = check_model_name(self.model_name), run.version()
         registered = next((row for row in self.hook.models.versions(name) if row["model_version"] == version), None)
         if registered is not None:
-            self.log.info("An earlier try of this task had trained %s version %s already", name, version)
+            self.log.info("An earlier try of this task already trained %s version %s", name, version)
         else:
             registered = self._train_new(run, name, version)
         report = self.hook.models.training(registered)
         try:
             with self.work_directory(run) as work:
                 self._export(registered, work, run)
-        except InputError as error:  # the model is there whatever becomes of tables about it
-            report["warnings"] = [*report["warnings"], f"The export failed: {error}"]
+        except InputError as error:  # a failed export must not fail a training whose model is registered
+            report["warnings"] = [*report["warnings"], f"Export failed: {error}"]
             self.log.warning(report["warnings"][-1])
         experiment |= {key: value for key, value in report.items() if key in TRAINING_KEYS}
         experiment |= {
@@ -261,8 +261,8 @@ class AutoMLTrainOperator(AutoMLOperator):
         require_columns(columns, [self.target_column], what="target column", source=what)
         if self.target_column.lower() in ("proba", "probabilities"):
             raise InputError(
-                f"The target column is {self.target_column!r}, and predictions of it would be named as their own "
-                "probabilities are: give the column another name in a query."
+                f"The target column is {self.target_column!r}: its predictions would have the column name "
+                f"'predicted_{self.target_column}', which is reserved for probabilities. Rename the column in a query."
             )
         require_columns(columns, job["ignore_columns"] or [], what="column to ignore", source=what)
         if self.sample_weight is not None:
@@ -281,10 +281,10 @@ class AutoMLTrainOperator(AutoMLOperator):
             except OSError as error:
                 if disk_full(error):
                     raise InputError(
-                        f"The trained model could not be saved, for the disk of {self.hook.models.base} or of the "
-                        "staging directory is full: free some and clear the task."
+                        f"Could not save the trained model: the disk of {self.hook.models.base} or of the staging "
+                        "directory is full. Free some space and clear the task."
                     ) from error
-                raise JobError(f"The trained model could not be saved to {self.hook.models.base}: {error}.") from error
+                raise JobError(f"Could not save the trained model to {self.hook.models.base}: {error}.") from error
         row = self.hook.models.register(
             model_name=name,
             model_version=version,
@@ -294,11 +294,11 @@ class AutoMLTrainOperator(AutoMLOperator):
             dag_id=run.dag_id,
             run_id=run.run_id,
         )
-        self.log.info("Model %s version %s is at %s", name, version, uri)
+        self.log.info("Registered model %s version %s at %s", name, version, uri)
         return row
 
     def _job(self, name: str, version: str) -> dict[str, Any]:
-        """The job's description, as far as the parameters say it."""
+        """The part of the job's description that comes from the arguments."""
         return {
             "kind": "train",
             "model_name": name,
@@ -316,7 +316,7 @@ class AutoMLTrainOperator(AutoMLOperator):
             "oversampling_threshold": parse_ratio(self.oversampling_threshold, "oversampling_threshold"),
             "proba_calibration": parse_flag(self.proba_calibration, "proba_calibration"),
             "sample_weight": self.sample_weight,
-            "random_seed": parse_whole(self.random_seed, "random_seed", least=0),
+            "random_seed": parse_whole(self.random_seed, "random_seed", minimum=0),
             "hide_table_contents": parse_flag(self.hide_table_contents, "hide_table_contents"),
             "export_leaderboard": self.export_leaderboard is not None,
             "export_feature_importance": self.export_feature_importance is not None,
@@ -325,20 +325,20 @@ class AutoMLTrainOperator(AutoMLOperator):
         }
 
     def _check_exports(self, source: str | Query) -> None:
-        """Refuse, before anything is fitted, tables that an export must not be written to."""
+        """Reject invalid export tables before the training starts."""
         warehouse = self.hook.warehouse
         exports = [table for table in (self.export_leaderboard, self.export_feature_importance) if table is not None]
         for table in exports:
             warehouse.refuse_own(table)
             if warehouse.reads(source, table):
-                raise InputError(f"The export table {table!r} is the input table: give it another name.")
+                raise InputError(f"The export table {table!r} is the input table: choose another name.")
         if len(exports) == 2 and warehouse.same_table(*exports):
             raise InputError(
-                f"export_leaderboard and export_feature_importance are both {exports[0]!r}: give them two tables."
+                f"export_leaderboard and export_feature_importance are both {exports[0]!r}: use two tables."
             )
 
     def _export(self, registered: dict[str, Any], work: Path, run: Run) -> None:
-        """Load the leaderboard and the feature importance into their tables; a repetition replaces its own rows."""
+        """Load the leaderboard and the feature importance into their tables; a retry replaces its own rows."""
         of_this_version = {key: registered[key] for key in ("model_name", "model_version")}
         for part, table in (
             ("leaderboard", self.export_leaderboard),
@@ -348,13 +348,13 @@ class AutoMLTrainOperator(AutoMLOperator):
                 continue
             files = self.hook.models.fetch(registered, work, part)
             if files is None:
-                self.log.warning("This training left no %s, so %s is as before", part.replace("_", " "), table)
+                self.log.warning("This training has no %s: %s is unchanged", part.replace("_", " "), table)
                 continue
             self.hook.warehouse.load(files, table, mode="append", key=run.key, delete_where=of_this_version)
 
 
 def _collect(result: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Move what the job left beside the model below ``out``; returns its report with paths relative to that."""
+    """Move the job's other output files below ``out``; returns its report with paths relative to ``out``."""
     report = dict(result)
     for key, place in (
         ("notebook", "report"),

@@ -70,8 +70,8 @@ TRAIN: dict[str, Any] = {
     ("change", "message"),
     [
         ({"input_table": "ml.trains"}, r"trains.*ml\.train"),
-        ({"input_table": None}, "was given neither of input_table and sql"),
-        ({"sql": "SELECT 1"}, "was given both of input_table and sql"),
+        ({"input_table": None}, "sets neither input_table nor sql: set exactly one"),
+        ({"sql": "SELECT 1"}, "sets both input_table and sql: set exactly one"),
         ({"input_table": None, "sql": "DROP TABLE ml.train"}, "must be a SELECT"),
         ({"input_table": None, "sql": "SELECT * FROM ml.train; SELECT 1"}, "exactly one"),
         ({"target_column": "why"}, r"no target column 'why'.*its columns are id, x, color, time, y"),
@@ -82,7 +82,7 @@ TRAIN: dict[str, Any] = {
         ({"presets": "medium_qality"}, "medium_qality.*medium_quality"),
         ({"problem_type": "binari"}, "binari.*binary"),
         ({"positive_class": "yes"}, r"'yes'.*' yes'"),
-        ({"time_limit": 0}, "time_limit is 0: give seconds above 0"),
+        ({"time_limit": 0}, "time_limit is 0: expected seconds above 0"),
         ({"time_limit": "-60"}, "time_limit is '-60'"),
         ({"time_limit": "an hour"}, "time_limit is 'an hour'"),
         ({"timeout": "0"}, "timeout is '0'"),
@@ -94,17 +94,17 @@ TRAIN: dict[str, Any] = {
         ({"hyperparameters": {"GBMM": {}}}, "GBMM.*GBM"),
         ({"sampling_threshold": 0}, "sampling_threshold is 0"),
         ({"oversampling_threshold": 2}, "oversampling_threshold is 2"),
-        ({"share_model": "perhaps"}, "share_model is 'perhaps': give True or False"),
+        ({"share_model": "perhaps"}, "share_model is 'perhaps': expected True or False"),
         ({"python": "/nowhere/python"}, "/nowhere/python"),
         ({"python": "automl"}, "has no interpreter 'automl': it has none"),
-        ({"hide_table_contents": "perhaps"}, "hide_table_contents is 'perhaps': give True or False"),
-        ({"report": "perhaps"}, "report is 'perhaps': give True or False"),
+        ({"hide_table_contents": "perhaps"}, "hide_table_contents is 'perhaps': expected True or False"),
+        ({"report": "perhaps"}, "report is 'perhaps': expected True or False"),
         ({"report": "false", "notebook": "mine.ipynb"}, "report is False, so the notebook 'mine.ipynb' would not"),
         ({"ignore_columns": "ids"}, r"no column to ignore 'ids' \(did you mean 'id'\?\)"),
-        ({"ignore_columns": "[1"}, "ignore_columns is '\\[1': give a list"),
+        ({"ignore_columns": "[1"}, "ignore_columns is '\\[1': expected a list"),
         ({"export_leaderboard": "no good name"}, "'no good name' is not a table name"),
         ({"export_leaderboard": "ml.TRAIN"}, "'ml.TRAIN' is the input table"),
-        ({"export_leaderboard": "ml.a", "export_feature_importance": "ml.a"}, "both 'ml.a': give them two tables"),
+        ({"export_leaderboard": "ml.a", "export_feature_importance": "ml.a"}, "both 'ml.a': use two tables"),
         ({"automl_conn_id": "nowhere"}, "connection 'nowhere' is not defined"),
         ({"warehouse_conn_id": "nowhere"}, "warehouse connection 'nowhere' is not defined"),
     ],
@@ -150,17 +150,17 @@ PREDICT: dict[str, Any] = {"model_name": "small", "input_table": "ml.train", "ou
         ({"model_name": "large"}, "No model 'large' in automl_test.automl_models: available: small"),
         ({"model_version": "1"}, "Model 'small' has no version '1'"),
         ({"model_name": None, "shared_model": "0"}, "No model is shared under '0'"),
-        ({"model_name": None}, "names no model"),
-        (NOTHING, "names no model"),
+        ({"model_name": None}, "selects no model"),
+        (NOTHING, "selects no model"),
         ({"input_table": "ml.trian"}, r"ml\.train"),
         ({"output_table": "ml.train"}, "is the input table"),
         ({"output_table": 'ML."train"'}, "is the input table"),
         ({"input_table": None, "sql": "WITH a AS (SELECT * FROM ML.train) SELECT * FROM a", "output_table": "ml.train"},
          "is the input table"),
-        ({"model_name": None, "model": {"model_name": "small"}, "model_version": "1"}, "model_version '1' beside a "),
-        ({"batch_rows": 0}, "batch_rows is 0: give a whole number, 1 or above"),
+        ({"model_name": None, "model": {"model_name": "small"}, "model_version": "1"}, "'1' without model_name"),
+        ({"batch_rows": 0}, "batch_rows is 0: expected an integer of at least 1"),
         (EXISTING, "exists and output_mode is 'error'"),
-        ({"output_mode": "append"}, "output_mode is 'append': give 'overwrite' or 'error'"),
+        ({"output_mode": "append"}, "output_mode is 'append': expected 'overwrite' or 'error'"),
         ({"rowid_column": "idd"}, r"no row id column 'idd' \(did you mean 'id'\?\)"),
         ({"rowid_column": "color"}, "color"),
         (NULL_ID, "NULL"),
@@ -292,19 +292,19 @@ def scored(model: dict[str, Any]) -> str:
         ({"positive_class": "yes"}, "' no'.*' yes'|' yes'.*' no'"),
         (
             {"prediction": {"problem_type": "multiclass", "model_name": "m"}},
-            "'m' are multiclass, and positive_class is ' yes': only one of two classes",
+            "'m' are multiclass, but positive_class is ' yes', which is for binary problems",
         ),
         (
             {"prediction": {"problem_type": "multiclass", "model_name": "m"}, "problem_type": "binary"},
-            "'m' are multiclass, and problem_type is 'binary': leave it out",
+            "'m' are multiclass, but problem_type is 'binary': remove it",
         ),
-        ({"problem_type": "quantile"}, "problem type is 'quantile': measures are of binary, multiclass, regression"),
+        ({"problem_type": "quantile"}, "type 'quantile' is not supported: .* one of binary, multiclass, regression"),
         ({"metrics": "{{ params.m }}", "params": {"m": "loglos"}}, r"no metric 'loglos' \(did you mean 'log_loss'\?\)"),
         ({"metrics": "{{ params.m }}", "params": {"m": "rmse"}}, "'rmse' is for regression problems"),
         ({"metrics": ["brier"], "score_column": "x"}, r"outside \[0, 1\] in \d+ rows, .* 16: give .* leave out brier"),
         ({"by": ["colour"]}, r"no group column 'colour' \(did you mean 'color'\?\)"),
         ({"weight_column": "color"}, "weight column 'color' .* not a number"),
-        ({"threshold": "high"}, "threshold is 'high': give a number"),
+        ({"threshold": "high"}, "threshold is 'high': expected a number"),
         ({"beta": -1}, "beta is -1"),
         ({"prediction": {"positive_class": " no"}}, "is the probability of ' no': evaluate with positive_class=' no'"),
     ],
@@ -340,7 +340,7 @@ def test_a_full_disk_of_the_model_store(
         raise shutil.Error([(str(source), str(target), "[Errno 28] No space left on device")])
 
     monkeypatch.setattr("airflow_provider_automl.models.store.shutil.move", full)
-    refused(AutoMLTrainOperator, "could not be saved, for the disk of .* is full: free some", **TRAIN)
+    refused(AutoMLTrainOperator, "Could not save the trained model: the disk of .* is full. Free some", **TRAIN)
     assert list((home / "automl" / "models" / "refused").iterdir()) == []
     assert warehouse.rows("automl_test.automl_models", where={"model_name": "refused"}) == []
 
@@ -348,5 +348,5 @@ def test_a_full_disk_of_the_model_store(
 def test_no_census_beside_tables_of_ones_own(model: dict[str, Any], warehouse: Warehouse) -> None:
     arguments = {"train_table": "ml.train", "test_table": "ml.tarin"}
     refused(AutoMLCensusTablesOperator, r"no table ml\.tarin .* is ml\.train\.", **arguments)
-    refused(AutoMLCensusTablesOperator, "drift is 'abc': give a ratio from 0 to 1", test_table="ml.t", drift="abc")
+    refused(AutoMLCensusTablesOperator, "drift is 'abc': expected a ratio from 0 to 1", test_table="ml.t", drift="abc")
     assert not warehouse.exists("ml.tarin")

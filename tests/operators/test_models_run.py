@@ -90,17 +90,17 @@ def test_a_report_that_cannot_be_kept_loses_no_prediction(model: dict[str, Any],
         if aside.exists():
             aside.rename(kept)
     assert prediction["notebook_url"] is None
-    assert prediction["notebook_error"].startswith("The report could not be kept beside the model: ")
+    assert prediction["notebook_error"].startswith("Could not save the report next to the model: ")
     assert warehouse.count("out.unreported") == 200
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "cannot be read"),
-        ("no json", "is no notebook: give an .ipynb file of format 4"),
+        (None, "Could not read the notebook"),
+        ("no json", "is not a notebook: expected an .ipynb file of format 4"),
         ('{"cells": []}', "has no code cell"),
-        ('{"cells": [{"cell_type": "code"}], "nbformat": 3}', "not of format 4"),
+        ('{"cells": [{"cell_type": "code"}], "nbformat": 3}', "not in format 4"),
     ],
 )
 def test_notebooks_that_are_none(load: Load, tmp_path: Path, content: str | None, reason: str) -> None:
@@ -134,8 +134,8 @@ def test_a_model_of_another_autogluon(
     predict = {"model": model, "input_table": table, "output_table": "out.older"}
     with pytest.raises(
         AirflowFailException,
-        match=r"was trained with Python 3\.\d+\.\d+ and AutoGluon 1\.5\.0, and no interpreter has both "
-        r"\(default: Python .*, AutoGluon 1\.6.*\)\. Make one: .* install 'autogluon.tabular\[.*\]==1\.5\.0'",
+        match=r"was trained with Python 3\.\d+\.\d+ and AutoGluon 1\.5\.0, but no interpreter has both "
+        r"\(default: Python .*, AutoGluon 1\.6.*\)\. Create one: .* install 'autogluon.tabular\[.*\]==1\.5\.0'",
     ):
         run(AutoMLPredictOperator, **predict)
     assert not warehouse.exists("out.older")

@@ -143,9 +143,9 @@ def test_rows_are_numbered_by_columns(model: dict[str, Any], warehouse: Warehous
     run(AutoMLPredictOperator, order_by="id", rowid_column="row_id", **arguments)
     assert next(iter(warehouse.columns("out.numbered"))) == "row_id"
     for order, reason in (
-        ("(SELECT 1)", "give a list of columns"),
+        ("(SELECT 1)", "expected a list of names"),
         (["x) --"], "has no column to order by"),
-        ([], "order_by names no column"),
+        ([], "order_by is empty"),
     ):
         with pytest.raises(AirflowFailException, match=reason):
             run(AutoMLPredictOperator, order_by=order, **arguments)
@@ -185,7 +185,7 @@ def test_other_problems(load: Load, warehouse: Warehouse, target: str, problem_t
     assert list(warehouse.columns(output))[len(data) :] == predicted
     evaluation = strict(run(AutoMLEvaluateOperator, prediction=prediction, hivemall=True))
     assert (evaluation["problem_type"], evaluation["auroc"], evaluation["positives"]) == (problem_type, None, None)
-    assert evaluation["auroc_reason"] == f"an AUC compares two classes, and the problem is {problem_type}"
+    assert evaluation["auroc_reason"] == f"the AUC requires a binary problem, and the problem is {problem_type}"
     assert evaluation["rows_evaluated"] == 300
     metrics = evaluation["metrics"]
     assert set(METRICS[problem_type]) <= metrics.keys()

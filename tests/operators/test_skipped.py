@@ -55,7 +55,7 @@ def test_a_healthy_day_is_no_failure(home: Path, states: States) -> None:
     assert states["drift_fine"] == {
         "drift": "success", "fine": "success", "retrain": "skipped", "track": "skipped", "templated": "skipped",
     }  # fmt: skip
-    said = "Task 'retrain', which gives experiment of task 'track', was skipped: so is this task."
+    said = "Skipping: task 'retrain', which provides experiment of task 'track', was skipped."
     assert said in (home / "log").read_text()
 
 

@@ -49,11 +49,11 @@ def test_they_are_left_out_or_negative_as_told(prediction: dict[str, Any]) -> No
 
 def test_without_a_model_a_third_label_needs_a_meaning(prediction: dict[str, Any]) -> None:
     bare = {"table": prediction["output_table"], "target_column": "y", "positive_class": " yes"}
-    said = r"has 2 labels beside the positive class ' yes': ' no' \(40 rows\), 'unknown' \(20 rows\)\. Name those"
+    said = r"has 2 labels besides the positive class ' yes': ' no' \(40 rows\), 'unknown' \(20 rows\)\. List those"
     with pytest.raises(AirflowFailException, match=said):
         run(AutoMLEvaluateOperator, **bare)
     assert run(AutoMLEvaluateOperator, **bare, negative_classes=[" no", "unknown"])["negatives"] == 60
     told = run(AutoMLEvaluateOperator, **bare, negative_classes=[" no"], max_unknown_labels=0.2)
     assert (told["negatives"], told["metrics"]["unknown_labels"]) == (40, 20)
-    with pytest.raises(AirflowFailException, match="negative_classes names ' yes', which is positive_class"):
+    with pytest.raises(AirflowFailException, match="negative_classes includes ' yes', which is positive_class"):
         run(AutoMLEvaluateOperator, **bare, negative_classes=[" yes"])

@@ -36,7 +36,7 @@ class DriftCheck:
         assert states["no_drift"] == "success"
         assert states["retrain"] == states["alert_if_drift_detected"] == "skipped"
         (first,) = self._history()
-        assert first["reason"].startswith("Nobody held the alias")
+        assert first["reason"].startswith(f"The alias {ALIAS!r} was unassigned")
         (evaluated,) = [row for row in self._results("automl_eval_results") if row["run_id"] == run_id]
         assert evaluated["test_table"] == f"{data}.gluon_test"
         assert evaluated["model_version"] == first["model_version"]
@@ -63,7 +63,7 @@ class DriftCheck:
         assert found["promoted"] is True
         assert found["p_value"] < 1e-6
         first, second = self._history()
-        assert first["reason"].startswith("Nobody held the alias")
+        assert first["reason"].startswith(f"The alias {ALIAS!r} was unassigned")
         assert before in ([], [first])
         assert second["model_version"] == found["challenger_version"] != first["model_version"]
         assert "significantly better" in second["reason"]

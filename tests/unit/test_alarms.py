@@ -147,7 +147,7 @@ def test_another_version_ends_the_alarm() -> None:
     day(5, BAD)
     found = day(6, GOOD, model_version="2")
     assert (found["alarm"], found["drifted"], found["followed"]) == ("over", None, ["rest", "mail"])
-    assert "The alarm of version 1 is over: version 2 is in its place." in found["detail"]
+    assert "The alarm of version 1 is over: version 2 replaces it." in found["detail"]
     assert day(7, GOOD, model_version="2")["alarm"] is None
 
 

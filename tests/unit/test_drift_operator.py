@@ -214,9 +214,9 @@ def test_another_cause_is_told_at_once() -> None:
     [
         (
             {"policy": worse_than_baseline("champion")},
-            r"compares with the champion: give baseline_alias, the alias that",
+            r"compares with the champion: set baseline_alias to its alias",
         ),
-        ({"policy": below(0.9), "remind_after": -1}, "remind_after is -1: give a timedelta or days"),
+        ({"policy": below(0.9), "remind_after": -1}, "remind_after is -1: expected a timedelta or days"),
     ],
 )
 def test_what_is_wrong_is_said_when_the_dag_is_parsed(arguments: dict[str, Any], message: str) -> None:
@@ -232,11 +232,11 @@ def test_what_is_wrong_is_said_when_the_dag_is_parsed(arguments: dict[str, Any],
             {"policy": any_of(consecutive(2, significantly_below("{{ params.y }}")))},
             "threshold is 'high': give a number",
         ),
-        ({"policy": worse_than_baseline("{{ params.c }}")}, "compares with the champion: give baseline_alias"),
-        ({"policy": below(0.9), "remind_after": "{{ params.y }}"}, "remind_after is 'high': give a timedelta or days"),
+        ({"policy": worse_than_baseline("{{ params.c }}")}, "compares with the champion: set baseline_alias"),
+        ({"policy": below(0.9), "remind_after": "{{ params.y }}"}, "remind_after is 'high': expected a timedelta"),
         ({"policy": below(0.9), "alert": "post"}, "alert of task 'drift' is 'post', which is not directly downstream"),
-        ({"policy": worse_than_baseline(), "evaluation": {"auroc": 0.9}}, "The evaluation names no model"),
-        ({"policy": below(0.9), "evaluation": "an evaluation"}, "give the dict of an evaluation"),
+        ({"policy": worse_than_baseline(), "evaluation": {"auroc": 0.9}}, "The evaluation has no model_name"),
+        ({"policy": below(0.9), "evaluation": "an evaluation"}, "expected the dict of an evaluation"),
     ],
 )
 def test_bad_input_fails_at_once(arguments: dict[str, Any], message: str, tracking: TrackingTables) -> None:

@@ -107,16 +107,16 @@ def test_the_first_model_becomes_champion(store: ModelStore, tmp_path: Path) -> 
     got = promote(first, "{{ none }}", run_id="same")
     assert (got["promoted"], got["champion_name"], got["difference"], got["rows"]) == (True, None, None, None)
     assert got["detail"] == (
-        "Nobody held the alias 'census_champion': 'weak' version 'v-0' is the first champion, without a comparison. "
-        "The alias 'census_champion' now points at it."
+        "The alias 'census_champion' was unassigned: 'weak' version 'v-0' needs no comparison. "
+        "The alias 'census_champion' now points to the challenger."
     )
     (change,) = store.alias_history(ALIAS)
     assert (change["model_name"], change["assigned_by"]) == ("weak", "ann")
-    assert change["reason"].startswith("Nobody held the alias")
+    assert change["reason"].startswith("The alias 'census_champion' was unassigned")
     assert promote(first, "{{ none }}", run_id="same", try_number=2)["promoted"]  # a retry finds it done
     got = promote(first, first)
     assert (got["promoted"], got["better"], got["difference"]) == (False, False, None)
-    assert got["detail"] == "'weak' version 'v-0' holds the alias 'census_champion' already: nothing changes."
+    assert got["detail"] == "The alias 'census_champion' is already assigned to 'weak' version 'v-0': no change."
     assert store.alias_history(ALIAS) == [change]
 
 
@@ -132,7 +132,8 @@ def test_what_is_significantly_better_is_promoted(
     assert (got["p_value"], got["challenger_value"]) == (expected["p_greater"], expected["challenger_auroc"])
     assert got["difference"] > 0
     assert (got["champion_name"], got["champion_version"], got["challenger_name"]) == ("weak", "v-0", "strong")
-    assert "which is significantly better at alpha 0.05. The alias 'census_champion' now points at it." in got["detail"]
+    moved = "The alias 'census_champion' now points to the challenger."
+    assert f"), significantly better at alpha 0.05. {moved}" in got["detail"]
     first, second = store.alias_history(ALIAS)
     assert (first["model_name"], second["model_name"], second["assigned_by"]) == ("weak", "strong", "ann")
     assert "significantly better at alpha 0.05. (d/" in second["reason"]
@@ -149,7 +150,7 @@ def test_only_if_vacant_compares_nothing(store: ModelStore, tmp_path: Path) -> N
     version(store, tmp_path, "wise", 2.0)
     got = run(AutoMLPromoteOperator, **arguments)
     assert (got["promoted"], got["better"], got["challenger_name"]) == (False, False, "wise")
-    assert got["detail"] == "'weak' version 'v-0' holds the alias 'census_champion': nothing changes."
+    assert got["detail"] == "The alias 'census_champion' is assigned to 'weak' version 'v-0': no change."
     assert holder(store) == "weak"
 
 
@@ -158,7 +159,7 @@ def test_what_is_not_is_not(store: ModelStore, tmp_path: Path, weak: dict[str, A
     got = promote(alike, weak)
     assert (got["promoted"], got["better"], holder(store)) == (False, False, "weak")
     assert 0.05 < got["p_value"] < 1
-    assert "not significantly better at alpha 0.05. The alias 'census_champion' stays." in got["detail"]
+    assert "not significantly better at alpha 0.05. The alias 'census_champion' is unchanged." in got["detail"]
     assert promote(alike, weak, alpha="{{ 0.9999 }}")["promoted"]
     promote(strong, alike)
     got = promote(weak, strong)
@@ -179,17 +180,18 @@ def test_what_is_not_inferior_is_promoted_within_a_margin(
     assert got["promoted"]
     assert got["difference_low"] > -0.05
     assert got["p_value"] < 0.025
-    assert "which is within the margin 0.05." in got["detail"]
+    assert "), within the margin 0.05." in got["detail"]
     promote(strong, alike)
     got = promote(weak, strong, mode="non_inferior", margin=0.05)
     assert (got["promoted"], holder(store)) == (False, "strong")
-    assert "which is perhaps worse than the margin 0.05." in got["detail"]
+    assert "), possibly worse than the margin 0.05." in got["detail"]
 
 
 def test_a_retry_changes_nothing_twice(store: ModelStore, weak: dict[str, Any], strong: dict[str, Any]) -> None:
     first = promote(strong, weak, run_id="same")
     again = promote(strong, weak, run_id="same", try_number=2)
-    assert again.pop("detail").endswith("An earlier try of this task has pointed the alias 'census_champion' at it.")
+    moved = "An earlier try of this task moved the alias 'census_champion' to the challenger."
+    assert again.pop("detail").endswith(moved)
     first.pop("detail")
     assert again == first
     assert len(store.alias_history(ALIAS)) == 2
@@ -217,7 +219,7 @@ def test_a_change_between_comparison_and_promotion_is_not_overwritten(
             promote(strong, weak)
     assert holder(store) == "other"
     refused(
-        "The champion's predictions in out.weak were made by 'weak' version 'v-0', and the champion is 'other'",
+        "The champion's predictions in out.weak were made by 'weak' version 'v-0', but the champion is 'other'",
         strong, weak,
     )  # fmt: skip
     assert promote(strong, other, assigned_by="carol")["promoted"]
@@ -308,7 +310,7 @@ def test_comparing_only_changes_nothing(untouched: Untouched) -> None:
     store, weak, strong = untouched
     got = promote(strong, weak, compare_only="{{ true }}")
     assert (got["promoted"], got["better"], holder(store)) == (False, True, "weak")
-    assert got["detail"].endswith("Nothing is changed: this task compares only.")
+    assert got["detail"].endswith("compare_only is set: the alias 'census_champion' is unchanged.")
     assert len(store.alias_history(ALIAS)) == 1
 
 
@@ -335,27 +337,27 @@ def test_predictions_may_be_tables_of_ones_own(untouched: Untouched) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"metric": "rmse"}, "metric is 'rmse': give one of auroc, log_loss"),
-        ({"mode": "better"}, "mode is 'better': give 'superior' or 'non_inferior'"),
-        ({"mode": "non_inferior"}, "margin is None: mode 'non_inferior' needs one above 0, in units of auroc"),
+        ({"metric": "rmse"}, "metric is 'rmse': expected one of auroc, log_loss"),
+        ({"mode": "better"}, "mode is 'better': expected 'superior' or 'non_inferior'"),
+        ({"mode": "non_inferior"}, "margin is None: mode 'non_inferior' requires one above 0, in units of auroc"),
         ({"mode": "non_inferior", "margin": -1}, "margin is -1: mode"),
-        ({"margin": 0.1}, "margin is 0.1, but mode is 'superior': leave it out"),
-        ({"alpha": 0}, "alpha is 0: give a probability between 0 and 1"),
-        ({"alpha": "lots"}, "alpha is 'lots': give a ratio"),
-        ({"max_unmatched": 2}, "max_unmatched is 2: give a ratio"),
-        ({"challenger": "strong"}, "challenger of task 'task' is 'strong': give the dict of a training"),
+        ({"margin": 0.1}, "margin is 0.1, but mode is 'superior': remove it"),
+        ({"alpha": 0}, "alpha is 0: expected a probability between 0 and 1"),
+        ({"alpha": "lots"}, "alpha is 'lots': expected a ratio"),
+        ({"max_unmatched": 2}, "max_unmatched is 2: expected a ratio"),
+        ({"challenger": "strong"}, "challenger of task 'task' is 'strong': expected the dict of a training"),
         ({"challenger": {"model_name": "x", "model_version": "v-0"}}, "No model 'x' in"),
         ({"alias": "../x"}, r"alias '\.\./x' holds"),
         ({"champion_predictions": "out.nothing"}, r"no table out\.nothing"),
-        ({"champion_predictions": {"output_table": "t"}}, "champion_predictions of task 'task' is .*: give the dict"),
-        ({"champion_predictions": None}, "champion_predictions of task 'task' is 'None': give the table"),
+        ({"champion_predictions": {"output_table": "t"}}, "champion_predictions of task 'task' .* expected the dict"),
+        ({"champion_predictions": None}, "champion_predictions of task 'task' is 'None': expected the table"),
         ({"challenger_predictions": {"output_table": "out.weak", "model_name": "weak", "model_version": "v-0"}},
          "The challenger's predictions in out.weak were made by 'weak'"),
         ({"row_id": "row"}, "out.weak has no row id column 'row'"),
         ({"positive_class": " <=50K"}, "is the probability of ' >50K'"),
         ({"challenger": {"model_name": "strong", "model_version": "v-0"}}, "challenger_predictions of task 'task' is"),
         ({"challenger_predictions": "out.strong", "target_column": None, "positive_class": None,
-          "challenger": {"model_name": "strong", "model_version": "v-0"}}, "knows no target_column, positive_class"),
+          "challenger": {"model_name": "strong", "model_version": "v-0"}}, "has no target_column, positive_class"),
     ],
 )  # fmt: skip
 def test_bad_input(untouched: Untouched, arguments: dict[str, Any], reason: str) -> None:
