@@ -52,7 +52,7 @@ _KILL_TIMEOUT = 4.5
 #: Maximum number of names listed in a message.
 _MAX_NAMES = 20
 
-#: File in a task's work directory: holds the host name, and is locked while the task runs.
+#: File in a task's work directory: contains the host name, and is locked while the task runs.
 _OWNER = ".owner"
 
 

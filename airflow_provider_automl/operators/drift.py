@@ -199,7 +199,7 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
             alarms, place = Alarms(self.hook.tracking(self.schema)), self._place(run)
             known, history = self._known(alarms, place, run)
             decision = decide(self.policy, evaluation, history, known, self._new_episode(run))
-            decision = self._close_of_other_version(decision, known)
+            decision = self._close_previous_alarm(decision, known)
             self.log.info("%s: %s", self.policy, decision.detail)
             if has_episodes(self.policy):
                 remind = self._is_alert_due(decision, known, run, remind_after)
@@ -256,7 +256,7 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
                 kept[(*champion, place.dataset, metric)] = list(baseline.estimates)
         return known, dataclasses.replace(history, alarmed=known.alarmed, kept=kept)
 
-    def _close_of_other_version(self, decision: Decision, known: Known) -> Decision:
+    def _close_previous_alarm(self, decision: Decision, known: Known) -> Decision:
         """Close the open alarm of the previous version, if there is one."""
         left = known.left.get(key_of(self.policy))
         if left is None or decision.alarm is not None or not has_episodes(self.policy):

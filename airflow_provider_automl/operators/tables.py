@@ -90,12 +90,12 @@ class AutoMLCensusTablesOperator(AutoMLOperator):
             self.log.info("%s exists: unchanged", table)
         missing = [spec for spec in wanted if spec[0] not in present]
         for table, rows, drift, seed in missing:
-            self._load(Run.of(context), table, rows, drift, seed, beside=present)
+            self._load(Run.of(context), table, rows, drift, seed, existing=present)
             self.log.info("%s was missing: loaded %d synthetic rows with drift %g", table, rows, drift)
         created = [table for table, *_ in missing]
         return {"train_table": self.train_table, "test_table": self.test_table, "created": created}
 
-    def _load(self, run: Run, table: str, rows: int, drift: float, seed: int, *, beside: list[str]) -> None:
+    def _load(self, run: Run, table: str, rows: int, drift: float, seed: int, *, existing: list[str]) -> None:
         try:
             import numpy  # noqa: F401  (datasets needs it)
             import pyarrow.parquet as pq
@@ -108,9 +108,9 @@ class AutoMLCensusTablesOperator(AutoMLOperator):
         from airflow_provider_automl.datasets import census
 
         data = census(rows, drift=drift, seed=seed)
-        for other in beside:
+        for other in existing:
             if not set(data.column_names) <= set(self.hook.warehouse.columns(other)):
-                self.hook.warehouse.columns(table)  # raises: beside the user's own data, the name is probably mistyped
+                self.hook.warehouse.columns(table)  # raises: next to a user's own table, a missing name is a typo
         with self.work_directory(run) as work:
             pq.write_table(data, work / "census.parquet")  # type: ignore[no-untyped-call]
             self.hook.warehouse.load(work, table, key=run.key)

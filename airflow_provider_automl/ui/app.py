@@ -6,7 +6,7 @@ browser without a session is redirected to Airflow's login and back; any other c
 report without permission are both 404, so that nobody can find out which versions exist. 503: the registry or the store
 did not answer in time. Only reports are served.
 
-A look-up may wait for a warehouse, so it runs in dedicated threads (at most ``_MAX_LOOKUPS``) and not in those of
+A lookup may wait for a warehouse, so it runs in dedicated threads (at most ``_MAX_LOOKUPS``) and not in those of
 Airflow's routes; a request that takes longer than ``_TIMEOUT`` seconds gets 503.
 """
 
