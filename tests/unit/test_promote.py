@@ -347,7 +347,7 @@ def test_predictions_may_be_tables_of_ones_own(untouched: Untouched) -> None:
         ({"max_unmatched": 2}, "max_unmatched is 2: expected a ratio"),
         ({"challenger": "strong"}, "challenger of task 'task' is 'strong': expected the dict of a training"),
         ({"challenger": {"model_name": "x", "model_version": "v-0"}}, "No model 'x' in"),
-        ({"alias": "../x"}, r"alias '\.\./x' holds"),
+        ({"alias": "../x"}, r"alias '\.\./x' contains"),
         ({"champion_predictions": "out.nothing"}, r"no table out\.nothing"),
         ({"champion_predictions": {"output_table": "t"}}, "champion_predictions of task 'task' .* expected the dict"),
         ({"champion_predictions": None}, "champion_predictions of task 'task' is 'None': expected the table"),
