@@ -194,7 +194,7 @@ class ModelStore:
             rows = self.versions(model_name)
         if not rows:
             names = sorted({row["model_name"] for row in self.versions()})
-            known = f"available: {', '.join(names[-5:])}" if names else "there are no models yet; train one first"
+            known = f"available: {_listed(names)}" if names else "there are no models yet; train one first"
             raise InputError(f"No model {model_name!r} in {self.tracking.name(MODELS)}: {known}.")
         if model_version is not None:
             found = [row for row in rows if row["model_version"] == model_version]
@@ -209,15 +209,15 @@ class ModelStore:
     def _find_alias(self, alias: str) -> dict[str, Any]:
         history = self.alias_history(check_alias(alias))
         if not history:
-            known = ", ".join(sorted(self.aliases())) or "none yet"
+            known = _listed(sorted(self.aliases())) or "none yet"
             raise InputError(f"No alias {alias!r} in {self.tracking.name(MODEL_ALIASES)}; available: {known}.")
-        held = history[-1]
+        current = history[-1]
         try:
-            return self.find(model_name=held["model_name"], model_version=held["model_version"])
+            return self.find(model_name=current["model_name"], model_version=current["model_version"])
         except InputError as error:
             raise InputError(
-                f"The alias {alias!r} points to {held['model_name']!r} version {held['model_version']!r}, which does "
-                "not exist: assign the alias to another version, or undelete this one."
+                f"The alias {alias!r} points to {current['model_name']!r} version {current['model_version']!r}, which "
+                "does not exist: assign the alias to another version, or undelete this one."
             ) from error
 
     def describe(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -401,9 +401,9 @@ class ModelStore:
         :returns: the new row of the history.
         :raises InputError: no such version, or it was deleted concurrently.
         """
-        held = self._resolve_target(alias, row)
-        new = self._append_alias(alias, held, assigned_by, reason, change_id)
-        self._refuse_deleted(alias, held, assigned_by)
+        target = self._resolve_target(alias, row)
+        new = self._append_alias(alias, target, assigned_by, reason, change_id)
+        self._refuse_deleted(alias, target, assigned_by)
         return new
 
     def move_alias(
@@ -429,13 +429,13 @@ class ModelStore:
         :raises BusyError: the alias has changed: decide again.
         :raises InputError: no such version, or it was deleted concurrently.
         """
-        held = self._resolve_target(alias, row)
+        target = self._resolve_target(alias, row)
         change_id = change_id or uuid.uuid4().hex
         if self.tracking.warehouse.capabilities.ddl_transactional:
-            new = self._append_alias(alias, held, assigned_by, reason, change_id, since=(since,))
+            new = self._append_alias(alias, target, assigned_by, reason, change_id, since=(since,))
         else:
-            new = self._append_optimistically(alias, held, since, assigned_by, reason, change_id)
-        self._refuse_deleted(alias, held, assigned_by)
+            new = self._append_optimistically(alias, target, since, assigned_by, reason, change_id)
+        self._refuse_deleted(alias, target, assigned_by)
         return new
 
     def _append_optimistically(
@@ -466,14 +466,16 @@ class ModelStore:
         check_alias(alias)
         return self.find(model_name=row["model_name"], model_version=row["model_version"])
 
-    def _refuse_deleted(self, alias: str, held: dict[str, Any], assigned_by: str | None) -> None:
+    def _refuse_deleted(self, alias: str, target: dict[str, Any], assigned_by: str | None) -> None:
         """Revert an alias to its previous version if the new one was deleted concurrently."""
-        if any(_same(version, held) for version in self.versions(held["model_name"])):
+        if any(_same(version, target) for version in self.versions(target["model_name"])):
             return
-        before = [change for change in self.alias_history(alias) if not _same(change, held)]
+        before = [change for change in self.alias_history(alias) if not _same(change, target)]
         if before:
             self._append_alias(alias, before[-1], assigned_by, "the version was deleted concurrently")
-        raise InputError(f"Model {held['model_name']!r} version {held['model_version']!r} was deleted concurrently.")
+        raise InputError(
+            f"Model {target['model_name']!r} version {target['model_version']!r} was deleted concurrently."
+        )
 
     def rollback_alias(self, alias: str, *, assigned_by: str | None, reason: str | None = None) -> dict[str, Any]:
         """Assign an alias to its previous version, as a new entry of its history.
@@ -657,6 +659,12 @@ def missing_files(row: dict[str, Any]) -> InputError:
         f"The files of model {row['model_name']!r} version {row['model_version']!r} are missing at "
         f"{row['model_uri']}: restore them, or train again."
     )
+
+
+def _listed(names: list[str], limit: int = 5) -> str:
+    """The last names, with the total number if there are more."""
+    shown = ", ".join(names[-limit:])
+    return f"{shown} (last {limit} of {len(names)})" if len(names) > limit else shown
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
