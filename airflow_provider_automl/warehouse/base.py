@@ -555,7 +555,7 @@ class Warehouse:
         )
         if near and near[0] not in known:
             near = [name for name, found in known.items() if found.name == near[0]][:1]
-        hint = f"; the nearest existing one is {near[0]}" if near else ""
+        hint = f" (did you mean {near[0]}?)" if near else ""
         return f"There is no table {table} in this warehouse{hint}."
 
     def _refuse_existing(self, cursor: Any, target: exp.Table) -> None:

@@ -286,13 +286,13 @@ def _staging_errors(uri: str) -> Iterator[None]:
         raise
     except ImportError as error:
         raise InputError(
-            f"The staging place {uri} requires a file system that is not installed: {error}. For s3://: pip install "
+            f"The staging location {uri} requires a file system that is not installed: {error}. For s3://: pip install "
             "'airflow-provider-automl[s3]'."
         ) from error
     except OSError as error:
         if error.errno in _FULL:
-            raise BusyError(f"The staging place {uri} is full: {error}") from error
+            raise BusyError(f"The staging location {uri} is full: {error}") from error
         raise InputError(
-            f"This worker cannot use the staging place {uri}: {type(error).__name__}: {error}. Give a place where both "
-            "the engine's servers and Airflow's workers can create files."
+            f"This worker cannot use the staging location {uri}: {type(error).__name__}: {error}. Give a location "
+            "where both the engine's servers and Airflow's workers can create files."
         ) from error

@@ -204,7 +204,7 @@ class PostgresWarehouse(Warehouse):
                 kinds & {"OperationalError", "InterfaceError"} or type(error).__name__ == "DatabaseError"
             ):
                 if _NO_LOGIN.search(str(error)):
-                    raise InputError(f"{name} refuses the login: {first_line(error)}") from error
+                    raise InputError(f"{name} rejected the login: {first_line(error)}") from error
                 raise BusyError(f"{name} cannot be reached, or went away: {first_line(error)}") from error
             if state is not None and state.startswith(_BUSY):
                 raise BusyError(f"{name} aborted the query: {first_line(error)}") from error
@@ -233,7 +233,7 @@ class PostgresWarehouse(Warehouse):
     @contextmanager
     def _explained(self, *sources: str | Query) -> Iterator[None]:
         tables = " and ".join(source for source in sources if isinstance(source, str))
-        with self._writing(f"Postgres refuses to work with {tables or 'the query'}"), super()._explained(*sources):
+        with self._writing(f"Postgres rejected the query on {tables or 'the query'}"), super()._explained(*sources):
             try:
                 yield
             except Exception as error:

@@ -625,7 +625,7 @@ class TrinoWarehouse(Warehouse):
         near: list[str] = []
         with suppress(Exception), self._session() as cursor:
             near = get_close_matches(wanted.name.lower(), self._tables_in_schema(cursor, wanted), n=1)
-        hint = f"; the nearest existing one is {wanted.db}.{near[0]}" if near else ""
+        hint = f" (did you mean {wanted.db}.{near[0]}?)" if near else ""
         return f"There is no table {table} in this warehouse{hint}."
 
     def _tables_in_schema(self, cursor: Any, table: exp.Table) -> dict[str, str]:

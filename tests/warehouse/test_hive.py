@@ -345,7 +345,7 @@ class Slow:
 
 
 class Staged:
-    """What goes wrong with a staging place."""
+    """What goes wrong with a staging location."""
 
     @pytest.fixture
     def elsewhere(self, warehouse: HiveWarehouse, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
@@ -383,13 +383,13 @@ class Staged:
             lambda: put(warehouse, "s.t", numbers(3), tmp_path),
             lambda: warehouse.unload(Query("SELECT 1 AS a"), tmp_path / "out"),
         ):
-            with pytest.raises(InputError, match=r"This worker cannot use the staging place file:.*below"):
+            with pytest.raises(InputError, match=r"This worker cannot use the staging location file:.*below"):
                 work()
         warehouse.staging = None  # for the fixture
 
 
 class Elsewhere(Exchange):
-    """A staging place of which the engine is told another address."""
+    """A staging location of which the engine is told another address."""
 
     told = ""
 

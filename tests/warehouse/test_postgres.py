@@ -767,7 +767,7 @@ class TestFaults:
             ({"schema": "missing"}, 'database "missing" does not exist'),
             ({"extra": {"sslmode": "require"}}, "does not support SSL"),
         ):
-            with pytest.raises(InputError, match=rf"refuses the login: .*({reason})"):
+            with pytest.raises(InputError, match=rf"rejected the login: .*({reason})"):
                 opened(**changed)
         with pytest.raises(BusyError, match='too many connections for role "few"'):
             opened(login="few")

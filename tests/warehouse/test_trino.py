@@ -489,12 +489,12 @@ class TestHive(SeveralWithoutSnapshots, WithoutSnapshots):
     ) -> None:
         put(warehouse, "s.t", numbers(3), tmp_path)
         apart = open_warehouse(connect(**connection), staging="ftp://127.0.0.1/none")
-        with pytest.raises(InputError, match="staging place ftp"):
+        with pytest.raises(InputError, match="staging location ftp"):
             put(apart, "s.t", numbers(1), tmp_path)
         file = tmp_path / "a-file"
         file.write_text("")
         unwritable = open_warehouse(connect(**connection), staging=str(file))
-        with pytest.raises(InputError, match="worker cannot use the staging place"):
+        with pytest.raises(InputError, match="worker cannot use the staging location"):
             take(unwritable, "s.t", tmp_path)
         assert warehouse.count("s.t") == 3
 

@@ -105,8 +105,8 @@ def test_a_place_that_one_side_does_not_see(
         ):
             call()
     for wrong, reason in (
-        (str(tmp_path / "a-file" / "staging"), "worker cannot use the staging place"),
-        ("ftp://127.0.0.1:1/none", "staging place ftp"),
+        (str(tmp_path / "a-file" / "staging"), "worker cannot use the staging location"),
+        ("ftp://127.0.0.1:1/none", "staging location ftp"),
     ):
         (tmp_path / "a-file").write_text("")
         with pytest.raises(InputError, match=reason):
