@@ -161,9 +161,9 @@ def main(arguments: list[str]) -> None:
     """Print the table."""
     count = int(arguments[0]) if arguments else 200
     alpha = float(arguments[1]) if len(arguments) > 1 else 0.05
-    print(f"{count} years a line, {ROWS} rows a day; worse_than_baseline(alpha={alpha:g})\n")
-    print("| metric | world | alarms opened a year | days alarmed | told after, median (95 %) days | bad days told "
-          "after the first | over after, median | within 7 | trainings, most |")  # fmt: skip
+    print(f"{count} years per line, {ROWS} rows per day; worse_than_baseline(alpha={alpha:g})\n")
+    print("| metric | world | alarms per year | days in an alarm | days to the first alarm, median (95th percentile) | "
+          "bad days in an alarm, after the first alarm | over after, median | within 7 | max trainings |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|---|")
     for metric in arguments[2:] or METRICS:
         for world in WORLDS:
