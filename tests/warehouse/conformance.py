@@ -195,7 +195,7 @@ class Conformance:
             lambda: warehouse.unload("s.gluon_trian", tmp_path / "none"),
             lambda: warehouse.record("s.gluon_trian", {"record_id": "1"}),
         ):
-            with pytest.raises(InputError, match=r"no table s\.gluon_trian .* is s\.gluon_train\."):
+            with pytest.raises(InputError, match=r"no table s\.gluon_trian .*\(did you mean s\.gluon_train\?\)"):
                 call()
 
     def test_a_query_may_stand_for_a_table(self, warehouse: Warehouse, tmp_path: Path) -> None:
