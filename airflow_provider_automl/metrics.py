@@ -46,6 +46,7 @@ ALL: Final[dict[str, Metric]] = {
         Metric("recall", (BINARY,), True, _SHARE),
         Metric("f1", (BINARY,), True, _DELTA),
         Metric("fbeta", (BINARY,), True, _DELTA),
+        Metric("mcc", _CLASSES, True, _DELTA),
         Metric("macro_f1", (MULTICLASS,), True, _DELTA),
         Metric("weighted_f1", (MULTICLASS,), True, _DELTA),
         Metric("macro_auroc", (MULTICLASS,), True, None),

@@ -251,6 +251,7 @@ def binary(cells: Sequence[Mapping[str, object]], *, beta: float, weighted: bool
         ),
         "f1": f_with_error(tp, fp, fn, 1.0, weighted=weighted),
         "fbeta": f_with_error(tp, fp, fn, beta, weighted=weighted),
+        "mcc": mcc({(1, 1): tp, (1, 0): fn, (0, 1): fp, (0, 0): tn}, smoothing=0.5, weighted=weighted),
         **{
             name: Measure(float(count))
             for name, count in zip(CONFUSION, (tp, fp, fn, tn), strict=True)
@@ -304,6 +305,63 @@ def f_with_error(tp: Fraction, fp: Fraction, fn: Fraction, beta: float, *, weigh
     return Measure(value, se=math.sqrt(variance), reason=NO_INTERVAL)
 
 
+def mcc(pairs: Mapping[tuple[Any, Any], Fraction], *, smoothing: float = 0.0, weighted: bool) -> Measure:
+    """Return the Matthews correlation coefficient, for any number of classes [1]_, with its standard error.
+
+    ``A / sqrt(B C)`` with ``A = c s - sum(p_k t_k)``, ``B = s² - sum(p_k²)`` and ``C = s² - sum(t_k²)``, where s counts
+    the rows, c the correct ones, t_k the rows of class k and p_k the predictions of it. It is 0 if ``B C`` is 0, as in
+    scikit-learn. The standard error is by the delta method, for multinomial counts: the derivative in the count of
+    class i predicted as j is ``(A' - A (B' / B + C' / C) / 2) / sqrt(B C)`` with ``A' = c - p_i - t_j`` (``+ s`` if i
+    is j), ``B' = 2 (s - p_j)`` and ``C' = 2 (s - t_i)``. The coefficient depends on shares only, so the derivatives
+    weighted by the counts add up to 0, and the variance is the sum of their squares weighted by the counts.
+
+    :param pairs: the number or weight of rows for each (class, predicted class).
+    :param smoothing: added to each count for the standard error, so that it is not 0 without a misclassified row.
+
+    .. [1] J. Gorodkin. Comparing two K-category assignments by a K-category correlation coefficient. Computational
+       Biology and Chemistry 28 (2004), 367-374.
+    """
+    numerator, by_predicted, by_actual = _correlation(pairs)
+    value = float(numerator) / math.sqrt(by_predicted * by_actual) if by_predicted and by_actual else 0.0
+    if weighted:
+        return Measure(value, reason=_WEIGHTED)
+    counts = {cell: float(count) + smoothing for cell, count in pairs.items()}
+    a, b, c = map(float, _correlation(counts))
+    if not b or not c:
+        return Measure(value, reason=NO_INTERVAL)
+    s = sum(counts.values())
+    correct = sum(count for (i, j), count in counts.items() if i == j)
+    actual, predicted = _margins(counts)
+    variance = 0.0
+    for (i, j), count in counts.items():
+        by_a = correct - predicted.get(i, 0.0) - actual.get(j, 0.0) + (s if i == j else 0.0)
+        by_b, by_c = 2 * (s - predicted[j]), 2 * (s - actual[i])
+        variance += count * (by_a - a * (by_b / b + by_c / c) / 2) ** 2 / (b * c)
+    return Measure(value, se=math.sqrt(variance) or None, reason=NO_INTERVAL)
+
+
+def _margins(pairs: Mapping[tuple[Any, Any], Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """Return the sums of a confusion matrix by class, and by predicted class."""
+    actual: dict[Any, Any] = {}
+    predicted: dict[Any, Any] = {}
+    for (label, prediction), count in pairs.items():
+        actual[label] = actual.get(label, 0) + count
+        predicted[prediction] = predicted.get(prediction, 0) + count
+    return actual, predicted
+
+
+def _correlation(pairs: Mapping[tuple[Any, Any], Any]) -> tuple[Any, Any, Any]:
+    """Return A, B and C of :func:`mcc`."""
+    actual, predicted = _margins(pairs)
+    rows = sum(pairs.values())
+    correct = sum(count for (label, prediction), count in pairs.items() if label == prediction)
+    return (
+        correct * rows - sum(count * predicted.get(label, 0) for label, count in actual.items()),
+        rows**2 - sum(count**2 for count in predicted.values()),
+        rows**2 - sum(count**2 for count in actual.values()),
+    )
+
+
 def calibration(cells: Sequence[Mapping[str, object]]) -> list[dict[str, float | int]]:
     """Return the calibration table: for each non-empty bin of scores [low, high), their mean and the positive rate.
 
@@ -342,15 +400,11 @@ def multiclass(pairs: Mapping[tuple[str, str], Fraction], *, weighted: bool) -> 
     :param pairs: the number or weight of rows for each (class, predicted class).
     """
     whole = sum(pairs.values(), Fraction(0))
-    actual: dict[str, Fraction] = {}
-    predicted: dict[str, Fraction] = {}
-    for (label, prediction), weight in pairs.items():
-        actual[label] = actual.get(label, Fraction(0)) + weight
-        predicted[prediction] = predicted.get(prediction, Fraction(0)) + weight
+    actual, predicted = _margins(pairs)
     right = {label: pairs.get((label, label), Fraction(0)) for label in {*actual, *predicted}}
     if not whole:
         return dict.fromkeys(
-            ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1"), Measure(None, reason=_NO_ROWS)
+            ("accuracy", "balanced_accuracy", "mcc", "macro_f1", "weighted_f1"), Measure(None, reason=_NO_ROWS)
         )
     scores = {
         label: f_measure(hits, predicted.get(label, Fraction(0)) - hits, actual.get(label, Fraction(0)) - hits, 1.0)
@@ -366,6 +420,7 @@ def multiclass(pairs: Mapping[tuple[str, str], Fraction], *, weighted: bool) -> 
     return {
         "accuracy": wilson(sum(right.values(), Fraction(0)), whole, weighted=weighted),
         "balanced_accuracy": _with_error(float(balanced), balanced_error, weighted),
+        "mcc": mcc(pairs, weighted=weighted),
         "macro_f1": _with_error(macro, _f1_error(pairs, {label: 1 / len(scores) for label in scores}), weighted),
         "weighted_f1": _with_error(by_support, _f1_error(pairs, None), weighted),
     }
@@ -384,11 +439,7 @@ def _f1_error(pairs: Mapping[tuple[str, str], Fraction], shares: Mapping[str, fl
     :param shares: each class's weight in the mean; None: its share of the rows, whose derivative is included.
     """
     n = float(sum(pairs.values(), Fraction(0)))
-    rows: dict[str, float] = {}
-    columns: dict[str, float] = {}
-    for (label, prediction), count in pairs.items():
-        rows[label] = rows.get(label, 0.0) + float(count)
-        columns[prediction] = columns.get(prediction, 0.0) + float(count)
+    rows, columns = _margins({cell: float(count) for cell, count in pairs.items()})
     hits = {label: float(pairs.get((label, label), 0)) for label in {*rows, *columns}}
     both = {label: rows.get(label, 0.0) + columns.get(label, 0.0) for label in hits}
     f1 = {label: 2 * hits[label] / both[label] if both[label] else 0.0 for label in hits}

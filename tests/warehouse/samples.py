@@ -174,6 +174,7 @@ def expected_binary(sample: Sample, options: dict[str, Any]) -> dict[str, float 
         "recall": metrics.recall_score(y, decided, **score),
         "f1": metrics.f1_score(y, decided, **score),
         "fbeta": metrics.fbeta_score(y, decided, beta=beta, **score),
+        "mcc": metrics.matthews_corrcoef(y, decided, **known),
         "true_positives": tp, "false_positives": fp, "false_negatives": fn, "true_negatives": tn,
         "expected_calibration_error": _calibration_error(y, s, w),
         "ks": None if not both else _weighted_ks(y, s, w) if weighted else ks_2samp(s[y == 1], s[y == 0]).statistic,
@@ -197,6 +198,7 @@ def expected_multiclass(sample: Sample, options: dict[str, Any]) -> dict[str, fl
     return {
         "accuracy": metrics.accuracy_score(y, predicted, **known),
         "balanced_accuracy": metrics.balanced_accuracy_score(y, predicted, **known),
+        "mcc": metrics.matthews_corrcoef(y, predicted, **known),
         "macro_f1": metrics.f1_score(y, predicted, average="macro", zero_division=0.0, **known),
         "weighted_f1": metrics.f1_score(y, predicted, average="weighted", zero_division=0.0, **known),
         "log_loss": metrics.log_loss(y, proba[:, order], labels=labels, **known),

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from airflow_provider_automl.warehouse import open_warehouse
-from airflow_provider_automl.warehouse.formulas import Measure, f_with_error, multiclass, regression, wilson
+from airflow_provider_automl.warehouse.formulas import Measure, f_with_error, mcc, multiclass, regression, wilson
 from airflow_provider_automl.warehouse.measures import evaluate
 from tests.drift.simulation import regression_sums
 from tests.warehouse.conformance import put
@@ -30,6 +30,14 @@ def counts(rng: np.random.Generator, n: int, *shares: float) -> list[Fraction]:
 
 def f(n: int, tp: float, fp: float, fn: float, beta: float) -> Draw:
     return lambda rng: f_with_error(*counts(rng, n, tp, fp, fn)[:3], beta, weighted=False)
+
+
+def correlation(n: int, tp: float, fp: float, fn: float) -> Draw:
+    def draw(rng: np.random.Generator) -> Measure:
+        cells = zip([(1, 1), (0, 1), (1, 0), (0, 0)], counts(rng, n, tp, fp, fn), strict=True)
+        return mcc(dict(cells), smoothing=0.5, weighted=False)
+
+    return draw
 
 
 def share(n: int, of: float) -> Draw:
@@ -64,9 +72,11 @@ RARE = [[0.80, 0.02, 0.01], [0.03, 0.07, 0.01], [0.01, 0.01, 0.04]]
         pytest.param(f(400, 0.05, 0.02, 0.05, 1.0), id="f1 of few positives"),
         pytest.param(f(1000, 0.3, 0.01, 0.15, 0.5), id="fbeta 0.5"),
         pytest.param(f(1000, 0.3, 0.1, 0.02, 2.0), id="fbeta 2"),
+        pytest.param(correlation(1000, 0.2, 0.05, 0.05), id="mcc"),
+        pytest.param(correlation(400, 0.05, 0.02, 0.05), id="mcc of few positives"),
         *(
             pytest.param(classes(name, n, table), id=f"{name} {kind}")
-            for name in ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1")
+            for name in ("accuracy", "balanced_accuracy", "mcc", "macro_f1", "weighted_f1")
             for kind, n, table in (("balanced", 600, BALANCED), ("rare", 1500, RARE))
         ),
         pytest.param(numbers("rmse", 500, lambda rng, n: rng.normal(size=n)), id="rmse"),
@@ -86,6 +96,8 @@ def test_is_what_the_measure_varies_by(draw: Draw) -> None:
 
 def test_no_error_is_0_where_a_sample_has_no_mistake() -> None:
     assert wilson(Fraction(50), Fraction(50)).se == pytest.approx(0.0182, abs=1e-3)
+    perfect = {(1, 1): Fraction(50), (0, 0): Fraction(50), (1, 0): Fraction(0), (0, 1): Fraction(0)}
+    assert (mcc(perfect, smoothing=0.5, weighted=False).se or 0) > 0.005
     assert (f_with_error(Fraction(50), Fraction(0), Fraction(0), 1.0, weighted=False).se or 0) > 0.005
 
 
