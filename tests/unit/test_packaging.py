@@ -183,7 +183,7 @@ def test_hooks_fetch_nothing() -> None:
             assert hook["entry"].startswith(".venv/bin/")
 
 
-PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
+PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
