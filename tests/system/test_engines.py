@@ -332,7 +332,7 @@ class TestTrinoHive(OnEngine):
         run_id = server.trigger("automl_two_engines", conf)
         assert server.wait("automl_two_engines", run_id) == "success", server.states("automl_two_engines", run_id)
         check_tables(hook, run_id, tmp_path / "predicted", data, unfilled={"user_email", "shared_model"})
-        assert ", by hive, is " in server.task_log("automl_two_engines", run_id, "evaluation")
+        assert ", computed by hive: " in server.task_log("automl_two_engines", run_id, "evaluation")
         assert " of trino" in server.task_log("automl_two_engines", run_id, "record_evaluation")
 
     def test_both_engines_record_into_one_table(self, hook: AutoMLHook) -> None:
