@@ -220,7 +220,7 @@ class Conformance:
             ("CREATE TABLE s.u AS SELECT 1 AS a", "must be a SELECT"),
             ("SELECT 1 AS a) AS q UNION ALL SELECT * FROM (SELECT 2 AS a", "query failed"),
             ("SELECT (id FROM s.t", "query failed"),
-            ("SELECT 1 AS a, 2 AS A", "wo columns|mbiguous"),
+            ("SELECT 1 AS a, 2 AS A", "Duplicate column name|mbiguous"),
             ("SELECT no_such FROM s.t", "query failed"),
             ("SELECT 1 AS a FROM s.no_such", "query failed"),
         ):
