@@ -149,7 +149,7 @@ def test_rows_are_numbered_by_columns(model: dict[str, Any], warehouse: Warehous
     ):
         with pytest.raises(AirflowFailException, match=reason):
             run(AutoMLPredictOperator, order_by=order, **arguments)
-    with pytest.raises(AirflowFailException, match="has a column 'row_id' already"):
+    with pytest.raises(AirflowFailException, match="already has a column 'row_id'"):
         run(
             AutoMLPredictOperator,
             **(arguments | {"input_table": "out.numbered", "output_table": "out.o"}),
