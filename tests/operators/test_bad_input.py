@@ -347,6 +347,6 @@ def test_a_full_disk_of_the_model_store(
 
 def test_no_census_beside_tables_of_ones_own(model: dict[str, Any], warehouse: Warehouse) -> None:
     arguments = {"train_table": "ml.train", "test_table": "ml.tarin"}
-    refused(AutoMLCensusTablesOperator, r"no table ml\.tarin .* is ml\.train\.", **arguments)
+    refused(AutoMLCensusTablesOperator, r"no table ml\.tarin .*\(did you mean ml\.train\?\)", **arguments)
     refused(AutoMLCensusTablesOperator, "drift is 'abc': expected a ratio from 0 to 1", test_table="ml.t", drift="abc")
     assert not warehouse.exists("ml.tarin")

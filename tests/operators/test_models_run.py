@@ -54,7 +54,7 @@ def test_an_alias_names_the_model(model: dict[str, Any], warehouse: Warehouse) -
     prediction = run(AutoMLPredictOperator, alias="champion", input_table="ml.train", output_table="out.alias")
     assert prediction["model_version"] == model["model_version"]
     assert warehouse.count("out.alias") == 200
-    with pytest.raises(AirflowFailException, match="names more than one model"):
+    with pytest.raises(AirflowFailException, match="selects more than one model"):
         run(AutoMLPredictOperator, alias="champion", model_name="small", input_table="ml.train", output_table="out.a")
 
 

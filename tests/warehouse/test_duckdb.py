@@ -245,7 +245,7 @@ class TestDuckDB(Conformance, Concurrency, Measures):
         assert limit(settings={"max_memory": "1GiB"}) == "1.0 GiB"
 
     def test_a_database_that_cannot_be_kept(self, connect: Connect, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="in memory"):
+        with pytest.raises(InputError, match="in-memory"):
             open_warehouse(connect(conn_type="duckdb", host="")).count("t")
         with pytest.raises(InputError, match="does not exist"):
             open_warehouse(connect(conn_type="duckdb", host=str(tmp_path / "no" / "x.duckdb"))).count("t")
