@@ -87,7 +87,7 @@ def worker(monkeypatch: pytest.MonkeyPatch, jobs: Path, tmp_path: Path) -> None:
     monkeypatch.setattr(process.ProcessLauncher, "run", done)
     monkeypatch.setattr(process, "describe_interpreter", cache(process.describe_interpreter))
     # As in a task: its queries say which one it is, and those of an earlier try are looked for.
-    monkeypatch.setattr(_Task, "here", classmethod(lambda kind: kind("d", "r", "t", "2", -1)))
+    monkeypatch.setattr(_Task, "current", classmethod(lambda kind: kind("d", "r", "t", "2", -1)))
     for name in ("DAG_ID", "TASK_ID", "DAG_RUN_ID", "TRY_NUMBER"):
         monkeypatch.setenv(f"AIRFLOW_CTX_{name}", "1")
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
