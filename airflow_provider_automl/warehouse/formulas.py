@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.metrics import BINARY, PROBLEMS, fitting
+from airflow_provider_automl.metrics import BINARY, PROBLEMS, fitting, nearest
 
 #: The 97.5 % quantile of the normal distribution.
 Z_95 = 1.959963984540054
@@ -52,8 +52,6 @@ def check_metrics(metrics: Sequence[str] | None, problem_type: str | None = None
     :param problem_type: None if it is not known yet: metrics of any problem type are then accepted.
     :raises InputError: a metric is unknown (the message suggests the closest name), or of another problem type.
     """
-    from difflib import get_close_matches
-
     if metrics is None:
         return None
     known = list(dict.fromkeys(name for names in METRICS.values() for name in names))
@@ -67,8 +65,7 @@ def check_metrics(metrics: Sequence[str] | None, problem_type: str | None = None
                 f"The metric {name!r} is for {others} problems, and this problem is {problem_type}: choose from "
                 f"{', '.join(fitting)}."
             )
-        near = get_close_matches(str(name).lower(), fitting, n=1, cutoff=0.5)
-        hint = f" (did you mean {near[0]!r}?)" if near else f": choose from {', '.join(fitting)}"
+        hint = nearest(name, fitting) or f": choose from {', '.join(fitting)}"
         raise InputError(f"There is no metric {name!r}{hint}.")
     if not metrics:
         raise InputError(f"metrics is empty: name at least one of {', '.join(fitting)}, or leave it out for all.")
