@@ -56,7 +56,7 @@ def get_provider_info() -> dict[str, Any]:
                     ),
                     "tracking_conn_id": _text(
                         "Tracking connection",
-                        "Connection of the database that holds the automl_* tables; empty: they are beside the data.",
+                        "Connection to the database of the automl_* tables. Default: the warehouse.",
                     ),
                     "tracking_schema": _text("Tracking schema", "Schema of the automl_* tables."),
                     "model_store": _text("Model store", "Directory or object storage URI for model files."),
