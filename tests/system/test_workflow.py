@@ -6,11 +6,13 @@ import os
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from html import escape
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
+from airflow_provider_automl.drift.policies import below
 from tests.system.conftest import rows
 from tests.system.drift_check import DriftCheck
 from tests.system.mail import RECIPIENTS, Mailbox, body
@@ -189,7 +191,7 @@ def test_drift_is_mailed_and_says_why(airflow: AirflowServer, mailbox: Mailbox, 
         assert set(mails[0][RECIPIENTS].split(", ")) == {"a@example.com", "b@example.com", "c@example.com"}
         text = body(mails[0])
         assert f"Detect drift in model performance. AUC was {evaluated['auroc']}." in text
-        assert "is below the threshold 0.93." in text
+        assert escape(below(0.93).check(evaluated).detail) in text
 
 
 def test_exports_tell_the_version(airflow: AirflowServer, experiment: str) -> None:
