@@ -12,7 +12,7 @@ SEVERAL := --numprocesses $(WORKERS) --dist loadscope
 COVERAGE := --cov --cov-report=term
 UNIT := not (engine or airflow or faults or fit or browser)
 
-.PHONY: help install demo airflow test coverage test-unit lint format benchmark faults deployments clean
+.PHONY: help install demo airflow test coverage test-unit lint format docs benchmark faults deployments clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,12 @@ format: $(INSTALLED)  ## fix what lint can fix
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+docs: $(VENV)/.docs  ## build the documentation site in build/docs; a link or reference that leads nowhere is an error
+	@rm -rf build/docs
+	@$(PY) -m sphinx --builder html --conf-dir docs --fresh-env --fail-on-warning --quiet \
+		--doctree-dir build/doctrees . build/docs
+	@echo "The site is in build/docs: open build/docs/index.html"
+
 benchmark: $(INSTALLED)  ## run the benchmarks, side by side, one ratio per line
 	@status=0; for file in benchmarks/[a-z]*.py; do $(PY) -m benchmarks.$$(basename $$file .py) || status=1; done; \
 		exit $$status
@@ -65,6 +71,12 @@ WANTED := airflow-provider-automl needs Python 3.11, 3.12 or 3.13 with the venv 
 	Install one (Debian: apt install python3.11-venv; macOS: brew install python@3.12), or run: make PYTHON=/path/to/python3.12
 
 # uv does not read pip's configuration (such as a private index), so pip is the fallback.
+INSTALL = UV_HTTP_TIMEOUT=$${UV_HTTP_TIMEOUT:-180} $(BIN)/uv pip install --quiet --system-certs --python $(PY) \
+		--constraint constraints.txt --editable '.[$(EXTRAS)]' \
+	|| { echo "uv failed; installing by pip (slower) ..."; \
+		$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'; }
+
+$(INSTALLED): EXTRAS := all,dev
 $(INSTALLED): pyproject.toml constraints.txt
 	@if ! $(PY) -c '$(FITS)' >/dev/null 2>&1; then \
 		for python in $(PYTHON) python3.11 python3.12 python3.13 python3 python ''; do \
@@ -75,9 +87,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 		"$$python" -m venv --clear $(VENV); \
 	fi
 	@echo "Installing the versions in constraints.txt into $(VENV) (about 700 MB at first; a minute or two) ..."
-	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv \
-		&& UV_HTTP_TIMEOUT=$${UV_HTTP_TIMEOUT:-180} $(BIN)/uv pip install --quiet --system-certs --python $(PY) \
-			--constraint constraints.txt --editable '.[all,dev]' \
-		|| { echo "uv failed; installing by pip (slower) ..."; \
-			$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'; }
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv || true
+	@$(INSTALL)
+	@touch $@
+
+# Not part of $(INSTALLED): most checkouts never build the site.
+$(VENV)/.docs: EXTRAS := docs
+$(VENV)/.docs: $(INSTALLED)
+	@$(INSTALL)
 	@touch $@

@@ -24,7 +24,7 @@ import airflow_provider_automl
 REPO = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())
 DAGS = sorted(path.name for path in (REPO / "dags").glob("*.py"))
-EXTRAS = {"automl", "notebooks", "duckdb", "trino", "hive", "postgres", "s3", "all", "dev"}
+EXTRAS = {"automl", "notebooks", "duckdb", "trino", "hive", "postgres", "s3", "all", "dev", "docs"}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_the_core_moves_nothing_in_an_existing_deployment(metadata: Message) -> 
 
 def test_all_is_every_extra_but_the_developers() -> None:
     (text,) = PROJECT["project"]["optional-dependencies"]["all"]
-    assert Requirement(text).extras == EXTRAS - {"all", "dev"}
+    assert Requirement(text).extras == EXTRAS - {"all", "dev", "docs"}
 
 
 def test_constraints_pin_every_dependency_at_a_version_that_fits() -> None:
@@ -183,7 +183,7 @@ def test_hooks_fetch_nothing() -> None:
             assert hook["entry"].startswith(".venv/bin/")
 
 
-PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
+PAGES = [*sorted(REPO.glob("*.md")), *sorted((REPO / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -217,6 +217,20 @@ def test_every_parameter_of_every_operator_is_in_the_reference() -> None:
             for parameter, spec in inspect.signature(operator.__init__).parameters.items():
                 if parameter != "self" and spec.kind is not inspect.Parameter.VAR_KEYWORD:
                     assert f"`{parameter}`" in section, f"{name}: {parameter}"
+
+
+def test_every_operator_is_in_the_api_reference() -> None:
+    from airflow_provider_automl.get_provider_info import get_provider_info
+
+    text = (REPO / "docs" / "reference" / "operators.rst").read_text()
+    for path in get_provider_info()["operators"][0]["python-modules"]:
+        section = text.partition(f".. currentmodule:: {path}\n")[2].partition("\n.. currentmodule::")[0]
+        operators = {
+            name
+            for name, value in vars(importlib.import_module(path)).items()
+            if name.endswith("Operator") and getattr(value, "__module__", "") == path
+        }
+        assert set(re.findall(r"^\.\. autoclass:: (\w+)$", section, re.MULTILINE)) == operators
 
 
 def test_the_option_map_has_every_documented_option() -> None:
