@@ -64,7 +64,11 @@ ALL: Final[dict[str, Metric]] = {
 
 
 def fitting(problem_type: str) -> list[str]:
-    """The metrics of a problem type."""
+    """The metrics of a problem type.
+
+    >>> fitting("regression")
+    ['rmse', 'mse', 'mae', 'mape', 'r2', 'median_absolute_error', 'bias']
+    """
     return [metric.name for metric in ALL.values() if problem_type in metric.problems]
 
 
@@ -74,7 +78,11 @@ def judged() -> list[str]:
 
 
 def nearest(name: str, among: Iterable[str]) -> str:
-    """`` (did you mean 'auroc'?)``, or an empty text if no name is similar."""
+    """`` (did you mean 'auroc'?)``, or an empty text if no name is similar.
+
+    >>> nearest("auc", ALL)
+    " (did you mean 'auroc'?)"
+    """
     from difflib import get_close_matches
 
     near = get_close_matches(str(name).lower(), list(among), n=1, cutoff=0.5)

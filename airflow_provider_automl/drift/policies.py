@@ -135,7 +135,16 @@ class Below:
 
 
 def below(threshold: float | str, metric: str = "auroc") -> Below:
-    """Drift if ``metric`` is worse than ``threshold``; see :class:`Below`."""
+    """Drift if ``metric`` is worse than ``threshold``; see :class:`Below`.
+
+    >>> decision = below(0.93).check({"auroc": 0.925, "auroc_low": 0.917, "auroc_high": 0.933})
+    >>> decision.drifted
+    True
+    >>> print(decision.detail)
+    AUC 0.9250 (95 % interval 0.9170 to 0.9330) is below the threshold 0.93; the threshold lies inside the interval.
+    >>> below(60, "rmse").check({"rmse": 71.5}).drifted  # a loss: worse is above
+    True
+    """
     return Below(threshold, metric)
 
 
@@ -168,7 +177,11 @@ class Above:
 
 
 def above(limit: float | str, metric: str) -> Above:
-    """Drift if ``metric`` is above ``limit``; see :class:`Above`."""
+    """Drift if ``metric`` is above ``limit``; see :class:`Above`.
+
+    >>> above(0.05, "expected_calibration_error").check({"expected_calibration_error": 0.08}).drifted
+    True
+    """
     return Above(limit, metric)
 
 
@@ -255,7 +268,12 @@ class SignificantlyBelow:
 
 
 def significantly_below(threshold: float | str, alpha: float | str = 0.05, metric: str = "auroc") -> SignificantlyBelow:
-    """Drift if ``metric`` is significantly worse than ``threshold``; see :class:`SignificantlyBelow`."""
+    """Drift if ``metric`` is significantly worse than ``threshold``; see :class:`SignificantlyBelow`.
+
+    >>> decision = significantly_below(0.93).check({"auroc": 0.925, "auroc_low": 0.917, "auroc_high": 0.933})
+    >>> decision.drifted, round(decision.p_value, 3)  # lower than 0.93, but chance explains it
+    (False, 0.11)
+    """
     return SignificantlyBelow(threshold, alpha, metric)
 
 
@@ -435,7 +453,12 @@ class AnyOf:
 
 
 def any_of(*policies: Policy) -> AnyOf:
-    """Drift if any of ``policies`` finds it; see :class:`AnyOf`."""
+    """Drift if any of ``policies`` finds it; see :class:`AnyOf`.
+
+    >>> policy = any_of(below(0.8), above(0.05, "expected_calibration_error"))
+    >>> policy.check({"auroc": 0.9, "expected_calibration_error": 0.08}).drifted
+    True
+    """
     return AnyOf(policies)
 
 

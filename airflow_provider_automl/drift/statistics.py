@@ -125,6 +125,10 @@ def drop(current: Estimate, baseline: Sequence[Estimate], margin: float = 0.0) -
 
     :param baseline: one or more estimates, independent of each other and of ``current``.
     :param margin: at least 0.
+
+    >>> baseline = [Estimate(0.931, 0.004), Estimate(0.927, 0.004), Estimate(0.932, 0.004)]
+    >>> round(drop(Estimate(0.925, 0.004), baseline).p_value, 3)
+    0.14
     """
     count = len(baseline)
     between = between_variance(baseline)

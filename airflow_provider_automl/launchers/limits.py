@@ -14,6 +14,9 @@ def parse_memory(text: str | int, name: str = "memory_limit") -> int:
     """Parse a size such as ``8g``, ``512m``, ``1.5 GiB`` or ``2147483648`` to bytes; units are powers of 1024.
 
     :raises InputError: the text is not a size, or the size is below 1 MiB.
+
+    >>> parse_memory("1.5 GiB")
+    1610612736
     """
     match = _SIZE.fullmatch(str(text))
     size = int(float(match[1]) * 2 ** _POWERS[match[2].lower()]) if match else 0

@@ -68,6 +68,14 @@ def check_model_name(name: object) -> str:
 
     :raises InputError: it is empty, longer than 200 bytes, contains ``/``, ``\\``, ``..``, ``*`` or a control
         character, or starts or ends with a space or a dot.
+
+    >>> check_model_name("churn-2026")
+    'churn-2026'
+    >>> try:
+    ...     check_model_name("crm/churn")
+    ... except InputError as error:
+    ...     print(error)
+    model_name 'crm/churn' contains '/': use letters, digits, '_', '-' and '.' instead.
     """
     if not isinstance(name, str) or not name:
         raise InputError(f"model_name is {name!r}: give a non-empty name, such as 'gluon_model_{{{{ ts_nodash }}}}'.")
