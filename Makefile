@@ -32,9 +32,10 @@ coverage: $(INSTALLED)  ## all tests with line coverage (a fifth slower)
 test-unit: $(INSTALLED)  ## tests that need no server, no Airflow and no training (a minute)
 	@$(PY) -m pytest $(SEVERAL) $(COVERAGE) -m "$(UNIT)" $(ARGS)
 
-lint: $(INSTALLED)  ## check style, types, and imports between packages
+lint: $(INSTALLED)  ## check style, spelling, types, and imports between packages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/codespell
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo 2>&1
 
