@@ -109,6 +109,7 @@ def test_constraints_pin_every_dependency_at_a_version_that_fits() -> None:
     texts = [*project["dependencies"], *PROJECT["build-system"]["requires"]]
     for extra, more in project["optional-dependencies"].items():
         texts += more if extra != "all" else []
+    texts += PROJECT["dependency-groups"]["release"]
     for requirement in map(Requirement, texts):
         assert pins[canonicalize_name(requirement.name)] in requirement.specifier, requirement
 
