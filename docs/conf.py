@@ -41,7 +41,7 @@ CONTENTS = {
         "docs/quickstart", "docs/existing-deployment", "docs/connection", "docs/operators", "docs/measures",
         "docs/drift", "docs/models", "docs/engines", "docs/option-map",
     ),
-    "Operate": ("docs/security", "docs/benchmarks", "CHANGELOG"),
+    "Operate": ("docs/upgrading", "docs/security", "docs/benchmarks", "CHANGELOG"),
     "Reference": ("docs/reference/index",),
     "Develop": (
         "CONTRIBUTING", "docs/architecture", "docs/testing", "docs/adr/README", "Reporting a vulnerability <SECURITY>",
