@@ -34,6 +34,10 @@ os.environ.setdefault(
     "-XX:-BytecodeVerificationRemote",
 )
 
+# Threads of OpenMP (LightGBM's, scikit-learn's, XGBoost's) spin while they wait for each other, by default. Where
+# processes share the processors, they spin for threads that do not run: for up to half of a training's processor time.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 _ENGINE = "engine"  # a test's property, reported with its outcome
 
 
