@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import gc
+import importlib.metadata
 import os
 import shutil
 import tempfile
@@ -99,6 +101,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin to download what the engines are made of, if it is not in the cache."""
     if session.config.option.collectonly:
         return
+    gc.freeze()  # Airflow and the tests: AutoGluon collects garbage several times for each fit, and would look at them
     wanted = {name for item in session.items for name in _engines(item)}
     if "trino" in wanted:
         wanted.update(BESIDE.values())
@@ -210,6 +213,26 @@ def _in_no_order() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Warehouse, "_fetch_text", backwards)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _packages_read_once() -> Iterator[None]:
+    """Remember what a file of an installed package's metadata says.
+
+    AutoGluon reads those of all packages, twice for a training and once for a prediction: half of what these cost here.
+    """
+    read: Any = importlib.metadata.Distribution.metadata
+    known: dict[str, Any] = {}
+
+    def metadata(self: importlib.metadata.Distribution) -> Any:
+        path = str(getattr(self, "_path", ""))
+        if not path or path not in known:
+            known[path] = read.fget(self)
+        return known[path]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.metadata.Distribution, "metadata", property(metadata))
         yield
 
 
