@@ -19,12 +19,9 @@ class Mailbox:
     """The server and its directory of ``.eml`` files; also a context manager."""
 
     def __init__(self, directory: Path) -> None:
-        from aiosmtpd.controller import Controller
-
         self.directory = directory
         self.port = free_port()
-        self._is_up = False
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        self._controller: Any = None
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         """Keep a mail; called by aiosmtpd."""
@@ -35,18 +32,22 @@ class Mailbox:
 
     def __enter__(self) -> Mailbox:
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._controller.start()
-        self._is_up = True
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def start(self) -> None:
+        """Take mails."""
+        from aiosmtpd.controller import Controller
+
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        self._controller.start()
+
     def stop(self) -> None:
-        """Take no more mails; once is enough."""
-        if self._is_up:
-            self._controller.stop()
-        self._is_up = False
+        """Take no more mails, until it is started again."""
+        self._controller.stop()
 
     def files(self) -> list[Path]:
         """What was kept, oldest first."""

@@ -33,6 +33,6 @@ if "trino" not in required():
                 assert server.wait("automl_experiment", run_id, timeout=600) == "success"
                 check = DriftCheck(server, mailbox, CONF, 6_000)
                 check.nothing_changes()
-                check.it_changes_back_and_no_mail_can_be_sent(check.the_world_changes())
+                check.it_changes_back(check.the_world_changes())
             finally:
                 server.stop()

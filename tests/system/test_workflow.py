@@ -209,6 +209,12 @@ def test_a_healthy_day_is_neither_mailed_nor_answered(
     DriftCheck(airflow, mailbox, {**CONF, "model_name": tracked["model_name"]}).nothing_changes()
 
 
+@pytest.mark.usefixtures("experiment")
+def test_drift_is_answered_where_no_mail_can_be_sent(airflow: AirflowServer, mailbox: Mailbox) -> None:
+    check = DriftCheck(airflow, mailbox, {"output_database": CONF["output_database"], "fit_time_limit": "5"}, 2_000)
+    check.the_world_changes_and_no_mail_can_be_sent()
+
+
 def test_a_failed_drift_check_is_mailed(airflow: AirflowServer, mailbox: Mailbox) -> None:
     conf = {"model_name": "never trained", "alias": "nobody", "mail_to": "ops@example.com, team@example.com"}
     run_id = airflow.trigger("automl_drift_check", conf)
