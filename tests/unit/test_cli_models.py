@@ -25,17 +25,18 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     home = tmp_path / "home"
     monkeypatch.setenv("AIRFLOW_HOME", str(home))
     hook = AutoMLHook()
-    for number, version in enumerate(("20261123T070000-a-0", "20261124T070000-a-0")):
-        digest = made(tmp_path / version, version)
-        uri = hook.models.save(tmp_path / version, "census", version)
-        hook.models.register(
-            model_name="census", model_version=version, model_uri=uri, model_digest=digest, shared_model=None,
-            dag_id="d", run_id="r",
-        )  # fmt: skip
-        one = {"model_name": "census", "model_version": version, "session_time": f"2026-11-2{3 + number}T07:00:00"}
-        options = {"time_limit": 60 * (number + 1), "presets": None}
-        hook.tracking().record(EXPERIMENTS, {**one, "state": "complete", "score_val": 0.9, "options": options})
-        hook.tracking().record(EVAL_RESULTS, {**one, "auroc": 0.92 + number / 100, "test_table": "ml.test"})
+    with hook.warehouse._connect(read_only=False, directory=None):  # opening a DuckDB file is half of a short session
+        for number, version in enumerate(("20261123T070000-a-0", "20261124T070000-a-0")):
+            digest = made(tmp_path / version, version)
+            uri = hook.models.save(tmp_path / version, "census", version)
+            hook.models.register(
+                model_name="census", model_version=version, model_uri=uri, model_digest=digest, shared_model=None,
+                dag_id="d", run_id="r",
+            )  # fmt: skip
+            one = {"model_name": "census", "model_version": version, "session_time": f"2026-11-2{3 + number}T07:00:00"}
+            options = {"time_limit": 60 * (number + 1), "presets": None}
+            hook.tracking().record(EXPERIMENTS, {**one, "state": "complete", "score_val": 0.9, "options": options})
+            hook.tracking().record(EVAL_RESULTS, {**one, "auroc": 0.92 + number / 100, "test_table": "ml.test"})
     return home
 
 

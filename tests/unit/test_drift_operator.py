@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,9 +37,11 @@ class Ti(SimpleNamespace):
 
 
 @pytest.fixture(autouse=True)
-def tracking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TrackingTables:
+def tracking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[TrackingTables]:
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
-    return AutoMLHook().tracking()
+    hook = AutoMLHook()
+    with hook.warehouse._connect(read_only=False, directory=None):  # opening a DuckDB file is half of a short session
+        yield hook.tracking()
 
 
 def evaluation(auroc: float | None = 0.9, **more: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -29,13 +29,15 @@ from tests.faults.models import made, on_s3
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.engine)])
-def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModelStore:
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModelStore]:
     """The files in a local directory, or on an S3 server; the registry in DuckDB."""
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
     if request.param == "s3":
         facts: Facts = request.getfixturevalue("s3_server")
         on_s3(facts, monkeypatch.setenv, f"models-{uuid.uuid4().hex}")
-    return AutoMLHook().models
+    hook = AutoMLHook()
+    with hook.warehouse._connect(read_only=False, directory=None):  # opening a DuckDB file is half of a short session
+        yield hook.models
 
 
 def save(

@@ -45,8 +45,9 @@ def register(store: ModelStore, tmp_path: Path, name: str) -> dict[str, str]:
     files = tmp_path / f"work-{uuid.uuid4().hex}"
     digest = made(files, name)
     saved = {"model_name": name, "model_version": "v-0"}
-    uri = store.save(files, **saved)
-    store.register(**saved, model_uri=uri, model_digest=digest, shared_model=None, dag_id="d", run_id="r")
+    with AutoMLHook().warehouse._connect(read_only=False, directory=None):  # opening it is half of a short session
+        uri = store.save(files, **saved)
+        store.register(**saved, model_uri=uri, model_digest=digest, shared_model=None, dag_id="d", run_id="r")
     return saved
 
 
