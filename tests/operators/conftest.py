@@ -91,10 +91,10 @@ def rows(n: int = 200) -> dict[str, list[Any]]:
 
 
 @pytest.fixture(scope="module")
-def model(load: Load) -> dict[str, Any]:
-    """A training's dict, of a model of column ``y``."""
+def model(load: Load, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """A training's dict, of a model of column ``y``; with a report if the module is ``REPORTED``."""
     table = load("ml.train", rows())
     return run(
         AutoMLTrainOperator, input_table=table, target_column="y", model_name="small", hyperparameters=QUICK,
-        time_limit=60, share_model=True, ignore_columns=["id"], report=True,
+        time_limit=60, share_model=True, ignore_columns=["id"], report=getattr(request.module, "REPORTED", False),
     )  # fmt: skip

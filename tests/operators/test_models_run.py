@@ -25,7 +25,7 @@ from tests.operators.conftest import QUICK, Load, rows, run
 pytestmark = pytest.mark.fit
 
 
-def test_eight_trainings_of_one_name_at_once(load: Load) -> None:
+def test_four_trainings_of_one_name_at_once(load: Load) -> None:
     table = load("ml.at_once", rows())
 
     def train(seed: int) -> dict[str, Any]:
@@ -34,10 +34,10 @@ def test_eight_trainings_of_one_name_at_once(load: Load) -> None:
             random_seed=seed, hide_table_contents=True, report_time_limit=300,
         )  # fmt: skip
 
-    with ThreadPoolExecutor(8) as pool:
-        trained = list(pool.map(train, range(8)))
+    with ThreadPoolExecutor(4) as pool:
+        trained = list(pool.map(train, range(4)))
     versions = {model["model_version"]: model for model in trained}
-    assert len(versions) == 8
+    assert len(versions) == 4
     registered = AutoMLHook().models.versions("at once")
     assert {row["model_version"]: row["model_digest"] for row in registered} == {
         version: model["model_digest"] for version, model in versions.items()
@@ -70,7 +70,6 @@ def test_a_prediction_keeps_its_report_beside_the_model(model: dict[str, Any]) -
     report = where / prediction["notebook_url"].removeprefix(prefix)
     assert "200 predictions" in report.read_text()
     assert json.loads((report.parent / "run.json").read_text())["dag_id"] == "d"
-    assert model["notebook_url"] == f"{prefix}report/train.html"
 
 
 def test_a_report_that_cannot_be_kept_loses_no_prediction(model: dict[str, Any], warehouse: Warehouse) -> None:

@@ -24,6 +24,8 @@ from tests.operators.conftest import QUICK, Load, rows, run
 
 pytestmark = pytest.mark.fit
 
+REPORTED = True
+
 
 def strict(result: dict[str, Any]) -> dict[str, Any]:
     assert json.loads(json.dumps(result, allow_nan=False)) == result
@@ -46,6 +48,8 @@ def test_a_training_gives_every_documented_key(model: dict[str, Any]) -> None:
     assert model["train_rows"] == 200
     assert model["session_time"] == "2026-11-24T07:00:00+00:00"
     assert model["shared_model"]
+    prefix = f"http://localhost:8080/automl/reports/automl_default/small/{model['model_version']}/"
+    assert model["notebook_url"] == f"{prefix}report/train.html"
     notebook = json.loads((Path(model["model_uri"].removeprefix("file://")) / "report" / "train.ipynb").read_text())
     executed = [cell["execution_count"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert executed
