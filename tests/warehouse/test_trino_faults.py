@@ -187,28 +187,33 @@ def test_killed_in_mid_query(server: Trino, opened: Open, tmp_path: Path) -> Non
     assert opened().count("tpch.tiny.nation") == 25
 
 
-@pytest.mark.parametrize("by", ["staging", "statements"])
-def test_killed_in_mid_load(server: Trino, opened: Open, tmp_path: Path, by: str) -> None:
-    """The old table is whole; the retry loads all, and nothing is left."""
-    warehouse = opened(server.facts["staging"] if by == "staging" else None)
-    put(warehouse, "s.t", numbers(3), tmp_path)
-    before = tables(warehouse)
-    files = tmp_path / "files"
-    files.mkdir()
-    rows = 1_000_000 if by == "staging" else 100_000
-    pq.write_table(numbers(rows), files / "part-0.parquet")
-    started = threading.Event()
-    warehouse.on_query = lambda url: started.set()
+def test_killed_in_mid_load(server: Trino, opened: Open, tmp_path: Path) -> None:
+    """The old tables are whole; the retries load all, and nothing is left. By staging and by statements at once."""
+    loads: dict[str, tuple[TrinoWarehouse, int]] = {
+        "s.staged": (opened(server.facts["staging"]), 1_000_000),
+        "s.stated": (opened(), 100_000),
+    }
+    for table, (warehouse, rows) in loads.items():
+        put(warehouse, table, numbers(3), tmp_path)
+        (tmp_path / table).mkdir()
+        pq.write_table(numbers(rows), tmp_path / table / "part-0.parquet")
+    before = tables(opened())
+    started = {table: threading.Event() for table in loads}
+    for table, (warehouse, _) in loads.items():
+        warehouse.on_query = lambda url, begun=started[table]: begun.set()
     with ThreadPoolExecutor() as pool:
-        loading = pool.submit(warehouse.load, files, "s.t", key="task")
-        assert started.wait(60)
+        loading = [pool.submit(each.load, tmp_path / table, table, key="task") for table, (each, _) in loads.items()]
+        for begun in started.values():
+            assert begun.wait(60)
         server.kill()
-        with pytest.raises(BusyError, match="cannot be reached, or went away"):
-            loading.result(timeout=60)
+        for each in loading:
+            with pytest.raises(BusyError, match="cannot be reached, or went away"):
+                each.result(timeout=60)
     server.start()
-    again = opened(warehouse.staging)
-    assert again.rows("s.t", order_by=["id"]) == numbers(3).to_pylist()
-    assert again.load(files, "s.t", key="task") == rows
-    assert again.count("s.t") == rows
-    assert tables(again) == before
+    for table, (warehouse, rows) in loads.items():
+        again = opened(warehouse.staging)
+        assert again.rows(table, order_by=["id"]) == numbers(3).to_pylist()
+        assert again.load(tmp_path / table, table, key="task") == rows
+        assert again.count(table) == rows
+    assert tables(opened()) == before
     assert staged(server) == []
