@@ -15,7 +15,7 @@ from airflow_provider_automl.tracking.store import TrackingTables
 from airflow_provider_automl.warehouse import open_warehouse
 from tests.warehouse.conftest import Connect
 
-PROCESSES = 16
+PROCESSES = 8
 
 
 def move(store: ModelStore, version: str, start: Barrier, said: Connection) -> None:
@@ -49,7 +49,7 @@ def test_of_processes_at_one_moment_one_moves_an_alias(
             model_name="m", model_version=version, model_uri=store.uri("m", version), model_digest="d",
             shared_model=None, dag_id=None, run_id=None,
         )  # fmt: skip
-    forked = multiprocessing.get_context("fork")  # sixteen that import Airflow themselves would take minutes
+    forked = multiprocessing.get_context("fork")  # eight that import Airflow themselves would take a minute
     for turn in range(2):  # nobody holds it; the winner holds it
         start, said = forked.Barrier(PROCESSES), {}
         processes = {}
