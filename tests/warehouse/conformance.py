@@ -291,7 +291,8 @@ class Conformance:
         tables = self.tables(warehouse)
         broken = tmp_path / "broken"
         broken.mkdir()
-        pq.write_table(numbers(200_000), broken / "part-0.parquet", row_group_size=1000)
+        # Half of these rows are more than a statement.
+        pq.write_table(numbers(100_000), broken / "part-0.parquet", row_group_size=1000)
         whole = (broken / "part-0.parquet").read_bytes()
         middle = len(whole) // 2
         (broken / "part-0.parquet").write_bytes(whole[:middle] + b"\xff" * 5000 + whole[middle + 5000 :])
@@ -371,7 +372,7 @@ class Conformance:
 
         rng = np.random.default_rng(7)
         labels = (("class", " >50K"), ("flag", "true"), ("n", "1"))
-        for case, rows in enumerate((3000, 40)):
+        for case, (rows, chosen) in enumerate(((3000, None), (40, "special"))):  # many small ones: see Measures
             label = rng.random(rows) < 0.3
             even = np.round(rng.normal(size=rows) + label, 15)
             special = rng.choice([-INF, -0.0, 0.0, 1.0, INF], rows)
@@ -382,6 +383,8 @@ class Conformance:
             put(warehouse, f"s.p{case}", data, tmp_path)
             for score, values in scores.items():
                 for column, positive in labels if score == "even" else labels[:1]:
+                    if chosen not in (None, score):
+                        continue
                     got = auc(warehouse, f"s.p{case}", label=column, score=score, positive_class=positive)
                     finite = np.clip(values, -1e300, 1e300)
                     assert got["auroc"] == pytest.approx(roc_auc_score(label, finite), abs=1e-14)
