@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import re
+
 #: Maximum length of a message, which goes into logs, XComs, tables and mails.
 MESSAGE_CHARACTERS = 500
 
@@ -21,6 +23,15 @@ def bounded(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
     kept = limit - 3
     tail = kept // 3
     return f"{text[: kept - tail]} … {text[len(text) - tail :]}"
+
+
+def shortened(value: object) -> str:
+    """A value for a message: in one line of at most 120 characters.
+
+    >>> shortened("SELECT 1\\n  AS one")
+    'SELECT 1 AS one'
+    """
+    return bounded(re.sub(r"\s+", " ", str(value)), 120)
 
 
 class AutoMLError(Exception):

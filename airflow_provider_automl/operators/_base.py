@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import (
@@ -32,7 +32,8 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_automl.compat import has_pages, run_url
-from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.contracts import read
+from airflow_provider_automl.errors import InputError, shortened
 from airflow_provider_automl.hooks.automl import AutoMLHook
 from airflow_provider_automl.models.store import check_store
 from airflow_provider_automl.operators.links import QueryLink
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from airflow_provider_automl.launchers.process import ProcessLauncher
     from airflow_provider_automl.warehouse.base import Warehouse
     from airflow_provider_automl.warehouse.query import Query
+
+_T = TypeVar("_T")
 
 #: Seconds within which ``on_kill`` returns; Airflow kills the process after 5.
 _KILL_TIMEOUT = 4.5
@@ -226,22 +229,28 @@ class AutoMLMixin(BaseOperator):
                     setattr(self, name, value)
                 elif value is not None and not isinstance(value, str):
                     raise InputError(
-                        f"{name} of task {self.task_id!r} is {_short(repr(value))}, rendered from {_short(given)}: "
-                        "expected a string. If the DAG sets render_template_as_native_obj, quote the value inside the "
-                        "template."
+                        f"{name} of task {self.task_id!r} is {shortened(repr(value))}, rendered from "
+                        f"{shortened(given)}: expected a string. If the DAG sets render_template_as_native_obj, quote "
+                        "the value inside the template."
                     )
             from_template = isinstance(given, str) and "{{" in given and value in ("None", "")
             if value is None or from_template:
                 required = parameter is None or parameter.default is parameter.empty
                 if required or name in self.made_by_tasks:
                     self.skip_without(name)
-                if parameter is not None and parameter.default is not parameter.empty:
+                is_missing = name in self.made_by_tasks and isinstance(given, XComArg)
+                if parameter is not None and parameter.default is not parameter.empty and not is_missing:
                     setattr(self, name, parameter.default)
                     continue
                 if name in self.optional_when_rendered:
                     continue
+                if isinstance(given, XComArg):
+                    raise InputError(
+                        f"{self.argument(name)} is None: the other task returned nothing, or has no XCom with this "
+                        "key. Pass its whole output, such as train.output, or one of the keys that it returns."
+                    )
                 raise InputError(
-                    f"The template {_short(given)} of {name} in task {self.task_id!r} rendered to {value!r}: check "
+                    f"The template {shortened(given)} of {name} in task {self.task_id!r} rendered to {value!r}: check "
                     "that the task or Param that it refers to provides this value."
                 )
 
@@ -259,6 +268,25 @@ class AutoMLMixin(BaseOperator):
                 raise AirflowSkipException(
                     f"Skipping: task {task_id!r}, which provides {name} of task {self.task_id!r}, was skipped."
                 )
+
+    def argument(self, name: str) -> str:
+        """An argument for a message, with what the DAG passes if that comes from another task:
+        ``model=train.output['model'] of task 'predict'``.
+        """
+        given = self._given.get(name)
+        source = ""
+        if isinstance(given, XComArg):
+            outputs = [(operator.task_id, key) for operator, key in XComArg.iter_xcom_references(given)]
+            source = ", ".join(
+                f"{task}.output" + ("" if key == "return_value" else f"[{key!r}]") for task, key in outputs
+            )
+        elif isinstance(given, str) and "{{" in given:
+            source = shortened(given)
+        return f"{name}{source and '='}{source} of task {self.task_id!r}"
+
+    def read_dict(self, name: str, contract: type[_T], needs: Collection[str] | None = None) -> _T:
+        """Read an argument that is the dict of another task; see :func:`~airflow_provider_automl.contracts.read`."""
+        return read(getattr(self, name), contract, argument=self.argument(name), needs=needs)
 
     @contextmanager
     def terminal_input_errors(self) -> Iterator[None]:
@@ -299,7 +327,7 @@ class AutoMLOperator(AutoMLMixin):
         """The hook for the rendered connection ids."""
         return AutoMLHook(self.automl_conn_id, self.warehouse_conn_id)
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> Any:
         """Validate the rendered arguments, then :meth:`perform`; files are accessible to their owner only."""
         with private_files(), self.terminal_input_errors():
             self.check_rendered()
@@ -316,8 +344,8 @@ class AutoMLOperator(AutoMLMixin):
 
         self.hook.on_query = push
 
-    def perform(self, context: Context) -> dict[str, Any]:
-        """Do the task's work; returns a dict of strict JSON with every documented key."""
+    def perform(self, context: Context) -> Any:
+        """Do the task's work; returns strict JSON: one of the dicts in :mod:`~airflow_provider_automl.contracts`."""
         raise NotImplementedError
 
     def on_kill(self) -> None:
@@ -463,7 +491,7 @@ def parse_seconds(value: float | str | None, name: str) -> float | None:
         return None
     seconds = _arithmetic(str(value))
     if seconds is None or not 0 < seconds < float("inf"):
-        raise InputError(f'{name} is {_short(repr(value))}: expected seconds above 0, such as 180 or "60 * 3".')
+        raise InputError(f'{name} is {shortened(repr(value))}: expected seconds above 0, such as 180 or "60 * 3".')
     return seconds
 
 
@@ -474,7 +502,7 @@ def parse_flag(value: bool | str, name: str) -> bool:
     """
     known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     if (flag := known.get(str(value).strip().lower())) is None:
-        raise InputError(f"{name} is {_short(repr(value))}: expected True or False.")
+        raise InputError(f"{name} is {shortened(repr(value))}: expected True or False.")
     return flag
 
 
@@ -501,7 +529,7 @@ def parse_whole(value: int | str, name: str, *, minimum: int = 1) -> int:
     except (TypeError, ValueError):
         number = minimum - 1
     if number < minimum:
-        raise InputError(f"{name} is {_short(repr(value))}: expected an integer of at least {minimum}.")
+        raise InputError(f"{name} is {shortened(repr(value))}: expected an integer of at least {minimum}.")
     return number
 
 
@@ -515,7 +543,7 @@ def parse_ratio(value: float | str, name: str) -> float:
     except (TypeError, ValueError):
         number = -1.0
     if not 0 <= number <= 1:
-        raise InputError(f"{name} is {_short(repr(value))}: expected a ratio from 0 to 1.")
+        raise InputError(f"{name} is {shortened(repr(value))}: expected a ratio from 0 to 1.")
     return number
 
 
@@ -533,7 +561,7 @@ def parse_names(value: Sequence[str] | str | None, name: str) -> list[str] | Non
     if isinstance(names, (list, tuple)):
         names = [str(item) if isinstance(item, int) else item for item in names]
     if not isinstance(names, list) or not all(isinstance(item, str) for item in names):
-        raise InputError(f'{name} is {_short(repr(value))}: expected a list of names, such as ["id", "time"].')
+        raise InputError(f'{name} is {shortened(repr(value))}: expected a list of names, such as ["id", "time"].')
     return names
 
 
@@ -545,7 +573,9 @@ def parse_object(value: Any, name: str) -> Any:
     if not isinstance(value, str) or not value.strip().startswith("{"):
         return value
     if not isinstance(found := _parse_literal(value), dict):
-        raise InputError(f'{name} is {_short(value)}, which is not an object: expected JSON such as {{"GBM": {{}}}}.')
+        raise InputError(
+            f'{name} is {shortened(value)}, which is not an object: expected JSON such as {{"GBM": {{}}}}.'
+        )
     return found
 
 
@@ -634,8 +664,3 @@ def _with_times(context: Context) -> Context:
         "ds_nodash": time.strftime("%Y%m%d"),
     }
     return {**context, **times}  # type: ignore[typeddict-item]
-
-
-def _short(value: object) -> str:
-    text = re.sub(r"\s+", " ", str(value))
-    return text if len(text) <= 120 else text[:117] + "..."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, BaseHook
 from airflow.providers.standard.operators.python import BranchPythonOperator
 
+from airflow_provider_automl.contracts import DriftDecision, Evaluation
 from airflow_provider_automl.drift.episodes import (
     LASTING,
     OPEN,
@@ -69,8 +70,7 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
 
     The decision is recorded in ``automl_drift_results`` exactly once, before any branch is taken; a combined policy
     also records one row per part. All branches must be directly downstream, which is checked first. The decision is
-    also in XCom, under the keys ``drifted``, ``statistic``, ``threshold``, ``p_value``, ``compared_with``, ``detail``
-    (one or two sentences, for use in an email), ``alarm``, ``episode_id`` and ``remind``.
+    also in XCom, under the keys of :class:`~airflow_provider_automl.contracts.DriftDecision`.
 
     A policy that tests significance raises one alarm per drift (:mod:`~airflow_provider_automl.drift.episodes`):
     ``alarm`` is ``opened``, then ``lasting`` on every day until it is ``over``, else None.
@@ -191,8 +191,7 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
             remind_after = _parse_days(self.remind_after, "remind_after")
             retrain_after = _parse_days(self.retrain_after, "retrain_after")
             max_retrainings = parse_whole(self.max_retrainings, "max_retrainings", minimum=0)
-            if not isinstance(self.evaluation, Mapping):
-                raise InputError(f"evaluation is {str(self.evaluation)[:100]!r}: expected the dict of an evaluation.")
+            self.evaluation = self.read_dict("evaluation", Evaluation, needs=())
             run = Run.of(context)
             moment = {"dag_id": run.dag_id, "run_id": run.run_id, "session_time": run.session_time}
             evaluation = {**self.evaluation, **moment}
@@ -209,10 +208,18 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
                 retrain = bool(decision.drifted)
             self._record(run, decision, place, remind=remind, retrain=retrain)
             self._keep_baselines(alarms, place, evaluation, history, decision, known, run)
-        pushed = {field.name: getattr(decision, field.name) for field in dataclasses.fields(decision)}
-        for name in ("parts", "error", "key"):
-            del pushed[name]
-        for key, value in {**pushed, "remind": remind}.items():
+        pushed: DriftDecision = {
+            "drifted": decision.drifted,
+            "statistic": decision.statistic,
+            "threshold": decision.threshold,
+            "detail": decision.detail,
+            "p_value": decision.p_value,
+            "compared_with": decision.compared_with,
+            "alarm": decision.alarm,
+            "episode_id": decision.episode_id,
+            "remind": remind,
+        }
+        for key, value in pushed.items():
             context["ti"].xcom_push(key=key, value=value)
         return self._branch(decision, remind=remind, retrain=retrain)
 

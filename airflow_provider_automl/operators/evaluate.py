@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_automl.contracts import Evaluation, Prediction, RecordedEvaluation
 from airflow_provider_automl.errors import AutoMLError, InputError
 from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_flag, parse_names, parse_ratio
 from airflow_provider_automl.tracking.tables import EVAL_RESULTS
@@ -60,12 +61,7 @@ class AutoMLEvaluateOperator(AutoMLOperator):
     :param threshold: binary only: a score of at least this predicts the positive class.
     :param beta: for ``fbeta``: the weight of recall relative to precision.
     :param hivemall: add the metrics that Apache Hivemall computes, as ``hivemall_…`` in ``metrics``.
-    :returns: ``model_name``, ``model_version``, ``test_table``, ``table``, ``problem_type``, ``auroc``, ``auroc_low``,
-        ``auroc_high``, ``auroc_reason`` (why a number or the interval is missing, else None), ``positives``,
-        ``negatives`` (None unless the problem is binary), ``rows_evaluated``, ``rows_skipped``, ``metrics`` (the other
-        metrics by name; ``<name>_low``, ``<name>_high``, ``<name>_interval``, ``<name>_se`` and ``<name>_reason``
-        where they exist; counts of skipped rows), ``calibration`` (binary: one dict per bin of scores, else None),
-        ``groups`` (one dict per group: ``group``, its values, ``rows_evaluated``, ``rows_skipped``, the metrics).
+    :returns: :class:`~airflow_provider_automl.contracts.Evaluation`.
     """
 
     template_fields: Sequence[str] = (
@@ -124,13 +120,13 @@ class AutoMLEvaluateOperator(AutoMLOperator):
         if metrics is not None and "{{" not in f"{metrics} {problem_type}" and isinstance(metrics, (str, list, tuple)):
             _metrics(metrics, problem_type)
 
-    def perform(self, context: Context) -> dict[str, Any]:
+    def perform(self, context: Context) -> Evaluation:
         """Resolve the arguments, evaluate on the warehouse, and return the results."""
         from airflow_provider_automl.warehouse.measures import evaluate
 
-        if not isinstance(self.prediction, (Mapping, type(None))):
-            raise InputError(f"prediction is {str(self.prediction)[:100]!r}: expected its dict, or set table instead.")
-        given: dict[str, Any] = dict(self.prediction or {})
+        given: Mapping[str, Any] = {}
+        if self.prediction is not None:
+            given = self.read_dict("prediction", Prediction, needs=())
         problem = self._problem(given)
         table = self.table or given.get("output_table")
         label = self.target_column or given.get("target_column")
@@ -162,19 +158,28 @@ class AutoMLEvaluateOperator(AutoMLOperator):
         if problem != "binary":
             measured |= dict.fromkeys(("auroc", "auroc_low", "auroc_high", "positives", "negatives"))
             measured["auroc_reason"] = f"the AUC requires a binary problem, and the problem is {problem}"
-        summary = {key: measured.pop(key) for key in _TOP_LEVEL}
-        others = _compact(measured)
-        self._log_results(summary, others)
-        return {
+        metrics_by_name = _compact({key: value for key, value in measured.items() if key not in _TOP_LEVEL})
+        evaluation: Evaluation = {
             "model_name": self.model_name or given.get("model_name"),
             "model_version": self.model_version or given.get("model_version"),
             "test_table": self.test_table or given.get("input_table"),
             "dataset": self.dataset,
-            "table": table,
-            **summary,
-            "metrics": others,
-            "groups": [_compact(group, drop=("_interval",)) for group in summary["groups"]],
+            "table": str(table),
+            "problem_type": measured["problem_type"],
+            "auroc": measured["auroc"],
+            "auroc_low": measured["auroc_low"],
+            "auroc_high": measured["auroc_high"],
+            "auroc_reason": measured["auroc_reason"],
+            "positives": measured["positives"],
+            "negatives": measured["negatives"],
+            "rows_evaluated": measured["rows_evaluated"],
+            "rows_skipped": measured["rows_skipped"],
+            "metrics": metrics_by_name,
+            "calibration": measured["calibration"],
+            "groups": [_compact(group, drop=("_interval",)) for group in measured["groups"]],
         }
+        self._log_results(evaluation)
+        return evaluation
 
     def _problem(self, prediction: Mapping[str, Any]) -> str:
         from airflow_provider_automl.warehouse.formulas import METRICS
@@ -237,20 +242,21 @@ class AutoMLEvaluateOperator(AutoMLOperator):
         name = self.model_name or prediction.get("model_name")
         return model_classes(self.hook, name, self.model_version or prediction.get("model_version"))
 
-    def _log_results(self, summary: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
-        if summary["auroc"] is not None:
+    def _log_results(self, evaluation: Evaluation) -> None:
+        metrics = evaluation["metrics"]
+        if evaluation["auroc"] is not None:
             self.log.info(
                 "AUC of %s, computed by %s: %s (95 %% interval %s to %s) on %d rows",
                 self.table or "the predictions", self.hook.warehouse.dialect,
-                *(summary[key] for key in ("auroc", "auroc_low", "auroc_high", "rows_evaluated")),
+                evaluation["auroc"], evaluation["auroc_low"], evaluation["auroc_high"], evaluation["rows_evaluated"],
             )  # fmt: skip
         numbers = {name: value for name, value in metrics.items() if name not in _SKIPPED}
-        self.log.info("Metrics on %d rows: %s", summary["rows_evaluated"], numbers)
-        if summary["rows_skipped"]:
+        self.log.info("Metrics on %d rows: %s", evaluation["rows_evaluated"], numbers)
+        if evaluation["rows_skipped"]:
             self.log.warning(
                 "Skipped %d rows: NULL labels %d, NaN labels %d, NULL scores %d, NaN scores %d, NULL weights %d, "
                 "labels that are not classes of the model %d",
-                summary["rows_skipped"],
+                evaluation["rows_skipped"],
                 *(metrics[key] for key in _SKIPPED),
             )
 
@@ -365,7 +371,7 @@ class AutoMLRecordEvaluationOperator(AutoMLOperator):
 
     :param evaluation: the dict of an evaluation: ``evaluate.output``.
     :param schema: the schema of the table; default: the connection's tracking schema.
-    :returns: ``table``, ``record_id``, ``recorded`` (``inserted``, ``unchanged`` or ``replaced``).
+    :returns: :class:`~airflow_provider_automl.contracts.RecordedEvaluation`.
     """
 
     template_fields: Sequence[str] = (*AutoMLOperator.template_fields, "evaluation", "schema")
@@ -377,17 +383,16 @@ class AutoMLRecordEvaluationOperator(AutoMLOperator):
         self.schema = schema
         self._remember_given()
 
-    def perform(self, context: Context) -> dict[str, Any]:
+    def perform(self, context: Context) -> RecordedEvaluation:
         """Record the row."""
-        if not isinstance(self.evaluation, Mapping) or "auroc" not in self.evaluation:
-            raise InputError(f"evaluation is {str(self.evaluation)[:100]!r}: expected the dict of an evaluation.")
+        evaluation = self.read_dict("evaluation", Evaluation, needs=("auroc",))
         run = Run.of(context)
         tracking = self.hook.tracking(self.schema)
-        record_id = run.record_id(self.evaluation.get("model_version"))
+        record_id = run.record_id(evaluation.get("model_version"))
         row = {
-            **self.evaluation,
+            **evaluation,
             "session_time": run.session_time,
-            "predictions_table": self.evaluation.get("table"),
+            "predictions_table": evaluation.get("table"),
             "dag_id": run.dag_id,
             "run_id": run.run_id,
         }

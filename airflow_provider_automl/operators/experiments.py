@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_automl.contracts import RecordedExperiment, Training
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.operators._base import AutoMLOperator, Run, task_states
-from airflow_provider_automl.operators.train import AutoMLTrainOperator
+from airflow_provider_automl.operators.train import TRAINING_KEYS, AutoMLTrainOperator
 from airflow_provider_automl.tracking.state import ExperimentState
 from airflow_provider_automl.tracking.tables import EXPERIMENTS
 
@@ -26,8 +27,7 @@ class AutoMLTrackExperimentOperator(AutoMLOperator):
 
     :param experiment: the dict of a training: ``train.output``.
     :param schema: the schema of the table; default: the connection's tracking schema.
-    :returns: ``table``, ``record_id``, ``recorded`` (``inserted``, ``unchanged`` or ``replaced``), ``model_name``,
-        ``model_version``, ``state``.
+    :returns: :class:`~airflow_provider_automl.contracts.RecordedExperiment`.
     """
 
     template_fields: Sequence[str] = (*AutoMLOperator.template_fields, "experiment", "schema")
@@ -47,7 +47,7 @@ class AutoMLTrackExperimentOperator(AutoMLOperator):
         kwargs.setdefault("trigger_rule", "all_done")
         return super().partial(**kwargs)
 
-    def perform(self, context: Context) -> dict[str, Any]:
+    def perform(self, context: Context) -> RecordedExperiment:
         """Record the row, then fail if the training failed."""
         experiment = self._experiment(context)
         tracking = self.hook.tracking(self.schema)
@@ -70,29 +70,27 @@ class AutoMLTrackExperimentOperator(AutoMLOperator):
             "table": tracking.name(EXPERIMENTS),
             "record_id": record_id,
             "recorded": recorded,
-            **{key: experiment[key] for key in ("model_name", "model_version", "state")},
+            "model_name": str(experiment["model_name"]),
+            "model_version": experiment["model_version"],
+            "state": experiment["state"],
         }
 
-    def _experiment(self, context: Context) -> dict[str, Any]:
+    def _experiment(self, context: Context) -> Training:
         """The training's dict; if the training returned none, a dict of its task's parameters."""
         given = self.experiment
         if not isinstance(given, Mapping) or given.get("state") != ExperimentState.COMPLETE:
             self.skip_without("experiment")
         if given is None:
-            given = self._from_parameters(context)
-        if not isinstance(given, Mapping) or "model_name" not in given:
-            raise InputError(
-                f"experiment is {str(given)[:100]!r}: expected the dict of a training, such as train.output."
-            )
-        experiment = dict.fromkeys(("model_version", "state", "error")) | dict(given)
+            found = self._from_parameters(context)
+        else:
+            found = self.read_dict("experiment", Training, needs=("model_name",))
+        experiment = cast("Training", {**dict.fromkeys(TRAINING_KEYS), **found})
         if experiment["state"] in (ExperimentState.RUNNING, None):
-            experiment |= {
-                "state": ExperimentState.KILLED.value,
-                "error": "the process was killed before it could report an error; see the task's log",
-            }
+            experiment["state"] = ExperimentState.KILLED.value
+            experiment["error"] = "the process was killed before it could report an error; see the task's log"
         return experiment
 
-    def _from_parameters(self, context: Context) -> dict[str, Any]:
+    def _from_parameters(self, context: Context) -> Training:
         train = getattr(self._given.get("experiment"), "operator", None)
         if not isinstance(train, AutoMLTrainOperator):
             raise InputError(f"experiment of task {self.task_id!r} is None: its task has no result.")
@@ -105,4 +103,5 @@ class AutoMLTrackExperimentOperator(AutoMLOperator):
         run = Run.of(context)
         attempt = "/".join([run.dag_id, run.run_id, train.task_id])
         # No model exists under the version that the training would have created.
-        return experiment | {"task_attempt_id": attempt, "model_version": None}
+        experiment["task_attempt_id"], experiment["model_version"] = attempt, None
+        return experiment

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_provider_automl.contracts import ModelVersion, Prediction
 from airflow_provider_automl.errors import AutoMLError, InputError
 from airflow_provider_automl.operators._base import (
     AutoMLOperator,
@@ -59,8 +60,7 @@ class AutoMLPredictOperator(AutoMLOperator):
     :param report_time_limit: see :class:`.AutoMLTrainOperator`.
     :param python: the interpreter that runs the job: a path, or a name from the connection's ``interpreters``;
         default: the first of these with the model's versions of AutoGluon and Python.
-    :returns: ``output_table``, ``input_table``, ``model_name``, ``model_version``, ``rows``, ``positive_class``,
-        ``problem_type``, ``target_column``, ``notebook_url``, ``notebook_error``.
+    :returns: :class:`~airflow_provider_automl.contracts.Prediction`.
     """
 
     template_fields: Sequence[str] = (
@@ -120,7 +120,7 @@ class AutoMLPredictOperator(AutoMLOperator):
         self.python = python
         self._remember_given()
 
-    def perform(self, context: Context) -> dict[str, Any]:
+    def perform(self, context: Context) -> Prediction:
         """Unload the input, predict, and publish the output table."""
         run = Run.of(context)
         timeout = parse_seconds(self.timeout, "timeout")
@@ -183,7 +183,7 @@ class AutoMLPredictOperator(AutoMLOperator):
                 publishing.touch()  # tells a retry after a kill that the table is its own
             mode: Literal["overwrite", "error"] = "overwrite" if retried else self.output_mode
             rows = warehouse.load(work / "output", self.output_table, mode=mode, key=run.key)
-            notebook = self._keep_report(row, result, run, work)
+            notebook_url, notebook_error = self._keep_report(row, result, run, work)
         self.log.info("Wrote %d predictions to %s", rows, self.output_table)
         return {
             "output_table": self.output_table,
@@ -191,8 +191,11 @@ class AutoMLPredictOperator(AutoMLOperator):
             "model_name": row["model_name"],
             "model_version": row["model_version"],
             "rows": rows,
-            **{key: result[key] for key in ("positive_class", "problem_type", "target_column")},
-            **notebook,
+            "positive_class": result["positive_class"],
+            "problem_type": result["problem_type"],
+            "target_column": result["target_column"],
+            "notebook_url": notebook_url,
+            "notebook_error": notebook_error,
         }
 
     @staticmethod
@@ -203,24 +206,28 @@ class AutoMLPredictOperator(AutoMLOperator):
         if taken := [name for name in columns if name.lower() == ROW_ID]:
             raise InputError(f"{what} already has a column {taken[0]!r}: remove order_by, or rename the column.")
 
-    def _keep_report(self, row: dict[str, Any], result: dict[str, Any], run: Run, work: Path) -> dict[str, Any]:
-        """Save the report next to the model; a store that is not writable does not fail the prediction."""
-        kept: dict[str, Any] = {"notebook_url": None, "notebook_error": result["notebook_error"]}
+    def _keep_report(
+        self, row: dict[str, Any], result: dict[str, Any], run: Run, work: Path
+    ) -> tuple[str | None, str | None]:
+        """Save the report next to the model; a store that is not writable does not fail the prediction.
+
+        :returns: the report's URL, and what was wrong with it.
+        """
         files = {key: Path(result[key]) for key in ("notebook", "notebook_html") if result[key]}
         if not files:
-            return kept
+            return None, result["notebook_error"]
         key = f"{run.key}-{run.generation}"
         about = work / "run.json"  # the report's DAG, whose permissions apply to it
         try:
             about.write_text(json.dumps({"dag_id": run.dag_id, "run_id": run.run_id, "task_id": run.task_id}))
             self.hook.models.add_report(row, key, [about, *files.values()])
         except (OSError, AutoMLError, ValueError) as error:
-            kept["notebook_error"] = f"Could not save the report next to the model: {error}"
-            self.log.warning(kept["notebook_error"])
-            return kept
+            message = f"Could not save the report next to the model: {error}"
+            self.log.warning(message)
+            return None, message
         paths = {name: f"predictions/{key}/{path.name}" for name, path in files.items()}
-        kept["notebook_url"] = self.hook.report_url(row, paths.get("notebook_html"), paths.get("notebook"))
-        return kept
+        url = self.hook.report_url(row, paths.get("notebook_html"), paths.get("notebook"))
+        return url, result["notebook_error"]
 
     def _added(self, row: dict[str, Any]) -> dict[str, str]:
         """The columns that the prediction adds, with their neutral SQL types; a label of any other type is VARCHAR."""
@@ -237,10 +244,9 @@ class AutoMLPredictOperator(AutoMLOperator):
             selector: dict[str, Any] = {"alias": self.alias}
         elif self.shared_model is not None:
             selector = {"shared_model": self.shared_model}
-        elif isinstance(self.model, dict):
-            selector = {key: self.model.get(key) for key in ("model_name", "model_version")}
         elif self.model is not None:
-            raise InputError(f"model is {str(self.model)[:100]!r}: expected the dict of a training, or set model_name.")
+            model = self.read_dict("model", ModelVersion)
+            selector = {"model_name": model["model_name"], "model_version": model.get("model_version")}
         else:
             selector = {"model_name": self.model_name, "model_version": self.model_version}
         ways = [way is not None for way in (self.model, self.model_name, self.shared_model, self.alias)]

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.contracts import ModelVersion, Prediction, Promotion
+from airflow_provider_automl.errors import InputError, shortened
 from airflow_provider_automl.models.store import change_of
 from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_flag, parse_ratio
 from airflow_provider_automl.operators.evaluate import (
@@ -71,12 +72,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
     :param assigned_by: recorded in the alias's history; default: the user who triggered the run, else the DAG's owner.
     :param schema: where the comparison is recorded, as a row of ``automl_comparisons``; default: the connection's
         tracking schema.
-    :returns: ``alias``, ``promoted``, ``better`` (the test's result), ``challenger_name``, ``challenger_version``,
-        ``champion_name``, ``champion_version`` (the one compared with), ``metric``, ``challenger_value``,
-        ``champion_value``, ``difference`` (positive if the challenger is better, for every metric),
-        ``difference_low``, ``difference_high`` (its 95 % interval), ``p_value`` (one-sided; the null hypothesis is a
-        difference of at most 0, or ``-margin``), ``rows`` (compared), ``detail`` (one or two sentences). Numbers are
-        None if nothing was compared, or if they are undefined.
+    :returns: :class:`~airflow_provider_automl.contracts.Promotion`.
     """
 
     template_fields: Sequence[str] = (
@@ -136,7 +132,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
         self.schema = schema
         self._remember_given()
 
-    def perform(self, context: Context) -> dict[str, Any]:
+    def perform(self, context: Context) -> Promotion:
         """Compare the models, and move the alias if the challenger is better."""
         run = Run.of(context)
         alpha, margin, max_unmatched = self._limits()
@@ -144,7 +140,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
         only_if_vacant = parse_flag(self.only_if_vacant, "only_if_vacant")
         models = self.hook.models
         history = models.alias_history(self.alias)
-        challenger = models.find(**self._version(self.challenger, "challenger", newest=only_if_vacant))
+        challenger = models.find(**self._challenger(newest=only_if_vacant))
         # A retry after the promotion uses the champion that the first try compared with.
         tries = [run.record_id("promote", run.generation, number) for number in range(1, run.try_number + 1)]
         done = change_of(history, tries)
@@ -179,23 +175,29 @@ class AutoMLPromoteOperator(AutoMLOperator):
         elif champion is not None and _title(champion) != title and not only_if_vacant:
             detail += f" The {alias} is unchanged."
         self.log.info("%s", detail)
-        result = {
+        result: Promotion = {
             "alias": self.alias,
             "promoted": promoted,
             "better": better,
             "challenger_name": challenger["model_name"],
             "challenger_version": challenger["model_version"],
-            "champion_name": champion and champion["model_name"],
-            "champion_version": champion and champion["model_version"],
+            "champion_name": None if champion is None else champion["model_name"],
+            "champion_version": None if champion is None else champion["model_version"],
             "metric": self.metric,
-            **{key: found[key] for key in _RESULTS},
+            "challenger_value": found["challenger_value"],
+            "champion_value": found["champion_value"],
+            "difference": found["difference"],
+            "difference_low": found["difference_low"],
+            "difference_high": found["difference_high"],
+            "p_value": found["p_value"],
+            "rows": found["rows"],
             "detail": detail,
         }
         if found["p_value"] is not None:
             self._record(run, result)
         return result
 
-    def _record(self, run: Run, result: Mapping[str, Any]) -> None:
+    def _record(self, run: Run, result: Promotion) -> None:
         """Record the comparison, won or lost: after a loss, the same alarm starts no further retraining."""
         tracking = self.hook.tracking(self.schema)
         row = {**result, "session_time": run.session_time, "dag_id": run.dag_id, "run_id": run.run_id}
@@ -226,47 +228,49 @@ class AutoMLPromoteOperator(AutoMLOperator):
             raise InputError(f"margin is {self.margin!r}, but mode is 'superior': remove it, or use 'non_inferior'.")
         return alpha, margin, parse_ratio(self.max_unmatched, "max_unmatched")
 
-    def _version(self, named: Any, role: str, *, newest: bool = False) -> dict[str, Any]:
-        """The model and version in the dict of a training or a prediction.
+    def _challenger(self, *, newest: bool) -> dict[str, Any]:
+        """The challenger's model and version.
 
         :param newest: allow a missing version, which means the newest.
         """
-        given = named if isinstance(named, Mapping) else {}
-        version = {key: given.get(key) for key in ("model_name", "model_version")}
-        if version["model_name"] is None or (version["model_version"] is None and not newest):
-            self.skip_without(role)
+        named = self.challenger
+        if isinstance(named, Mapping) and None in (named.get("model_name"), named.get("model_version")):
+            self.skip_without("challenger")
+        given = self.read_dict("challenger", ModelVersion)
+        version = given.get("model_version")
+        if version is None and not newest:
             raise InputError(
-                f"{role} of task {self.task_id!r} is {str(named)[:100]!r}: expected the dict of a training or a "
-                "prediction."
+                f"{self.argument('challenger')} has no model_version: pass the dict of a training or a prediction."
             )
-        return version
+        return {"model_name": given["model_name"], "model_version": version}
 
-    def _predictions(self, given: Any, role: str, maker: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    def _predictions(self, argument: str, role: str, maker: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         """A table of predictions, and the dict that describes it, if given; a dict must be of the model ``maker``."""
+        given = getattr(self, argument)
         if isinstance(given, str) and given not in ("", "None"):
             return given, {}
         if not isinstance(given, Mapping) or not given.get("output_table"):
             self.skip_without(f"{role}_predictions")
             raise InputError(
-                f"{role}_predictions of task {self.task_id!r} is {str(given)[:100]!r}: expected the table with the "
+                f"{role}_predictions of task {self.task_id!r} is {shortened(given)!r}: expected the table with the "
                 f"predictions of {role} {_title(maker)}, or the dict of that prediction."
             )
-        by = self._version(given, f"{role}_predictions")
+        by = self.read_dict(argument, Prediction, needs=("output_table", "model_name", "model_version"))
         if _title(by) != _title(maker):
             raise InputError(
-                f"The {role}'s predictions in {given['output_table']} were made by {_title(by)}, but the {role} is "
+                f"The {role}'s predictions in {by['output_table']} were made by {_title(by)}, but the {role} is "
                 f"{_title(maker)}: predict with the {role}, and compare again."
             )
-        return str(given["output_table"]), given
+        return by["output_table"], by
 
     def _compare(
         self, challenger: Mapping[str, Any], champion: Mapping[str, Any], max_unmatched: float
     ) -> dict[str, Any]:
         from airflow_provider_automl.warehouse.paired import compare_auc, compare_means
 
-        own = self.challenger if self.challenger_predictions is None else self.challenger_predictions
+        own = "challenger" if self.challenger_predictions is None else "challenger_predictions"
         table, about = self._predictions(own, "challenger", challenger)
-        champion_table, about_champion = self._predictions(self.champion_predictions, "champion", champion)
+        champion_table, about_champion = self._predictions("champion_predictions", "champion", champion)
         label = self.target_column or about.get("target_column") or self.challenger.get("target_column")
         positive = self.positive_class
         if positive is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_automl.contracts import CensusTables, CreatedTables
 from airflow_provider_automl.errors import InputError
 from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_ratio
 from airflow_provider_automl.tracking.tables import REGISTRY_TABLES, RESULT_TABLES
@@ -19,7 +20,7 @@ class AutoMLCreateTablesOperator(AutoMLOperator):
     Running it again changes nothing. The model and alias tables are created in the schema that the connection sets.
 
     :param schema: the schema of the result tables; default: the connection's tracking schema.
-    :returns: ``schema``, ``tables`` (the result tables' full names), ``registry_schema``.
+    :returns: :class:`~airflow_provider_automl.contracts.CreatedTables`.
     """
 
     template_fields: Sequence[str] = (*AutoMLOperator.template_fields, "schema")
@@ -29,7 +30,7 @@ class AutoMLCreateTablesOperator(AutoMLOperator):
         self.schema = schema
         self._remember_given()
 
-    def perform(self, context: Context) -> dict[str, Any]:
+    def perform(self, context: Context) -> CreatedTables:
         """Create what is missing."""
         results, registry = self.hook.tracking(self.schema), self.hook.registry
         results.create(RESULT_TABLES)
@@ -55,7 +56,7 @@ class AutoMLCensusTablesOperator(AutoMLOperator):
     :param train_rows: number of rows of the training table; ``test_rows``: of the test table.
     :param drift: strength of the drift in the test table's population, from 0 (none) to 1.
     :param seed: seed of the generator.
-    :returns: ``train_table``, ``test_table``, ``created`` (the tables that were missing).
+    :returns: :class:`~airflow_provider_automl.contracts.CensusTables`.
     """
 
     template_fields: Sequence[str] = (*AutoMLOperator.template_fields, "train_table", "test_table", "drift")
@@ -80,7 +81,7 @@ class AutoMLCensusTablesOperator(AutoMLOperator):
         self.seed = seed
         self._remember_given()
 
-    def perform(self, context: Context) -> dict[str, Any]:
+    def perform(self, context: Context) -> CensusTables:
         """Load what is missing."""
         wanted = [(self.test_table, self.test_rows, parse_ratio(self.drift, "drift"), self.seed + 1)]
         if self.train_table is not None:

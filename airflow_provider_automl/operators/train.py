@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
+from airflow_provider_automl.contracts import Training, keys
 from airflow_provider_automl.errors import InputError, JobError
 from airflow_provider_automl.jobs.worker import disk_full
 from airflow_provider_automl.models.store import check_model_name, new_share
@@ -35,13 +36,7 @@ if TYPE_CHECKING:
     from airflow_provider_automl.warehouse.query import Query
 
 #: The keys of the dict that a training returns, and that it leaves in XCom if it fails.
-TRAINING_KEYS = (
-    "model_name", "model_version", "shared_model", "notebook_url", "state", "error", "task_attempt_id", "session_time",
-    "user_id", "user_email", "score_val", "score_val_reason", "eval_metric", "problem_type", "target_column",
-    "positive_class", "classes", "train_table", "train_rows", "rows_dropped", "fit_seconds", "best_model", "model_uri",
-    "model_digest", "autogluon_version", "python_version", "leaderboard_table", "feature_importance_table",
-    "notebook_error", "warnings", "options", "dag_id", "run_id",
-)  # fmt: skip
+TRAINING_KEYS = keys(Training)
 
 #: The arguments that are recorded as the experiment's ``options``.
 _OPTIONS = (
@@ -93,7 +88,7 @@ class AutoMLTrainOperator(AutoMLOperator):
     :param report_time_limit: seconds, or arithmetic, after which the notebook is stopped; the model is kept.
     :param user_email: recorded with the experiment; default: the connection's.
     :param python: the interpreter that runs the job: a path, or a name from the connection's ``interpreters``.
-    :returns: a dict with the keys in ``TRAINING_KEYS``.
+    :returns: :class:`~airflow_provider_automl.contracts.Training`.
     """
 
     template_fields: Sequence[str] = (
@@ -172,29 +167,29 @@ class AutoMLTrainOperator(AutoMLOperator):
         self.python = python
         self._remember_given()
 
-    def experiment(self, context: Context) -> dict[str, Any]:
+    def experiment(self, context: Context) -> Training:
         """The training's dict before it starts, from its arguments and its run."""
         run = Run.of(context)
-        return {
-            **dict.fromkeys(TRAINING_KEYS),
-            "model_name": self.model_name,
+        known = {
+            "model_name": _text(self.model_name),
             "model_version": run.version(),
             "state": ExperimentState.RUNNING.value,
             "task_attempt_id": run.task_attempt_id,
             "session_time": run.session_time.isoformat(),
             "user_id": run.user_id,
-            "user_email": self.user_email,
-            "eval_metric": self.eval_metric,
-            "problem_type": self.problem_type,
-            "target_column": self.target_column,
+            "user_email": _text(self.user_email),
+            "eval_metric": _text(self.eval_metric),
+            "problem_type": _text(self.problem_type),
+            "target_column": _text(self.target_column),
             "positive_class": self.positive_class,
-            "train_table": self.input_table if self.sql is None else f"({self.sql})",
+            "train_table": _text(self.input_table) if self.sql is None else f"({self.sql})",
             "options": {name: getattr(self, name) for name in _OPTIONS},
             "dag_id": run.dag_id,
             "run_id": run.run_id,
         }
+        return cast("Training", {**dict.fromkeys(TRAINING_KEYS), **known})
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> Training:
         """Train; the dict is pushed to XCom even if the training fails."""
         experiment = self.experiment(context)
         with private_files(), self.terminal_input_errors():
@@ -207,15 +202,16 @@ class AutoMLTrainOperator(AutoMLOperator):
                 self._push(context, experiment)
                 return self._train(context, experiment)
             except BaseException as error:
-                experiment |= {"state": ExperimentState.FAILED.value, "error": str(error) or type(error).__name__}
+                experiment["state"] = ExperimentState.FAILED.value
+                experiment["error"] = str(error) or type(error).__name__
                 self._push(context, experiment)
                 raise
 
-    def _push(self, context: Context, experiment: Mapping[str, Any]) -> None:
+    def _push(self, context: Context, experiment: Training) -> None:
         """Push the dict as one XCom: each push is a request, and a killed task has only seconds left."""
         context["ti"].xcom_push(key="return_value", value=dict(experiment))
 
-    def _train(self, context: Context, experiment: dict[str, Any]) -> dict[str, Any]:
+    def _train(self, context: Context, experiment: Training) -> Training:
         run = Run.of(context)
         name, version = check_model_name(self.model_name), run.version()
         registered = next((row for row in self.hook.models.versions(name) if row["model_version"] == version), None)
@@ -230,18 +226,21 @@ class AutoMLTrainOperator(AutoMLOperator):
         except InputError as error:  # a failed export must not fail a training whose model is registered
             report["warnings"] = [*report["warnings"], f"Export failed: {error}"]
             self.log.warning(report["warnings"][-1])
-        experiment |= {key: value for key, value in report.items() if key in TRAINING_KEYS}
-        experiment |= {
-            "model_version": version,
-            "model_uri": registered["model_uri"],
-            "model_digest": registered["model_digest"],
-            "shared_model": registered["shared_model"],
-            "notebook_url": self.hook.report_url(registered, report["notebook_html"], report["notebook"]),
-            "leaderboard_table": self.export_leaderboard,
-            "feature_importance_table": self.export_feature_importance,
-            "state": ExperimentState.COMPLETE.value,
-            "score_val_reason": None if report["score_val"] is not None else "AutoGluon reported no finite score",
-        }
+        trained = {key: value for key, value in report.items() if key in TRAINING_KEYS}
+        experiment.update(cast("Training", trained))
+        experiment.update(
+            {
+                "model_version": version,
+                "model_uri": registered["model_uri"],
+                "model_digest": registered["model_digest"],
+                "shared_model": registered["shared_model"],
+                "notebook_url": self.hook.report_url(registered, report["notebook_html"], report["notebook"]),
+                "leaderboard_table": self.export_leaderboard,
+                "feature_importance_table": self.export_feature_importance,
+                "state": ExperimentState.COMPLETE.value,
+                "score_val_reason": None if report["score_val"] is not None else "AutoGluon reported no finite score",
+            }
+        )
         return experiment
 
     def _train_new(self, run: Run, name: str, version: str) -> dict[str, Any]:
@@ -351,6 +350,11 @@ class AutoMLTrainOperator(AutoMLOperator):
                 self.log.warning("This training has no %s: %s is unchanged", part.replace("_", " "), table)
                 continue
             self.hook.warehouse.load(files, table, mode="append", key=run.key, delete_where=of_this_version)
+
+
+def _text(value: Any) -> str | None:
+    """An argument as text: one that is not, for example a number from a template, fails the task and is recorded."""
+    return None if value is None else str(value)
 
 
 def _collect(result: dict[str, Any], out: Path) -> dict[str, Any]:

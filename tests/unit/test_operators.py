@@ -234,9 +234,9 @@ def test_a_store_that_is_away_costs_the_report_and_not_the_prediction(
     monkeypatch.setattr(ModelStore, "add_report", away)
     task = AutoMLPredictOperator(task_id="p", dag=dag, model_name="m", input_table="a.b", output_table="a.c")
     made = {"notebook": str(tmp_path / "predict.ipynb"), "notebook_html": None, "notebook_error": None}
-    kept = task._keep_report({"model_name": "m", "model_version": "v"}, made, Run.of(context(task)), tmp_path)
-    assert kept["notebook_url"] is None
-    assert kept["notebook_error"].endswith("The model store s3://models is unreachable")
+    url, wrong = task._keep_report({"model_name": "m", "model_version": "v"}, made, Run.of(context(task)), tmp_path)
+    assert url is None
+    assert str(wrong).endswith("The model store s3://models is unreachable")
 
 
 class Job:
