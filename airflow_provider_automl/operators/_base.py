@@ -1,9 +1,8 @@
-"""Shared operator code: task instance identity, validation of rendered arguments, error handling."""
+"""Shared operator code: validation of rendered arguments, work directories, error handling."""
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import inspect
 import json
 import os
@@ -14,13 +13,11 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from difflib import get_close_matches
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -31,13 +28,12 @@ from airflow.providers.common.compat.sdk import (
     get_current_context,
 )
 
-from airflow_provider_automl.compat import has_pages, run_url
 from airflow_provider_automl.contracts import read
 from airflow_provider_automl.errors import InputError, shortened
 from airflow_provider_automl.hooks.automl import AutoMLHook
 from airflow_provider_automl.models.store import check_store
 from airflow_provider_automl.operators.links import QueryLink
-from airflow_provider_automl.tracking.store import record_id
+from airflow_provider_automl.task import TaskIdentity, task_states
 
 if TYPE_CHECKING:
     import jinja2
@@ -99,76 +95,6 @@ def _parameters(kind: type) -> dict[str, inspect.Parameter]:
         if "__init__" in vars(parent) and issubclass(parent, AutoMLMixin):
             found = {**inspect.signature(vars(parent)["__init__"]).parameters, **found}
     return found
-
-
-@dataclass(frozen=True)
-class Run:
-    """Identity of the running task instance, for recorded rows and for names.
-
-    :param generation: the same for all retries; changes when the task is cleared.
-    """
-
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-    try_number: int
-    generation: int
-    session_time: datetime
-    user_id: str
-
-    @classmethod
-    def of(cls, context: Context | Mapping[str, Any]) -> Run:
-        """Read a task context. Without a logical date, the session time is ``run_after``."""
-        ti, dag_run = context["ti"], context["dag_run"]
-        session_time = dag_run.logical_date or dag_run.run_after
-        return cls(
-            dag_id=ti.dag_id,
-            run_id=ti.run_id,
-            task_id=ti.task_id,
-            map_index=-1 if ti.map_index is None else ti.map_index,
-            try_number=ti.try_number,
-            generation=ti.max_tries or 0,
-            session_time=session_time.astimezone(UTC),
-            user_id=getattr(dag_run, "triggering_user_name", None) or context["task"].owner,
-        )
-
-    @property
-    def task_attempt_id(self) -> str:
-        """A human-readable id: DAG, run, task, map index if mapped, and try number."""
-        mapped = [] if self.map_index < 0 else [str(self.map_index)]
-        return "/".join([self.dag_id, self.run_id, self.task_id, *mapped, str(self.try_number)])
-
-    def about(self, source: str | None, **links: str | None) -> dict[str, Any]:
-        """Describe the task for its report.
-
-        :param source: the table that was read; None for a query.
-        :param links: link texts and URLs of pages of this Airflow; entries without a URL are omitted.
-        """
-        pages = {f"run {self.run_id}": run_url(self.dag_id, self.run_id), **links}
-        return {
-            "source": source or "a query",
-            "dag_id": self.dag_id,
-            "task_id": self.task_id,
-            "run_id": self.run_id,
-            "session_time": self.session_time.isoformat(sep=" ", timespec="seconds"),
-            # Paths only: the host name may change before the report is opened.
-            "links": {text: urlsplit(url).path for text, url in pages.items() if url} if has_pages() else {},
-        }
-
-    @property
-    def key(self) -> str:
-        """A short hash for names of directories and tables, the same for all tries of this task instance."""
-        parts = [self.dag_id, self.run_id, self.task_id, str(self.map_index)]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
-
-    def version(self) -> str:
-        """The model version that this task instance trains, the same for all retries."""
-        return f"{self.session_time:%Y%m%dT%H%M%S}-{self.key}-{self.generation}"
-
-    def record_id(self, *more: object) -> str:
-        """The ``record_id`` of the row that this task instance records."""
-        return record_id(self.dag_id, self.run_id, self.task_id, self.map_index, *more)
 
 
 class AutoMLMixin(BaseOperator):
@@ -395,12 +321,12 @@ class AutoMLOperator(AutoMLMixin):
             raise InputError(" ".join(problems))
 
     @contextmanager
-    def work_directory(self, run: Run) -> Iterator[Path]:
+    def work_directory(self, task: TaskIdentity) -> Iterator[Path]:
         """Create an empty staging directory for this task instance, and remove it afterwards.
 
         Directories left by killed tasks of this host are removed as well.
         """
-        directory = self.hook.staging(f"{run.task_id[:60]}-{run.key}")
+        directory = self.hook.staging(f"{task.task_id[:60]}-{task.key}")
         _remove_orphans(directory.parent)
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
@@ -610,24 +536,6 @@ def _arithmetic(text: str) -> float | None:
         return value(ast.parse(text.strip(), mode="eval").body)
     except (ValueError, SyntaxError, ArithmeticError, RecursionError, MemoryError):
         return None
-
-
-def task_states(context: Context | Mapping[str, Any], task_id: str) -> list[str]:
-    """The states of another task of this run: at the same map index if it is mapped like this task, else of all
-    instances. Read through the Task SDK, or from the DAG run in Airflow 2.
-    """
-    ti: Any = context["ti"]
-    index = -1 if ti.map_index is None else ti.map_index
-    same = f"{task_id}_{index}"
-    if hasattr(ti, "get_task_states"):
-        by_run = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
-        states = dict(by_run.get(ti.run_id) or {})  # keys are "task", or "task_0" and so on
-    else:
-        dag_run: Any = context["dag_run"]
-        instances = [each for each in dag_run.get_task_instances() if each.task_id == task_id]
-        states = {f"{task_id}_{each.map_index}": each.state for each in instances}
-    found = [states[same]] if index >= 0 and same in states else states.values()
-    return [str(getattr(state, "value", state)) for state in found if state]
 
 
 def _source_tasks(task: BaseOperator, given: Any) -> list[str]:

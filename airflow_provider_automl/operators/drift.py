@@ -37,7 +37,8 @@ from airflow_provider_automl.drift.policies import (
     needs,
 )
 from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.operators._base import AutoMLOperator, Run, listing, parse_whole
+from airflow_provider_automl.operators._base import AutoMLOperator, listing, parse_whole
+from airflow_provider_automl.task import TaskIdentity
 from airflow_provider_automl.tracking.alarms import Alarms, Known, Place, utc
 from airflow_provider_automl.tracking.tables import COMPARISONS, DRIFT_RESULTS, EVAL_RESULTS
 
@@ -192,22 +193,22 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
             retrain_after = _parse_days(self.retrain_after, "retrain_after")
             max_retrainings = parse_whole(self.max_retrainings, "max_retrainings", minimum=0)
             self.evaluation = self.read_dict("evaluation", Evaluation, needs=())
-            run = Run.of(context)
-            moment = {"dag_id": run.dag_id, "run_id": run.run_id, "session_time": run.session_time}
+            task = TaskIdentity.of(context)
+            moment = {"dag_id": task.dag_id, "run_id": task.run_id, "session_time": task.session_time}
             evaluation = {**self.evaluation, **moment}
-            alarms, place = Alarms(self.hook.tracking(self.schema)), self._place(run)
-            known, history = self._known(alarms, place, run)
-            decision = decide(self.policy, evaluation, history, known, self._new_episode(run))
+            alarms, place = Alarms(self.hook.tracking(self.schema)), self._place(task)
+            known, history = self._known(alarms, place, task)
+            decision = decide(self.policy, evaluation, history, known, self._new_episode(task))
             decision = self._close_previous_alarm(decision, known)
             self.log.info("%s: %s", self.policy, decision.detail)
             if has_episodes(self.policy):
-                remind = self._is_alert_due(decision, known, run, remind_after)
-                retrain = self._is_retraining_due(decision, known, run, retrain_after, max_retrainings)
+                remind = self._is_alert_due(decision, known, task, remind_after)
+                retrain = self._is_retraining_due(decision, known, task, retrain_after, max_retrainings)
             else:
-                remind = bool(decision.drifted) and self._is_reminder_due(run, remind_after)
+                remind = bool(decision.drifted) and self._is_reminder_due(task, remind_after)
                 retrain = bool(decision.drifted)
-            self._record(run, decision, place, remind=remind, retrain=retrain)
-            self._keep_baselines(alarms, place, evaluation, history, decision, known, run)
+            self._record(task, decision, place, remind=remind, retrain=retrain)
+            self._keep_baselines(alarms, place, evaluation, history, decision, known, task)
         pushed: DriftDecision = {
             "drifted": decision.drifted,
             "statistic": decision.statistic,
@@ -234,24 +235,24 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
             return followed
         return [*_listed(followed), *_listed(self.alert)]
 
-    def _place(self, run: Run) -> Place:
-        task_id = run.task_id if run.map_index < 0 else f"{run.task_id}[{run.map_index}]"
+    def _place(self, task: TaskIdentity) -> Place:
+        task_id = task.task_id if task.map_index < 0 else f"{task.task_id}[{task.map_index}]"
         version = self.evaluation.get("model_version")
         return Place(
-            run.dag_id, task_id, str(self.evaluation.get("model_name")), None if version is None else str(version),
+            task.dag_id, task_id, str(self.evaluation.get("model_name")), None if version is None else str(version),
             dataset_of(self.evaluation),
         )  # fmt: skip
 
-    def _new_episode(self, run: Run) -> str:
-        return run.record_id(self.evaluation.get("model_version"), key_of(self.policy), "episode")
+    def _new_episode(self, task: TaskIdentity) -> str:
+        return task.record_id(self.evaluation.get("model_version"), key_of(self.policy), "episode")
 
-    def _known(self, alarms: Alarms, place: Place, run: Run) -> tuple[Known, History]:
+    def _known(self, alarms: Alarms, place: Place, task: TaskIdentity) -> tuple[Known, History]:
         """Read the alarms before this decision, and the policy's history; reads only what the policy needs."""
         if not has_episodes(self.policy):
             return Known(), self._history()
         history = self._history()
         names = {str(row.get("model_name")) for row in history.evaluations}
-        known = alarms.known(place, run.run_id, run.session_time, names)
+        known = alarms.known(place, task.run_id, task.session_time, names)
         # A cleared task uses the baselines of its first decision.
         until = min((utc(row["recorded_at"]) for row in known.own.values()), default=None)
         kept = {}
@@ -272,28 +273,28 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
         message = f"The alarm of version {left} is over: version {version} replaces it."
         return dataclasses.replace(decision, alarm=OVER, detail=f"{decision.detail} {message}")
 
-    def _is_alert_due(self, decision: Decision, known: Known, run: Run, after: timedelta | None) -> bool:
+    def _is_alert_due(self, decision: Decision, known: Known, task: TaskIdentity, after: timedelta | None) -> bool:
         if (own := known.own.get(key_of(self.policy))) is not None and own["alarm"] == decision.alarm:
             return bool(own["told"])
         if decision.alarm != LASTING:
             return decision.alarm in (OPENED, OVER)
         sent = [utc(row["session_time"]) for row in known.rows
                 if row.get("told") and row.get("episode_id") == decision.episode_id]  # fmt: skip
-        return is_due(sent, run.session_time, after)
+        return is_due(sent, task.session_time, after)
 
     def _is_retraining_due(
-        self, decision: Decision, known: Known, run: Run, after: timedelta | None, maximum: int
+        self, decision: Decision, known: Known, task: TaskIdentity, after: timedelta | None, maximum: int
     ) -> bool:
         if (own := known.own.get(key_of(self.policy))) is not None and own["alarm"] == decision.alarm:
             return bool(own["retrain"])
-        rows = [row for row in known.rows if row.get("retrain") and row["run_id"] != run.run_id]
+        rows = [row for row in known.rows if row.get("retrain") and row["run_id"] != task.run_id]
         done = [utc(row["session_time"]) for row in rows]
         if len(done) >= maximum and decision.alarm == OPENED:
             self.log.info("No retraining: this version has had %d, and max_retrainings is %d", len(done), maximum)
-        if not retrains(decision, done, run.session_time, after, maximum):
+        if not retrains(decision, done, task.session_time, after, maximum):
             return False
         episode = [utc(row["session_time"]) for row in known.rows if row.get("episode_id") == decision.episode_id]
-        if decision.alarm == LASTING and self._has_challenger_lost(min(episode, default=run.session_time)):
+        if decision.alarm == LASTING and self._has_challenger_lost(min(episode, default=task.session_time)):
             self.log.info("No retraining: a challenger lost to this version after the alarm opened")
             return False
         return True
@@ -308,7 +309,7 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
 
     def _keep_baselines(
         self, alarms: Alarms, place: Place, evaluation: Mapping[str, Any], history: History, decision: Decision,
-        known: Known, run: Run,
+        known: Known, task: TaskIdentity,
     ) -> None:  # fmt: skip
         """Store the baseline of each part once there are enough evaluations, possibly including this one."""
         if known.own:  # cleared: the first decision stored it
@@ -322,7 +323,7 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
             if is_own and own is not None and decision.alarm not in OPEN and len(estimates) < FIRST:
                 estimates.append(own)
             if len(estimates) >= FIRST and is_own:
-                alarms.keep(place, policy.metric, estimates, now=run.session_time, run_id=run.run_id)
+                alarms.keep(place, policy.metric, estimates, now=task.session_time, run_id=task.run_id)
 
     def _history(self) -> History:
         """Read the evaluations that the policy needs, if any."""
@@ -354,44 +355,44 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
                 rows += tracking.read(EVAL_RESULTS, model_name=named[0], model_version=named[1])
         return History(rows, champion)
 
-    def _is_reminder_due(self, run: Run, remind_after: timedelta | None) -> bool:
+    def _is_reminder_due(self, task: TaskIdentity, remind_after: timedelta | None) -> bool:
         """Whether no alert on the same cause was sent within ``remind_after``, by the decisions of earlier runs."""
         if remind_after is None:
             return True
         last_sent = None
         found = self.hook.tracking(self.schema).read(
-            DRIFT_RESULTS, **self._model(), check_name=str(self.policy), dag_id=run.dag_id, drifted=True
+            DRIFT_RESULTS, **self._model(), check_name=str(self.policy), dag_id=task.dag_id, drifted=True
         )
-        for time in sorted(utc(row["session_time"]) for row in found if row["run_id"] != run.run_id):
-            if time <= run.session_time and (last_sent is None or time - last_sent >= remind_after):
+        for time in sorted(utc(row["session_time"]) for row in found if row["run_id"] != task.run_id):
+            if time <= task.session_time and (last_sent is None or time - last_sent >= remind_after):
                 last_sent = time
-        if last_sent is None or run.session_time - last_sent >= remind_after:
+        if last_sent is None or task.session_time - last_sent >= remind_after:
             return True
         next_due = last_sent + remind_after
         self.log.info("Alert suppressed: last sent %s, next after %s", last_sent.date(), next_due.date())
         return False
 
-    def _record(self, run: Run, decision: Decision, place: Place, *, remind: bool, retrain: bool) -> None:
+    def _record(self, task: TaskIdentity, decision: Decision, place: Place, *, remind: bool, retrain: bool) -> None:
         """Record one row for the decision, and one per part of a combined policy."""
         tracking = self.hook.tracking(self.schema)
         whole = str(self.policy)
         for check, part in _with_parts(whole, decision).items():
             row = {
                 **self._model(),
-                "session_time": run.session_time,
+                "session_time": task.session_time,
                 "table_name": self.evaluation.get("test_table") or self.evaluation.get("table"),
                 "check_name": check,
                 **{name: getattr(part, name) for name in ("statistic", "p_value", "threshold", "drifted", "detail")},
                 **{name: getattr(part, name) for name in ("error", "alarm", "episode_id")},
                 "check_key": part.key,
-                "dag_id": run.dag_id,
-                "run_id": run.run_id,
+                "dag_id": task.dag_id,
+                "run_id": task.run_id,
                 "task_id": place.task_id,
                 "dataset": place.dataset or None,
                 "told": remind if check == whole else None,
                 "retrain": retrain if check == whole else None,
             }
-            record_id = run.record_id(self.evaluation.get("model_version"), check, None)
+            record_id = task.record_id(self.evaluation.get("model_version"), check, None)
             recorded = tracking.record(DRIFT_RESULTS, row, record_id=record_id)
             self.log.info("Decision of %s in %s: %s", check, tracking.name(DRIFT_RESULTS), recorded)
 

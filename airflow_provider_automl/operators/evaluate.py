@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl.contracts import Evaluation, Prediction, RecordedEvaluation
 from airflow_provider_automl.errors import AutoMLError, InputError
-from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_flag, parse_names, parse_ratio
+from airflow_provider_automl.operators._base import AutoMLOperator, parse_flag, parse_names, parse_ratio
+from airflow_provider_automl.task import TaskIdentity
 from airflow_provider_automl.tracking.tables import EVAL_RESULTS
 
 if TYPE_CHECKING:
@@ -386,15 +387,15 @@ class AutoMLRecordEvaluationOperator(AutoMLOperator):
     def perform(self, context: Context) -> RecordedEvaluation:
         """Record the row."""
         evaluation = self.read_dict("evaluation", Evaluation, needs=("auroc",))
-        run = Run.of(context)
+        task = TaskIdentity.of(context)
         tracking = self.hook.tracking(self.schema)
-        record_id = run.record_id(evaluation.get("model_version"))
+        record_id = task.record_id(evaluation.get("model_version"))
         row = {
             **evaluation,
-            "session_time": run.session_time,
+            "session_time": task.session_time,
             "predictions_table": evaluation.get("table"),
-            "dag_id": run.dag_id,
-            "run_id": run.run_id,
+            "dag_id": task.dag_id,
+            "run_id": task.run_id,
         }
         recorded = tracking.record(EVAL_RESULTS, row, record_id=record_id)
         name, engine = tracking.name(EVAL_RESULTS), tracking.warehouse.dialect

@@ -9,8 +9,9 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_automl.contracts import RecordedExperiment, Training
 from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.operators._base import AutoMLOperator, Run, task_states
+from airflow_provider_automl.operators._base import AutoMLOperator
 from airflow_provider_automl.operators.train import TRAINING_KEYS, AutoMLTrainOperator
+from airflow_provider_automl.task import TaskIdentity, task_states
 from airflow_provider_automl.tracking.state import ExperimentState
 from airflow_provider_automl.tracking.tables import EXPERIMENTS
 
@@ -51,7 +52,7 @@ class AutoMLTrackExperimentOperator(AutoMLOperator):
         """Record the row, then fail if the training failed."""
         experiment = self._experiment(context)
         tracking = self.hook.tracking(self.schema)
-        record_id = Run.of(context).record_id(experiment["model_version"])
+        record_id = TaskIdentity.of(context).record_id(experiment["model_version"])
         recorded = tracking.record(EXPERIMENTS, experiment, record_id=record_id)
         self.log.info(
             "Model %s version %s, state %s, in %s: %s",
@@ -100,8 +101,8 @@ class AutoMLTrackExperimentOperator(AutoMLOperator):
         train_context = {**context, "task": train}
         train.render_template_fields(train_context)  # type: ignore[arg-type]
         experiment = train.experiment(train_context)  # type: ignore[arg-type]
-        run = Run.of(context)
-        attempt = "/".join([run.dag_id, run.run_id, train.task_id])
+        task = TaskIdentity.of(context)
+        attempt = "/".join([task.dag_id, task.run_id, train.task_id])
         # No model exists under the version that the training would have created.
         experiment["task_attempt_id"], experiment["model_version"] = attempt, None
         return experiment

@@ -11,7 +11,6 @@ from airflow_provider_automl.contracts import ModelVersion, Prediction
 from airflow_provider_automl.errors import AutoMLError, InputError
 from airflow_provider_automl.operators._base import (
     AutoMLOperator,
-    Run,
     notebook_source,
     parse_flag,
     parse_names,
@@ -22,6 +21,7 @@ from airflow_provider_automl.operators._base import (
 )
 from airflow_provider_automl.operators.links import NotebookLink, QueryLink
 from airflow_provider_automl.sql.names import ROW_ID
+from airflow_provider_automl.task import TaskIdentity
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -122,7 +122,7 @@ class AutoMLPredictOperator(AutoMLOperator):
 
     def perform(self, context: Context) -> Prediction:
         """Unload the input, predict, and publish the output table."""
-        run = Run.of(context)
+        task = TaskIdentity.of(context)
         timeout = parse_seconds(self.timeout, "timeout")
         batch_rows = parse_whole(self.batch_rows, "batch_rows")
         ignored = parse_names(self.ignore_columns, "ignore_columns")
@@ -132,8 +132,8 @@ class AutoMLPredictOperator(AutoMLOperator):
         report_time_limit = parse_seconds(self.report_time_limit, "report_time_limit")
         source = self.source(self.input_table, self.sql)
         what = self.input_table or "The query"
-        publishing = self.hook.staging(f"{run.task_id[:60]}-{run.key}-{run.generation}.publishing")
-        retried = run.try_number > 1 and publishing.exists()
+        publishing = self.hook.staging(f"{task.task_id[:60]}-{task.key}-{task.generation}.publishing")
+        retried = task.try_number > 1 and publishing.exists()
         self._check_output(source, retried)
         row = self.hook.models.find(**self._model_selector())
         python = self.hook.interpreter_for(row) if self.python is None else self.python
@@ -154,7 +154,7 @@ class AutoMLPredictOperator(AutoMLOperator):
         added = self._added(row)
         kept = {name: columns.get(name, "BIGINT") for name in names}
         warehouse.refuse_columns({**kept, **added}, self.output_table)
-        with self.work_directory(run) as work, self.hook.models.opened(row, work) as model:
+        with self.work_directory(task) as work, self.hook.models.opened(row, work) as model:
             own_notebook = notebook_source(self.notebook, self.dag, work / "notebook.ipynb")
             unloaded = warehouse.unload(source, work / "input", number_by=order or ())
             self.log.info("Unloaded %d rows of %s", unloaded, what)
@@ -169,7 +169,7 @@ class AutoMLPredictOperator(AutoMLOperator):
                 "ignore_columns": ignored,
                 "batch_rows": batch_rows,
                 "title": f"{self.output_table}: predictions by {row['model_name']} {row['model_version']}",
-                "about": run.about(
+                "about": task.about(
                     None if self.sql is not None else self.input_table,
                     **{"the model's own report": self.hook.report_url(row, "report/train.html", None)},
                 ),
@@ -182,8 +182,8 @@ class AutoMLPredictOperator(AutoMLOperator):
             if self.output_mode == "error":
                 publishing.touch()  # tells a retry after a kill that the table is its own
             mode: Literal["overwrite", "error"] = "overwrite" if retried else self.output_mode
-            rows = warehouse.load(work / "output", self.output_table, mode=mode, key=run.key)
-            notebook_url, notebook_error = self._keep_report(row, result, run, work)
+            rows = warehouse.load(work / "output", self.output_table, mode=mode, key=task.key)
+            notebook_url, notebook_error = self._keep_report(row, result, task, work)
         self.log.info("Wrote %d predictions to %s", rows, self.output_table)
         return {
             "output_table": self.output_table,
@@ -207,7 +207,7 @@ class AutoMLPredictOperator(AutoMLOperator):
             raise InputError(f"{what} already has a column {taken[0]!r}: remove order_by, or rename the column.")
 
     def _keep_report(
-        self, row: dict[str, Any], result: dict[str, Any], run: Run, work: Path
+        self, row: dict[str, Any], result: dict[str, Any], task: TaskIdentity, work: Path
     ) -> tuple[str | None, str | None]:
         """Save the report next to the model; a store that is not writable does not fail the prediction.
 
@@ -216,10 +216,10 @@ class AutoMLPredictOperator(AutoMLOperator):
         files = {key: Path(result[key]) for key in ("notebook", "notebook_html") if result[key]}
         if not files:
             return None, result["notebook_error"]
-        key = f"{run.key}-{run.generation}"
+        key = f"{task.key}-{task.generation}"
         about = work / "run.json"  # the report's DAG, whose permissions apply to it
         try:
-            about.write_text(json.dumps({"dag_id": run.dag_id, "run_id": run.run_id, "task_id": run.task_id}))
+            about.write_text(json.dumps({"dag_id": task.dag_id, "run_id": task.run_id, "task_id": task.task_id}))
             self.hook.models.add_report(row, key, [about, *files.values()])
         except (OSError, AutoMLError, ValueError) as error:
             message = f"Could not save the report next to the model: {error}"

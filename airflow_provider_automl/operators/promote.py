@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider_automl.contracts import ModelVersion, Prediction, Promotion
 from airflow_provider_automl.errors import InputError, shortened
 from airflow_provider_automl.models.store import change_of
-from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_flag, parse_ratio
+from airflow_provider_automl.operators._base import AutoMLOperator, parse_flag, parse_ratio
 from airflow_provider_automl.operators.evaluate import (
     DEFAULT_SCORE,
     _check_scores,
@@ -17,6 +17,7 @@ from airflow_provider_automl.operators.evaluate import (
     listed_classes,
     model_classes,
 )
+from airflow_provider_automl.task import TaskIdentity
 from airflow_provider_automl.tracking.tables import COMPARISONS
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
 
     def perform(self, context: Context) -> Promotion:
         """Compare the models, and move the alias if the challenger is better."""
-        run = Run.of(context)
+        task = TaskIdentity.of(context)
         alpha, margin, max_unmatched = self._limits()
         compare_only = parse_flag(self.compare_only, "compare_only")
         only_if_vacant = parse_flag(self.only_if_vacant, "only_if_vacant")
@@ -142,7 +143,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
         history = models.alias_history(self.alias)
         challenger = models.find(**self._challenger(newest=only_if_vacant))
         # A retry after the promotion uses the champion that the first try compared with.
-        tries = [run.record_id("promote", run.generation, number) for number in range(1, run.try_number + 1)]
+        tries = [task.record_id("promote", task.generation, number) for number in range(1, task.try_number + 1)]
         done = change_of(history, tries)
         champion = (history[-1] if history else None) if done is None else (history[done - 1] if done else None)
         title, alias = _title(challenger), f"alias {self.alias!r}"
@@ -166,8 +167,8 @@ class AutoMLPromoteOperator(AutoMLOperator):
                 self.alias,
                 challenger,
                 since=champion,
-                assigned_by=self.assigned_by or run.user_id,
-                reason=f"{detail} ({run.task_attempt_id})",
+                assigned_by=self.assigned_by or task.user_id,
+                reason=f"{detail} ({task.task_attempt_id})",
                 change_id=tries[-1],
             )
             promoted = True
@@ -194,14 +195,14 @@ class AutoMLPromoteOperator(AutoMLOperator):
             "detail": detail,
         }
         if found["p_value"] is not None:
-            self._record(run, result)
+            self._record(task, result)
         return result
 
-    def _record(self, run: Run, result: Promotion) -> None:
+    def _record(self, task: TaskIdentity, result: Promotion) -> None:
         """Record the comparison, won or lost: after a loss, the same alarm starts no further retraining."""
         tracking = self.hook.tracking(self.schema)
-        row = {**result, "session_time": run.session_time, "dag_id": run.dag_id, "run_id": run.run_id}
-        recorded = tracking.record(COMPARISONS, row, record_id=run.record_id("comparison", self.alias, self.metric))
+        row = {**result, "session_time": task.session_time, "dag_id": task.dag_id, "run_id": task.run_id}
+        recorded = tracking.record(COMPARISONS, row, record_id=task.record_id("comparison", self.alias, self.metric))
         self.log.info("Comparison in %s: %s", tracking.name(COMPARISONS), recorded)
 
     def _limits(self) -> tuple[float, float | None, float]:

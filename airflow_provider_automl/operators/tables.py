@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl.contracts import CensusTables, CreatedTables
 from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.operators._base import AutoMLOperator, Run, parse_ratio
+from airflow_provider_automl.operators._base import AutoMLOperator, parse_ratio
+from airflow_provider_automl.task import TaskIdentity
 from airflow_provider_automl.tracking.tables import REGISTRY_TABLES, RESULT_TABLES
 
 if TYPE_CHECKING:
@@ -91,12 +92,12 @@ class AutoMLCensusTablesOperator(AutoMLOperator):
             self.log.info("%s exists: unchanged", table)
         missing = [spec for spec in wanted if spec[0] not in present]
         for table, rows, drift, seed in missing:
-            self._load(Run.of(context), table, rows, drift, seed, existing=present)
+            self._load(TaskIdentity.of(context), table, rows, drift, seed, existing=present)
             self.log.info("%s was missing: loaded %d synthetic rows with drift %g", table, rows, drift)
         created = [table for table, *_ in missing]
         return {"train_table": self.train_table, "test_table": self.test_table, "created": created}
 
-    def _load(self, run: Run, table: str, rows: int, drift: float, seed: int, *, existing: list[str]) -> None:
+    def _load(self, task: TaskIdentity, table: str, rows: int, drift: float, seed: int, *, existing: list[str]) -> None:
         try:
             import numpy  # noqa: F401  (datasets needs it)
             import pyarrow.parquet as pq
@@ -112,6 +113,6 @@ class AutoMLCensusTablesOperator(AutoMLOperator):
         for other in existing:
             if not set(data.column_names) <= set(self.hook.warehouse.columns(other)):
                 self.hook.warehouse.columns(table)  # raises: next to a user's own table, a missing name is a typo
-        with self.work_directory(run) as work:
+        with self.work_directory(task) as work:
             pq.write_table(data, work / "census.parquet")  # type: ignore[no-untyped-call]
-            self.hook.warehouse.load(work, table, key=run.key)
+            self.hook.warehouse.load(work, table, key=task.key)

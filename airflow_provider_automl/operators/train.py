@@ -13,7 +13,6 @@ from airflow_provider_automl.jobs.worker import disk_full
 from airflow_provider_automl.models.store import check_model_name, new_share
 from airflow_provider_automl.operators._base import (
     AutoMLOperator,
-    Run,
     notebook_source,
     parse_flag,
     parse_names,
@@ -26,6 +25,7 @@ from airflow_provider_automl.operators._base import (
     require_columns,
 )
 from airflow_provider_automl.operators.links import NotebookLink, QueryLink
+from airflow_provider_automl.task import TaskIdentity
 from airflow_provider_automl.tracking.state import ExperimentState
 
 if TYPE_CHECKING:
@@ -169,14 +169,14 @@ class AutoMLTrainOperator(AutoMLOperator):
 
     def experiment(self, context: Context) -> Training:
         """The training's dict before it starts, from its arguments and its run."""
-        run = Run.of(context)
+        task = TaskIdentity.of(context)
         known = {
             "model_name": _text(self.model_name),
-            "model_version": run.version(),
+            "model_version": task.version(),
             "state": ExperimentState.RUNNING.value,
-            "task_attempt_id": run.task_attempt_id,
-            "session_time": run.session_time.isoformat(),
-            "user_id": run.user_id,
+            "task_attempt_id": task.task_attempt_id,
+            "session_time": task.session_time.isoformat(),
+            "user_id": task.user_id,
             "user_email": _text(self.user_email),
             "eval_metric": _text(self.eval_metric),
             "problem_type": _text(self.problem_type),
@@ -184,8 +184,8 @@ class AutoMLTrainOperator(AutoMLOperator):
             "positive_class": self.positive_class,
             "train_table": _text(self.input_table) if self.sql is None else f"({self.sql})",
             "options": {name: getattr(self, name) for name in _OPTIONS},
-            "dag_id": run.dag_id,
-            "run_id": run.run_id,
+            "dag_id": task.dag_id,
+            "run_id": task.run_id,
         }
         return cast("Training", {**dict.fromkeys(TRAINING_KEYS), **known})
 
@@ -212,17 +212,17 @@ class AutoMLTrainOperator(AutoMLOperator):
         context["ti"].xcom_push(key="return_value", value=dict(experiment))
 
     def _train(self, context: Context, experiment: Training) -> Training:
-        run = Run.of(context)
-        name, version = check_model_name(self.model_name), run.version()
+        task = TaskIdentity.of(context)
+        name, version = check_model_name(self.model_name), task.version()
         registered = next((row for row in self.hook.models.versions(name) if row["model_version"] == version), None)
         if registered is not None:
             self.log.info("An earlier try of this task already trained %s version %s", name, version)
         else:
-            registered = self._train_new(run, name, version)
+            registered = self._train_new(task, name, version)
         report = self.hook.models.training(registered)
         try:
-            with self.work_directory(run) as work:
-                self._export(registered, work, run)
+            with self.work_directory(task) as work:
+                self._export(registered, work, task)
         except InputError as error:  # a failed export must not fail a training whose model is registered
             report["warnings"] = [*report["warnings"], f"Export failed: {error}"]
             self.log.warning(report["warnings"][-1])
@@ -243,12 +243,12 @@ class AutoMLTrainOperator(AutoMLOperator):
         )
         return experiment
 
-    def _train_new(self, run: Run, name: str, version: str) -> dict[str, Any]:
+    def _train_new(self, task: TaskIdentity, name: str, version: str) -> dict[str, Any]:
         """Unload, train, save, register; returns the registry row."""
         timeout = parse_seconds(self.timeout, "timeout")
         threshold = parse_whole(self.sampling_threshold, "sampling_threshold")
         share = new_share() if parse_flag(self.share_model, "share_model") else None
-        job = self._job(name, version) | {"about": run.about(self.input_table if self.sql is None else None)}
+        job = self._job(name, version) | {"about": task.about(self.input_table if self.sql is None else None)}
         source = self.source(self.input_table, self.sql)
         what = self.input_table or "The query"
         self._launcher = self.hook.launcher(
@@ -266,7 +266,7 @@ class AutoMLTrainOperator(AutoMLOperator):
         require_columns(columns, job["ignore_columns"] or [], what="column to ignore", source=what)
         if self.sample_weight is not None:
             require_columns(columns, [self.sample_weight], what="weight column", source=what)
-        with self.work_directory(run) as work:
+        with self.work_directory(task) as work:
             job["notebook"] = notebook_source(self.notebook, self.dag, work / "notebook.ipynb")
             rows = self.hook.warehouse.unload(source, work / "input", max_rows=threshold, seed=job["random_seed"])
             self.log.info("Unloaded %d rows of %s", rows, what)
@@ -290,8 +290,8 @@ class AutoMLTrainOperator(AutoMLOperator):
             model_uri=uri,
             model_digest=result["model_digest"],
             shared_model=share,
-            dag_id=run.dag_id,
-            run_id=run.run_id,
+            dag_id=task.dag_id,
+            run_id=task.run_id,
         )
         self.log.info("Registered model %s version %s at %s", name, version, uri)
         return row
@@ -336,7 +336,7 @@ class AutoMLTrainOperator(AutoMLOperator):
                 f"export_leaderboard and export_feature_importance are both {exports[0]!r}: use two tables."
             )
 
-    def _export(self, registered: dict[str, Any], work: Path, run: Run) -> None:
+    def _export(self, registered: dict[str, Any], work: Path, task: TaskIdentity) -> None:
         """Load the leaderboard and the feature importance into their tables; a retry replaces its own rows."""
         of_this_version = {key: registered[key] for key in ("model_name", "model_version")}
         for part, table in (
@@ -349,7 +349,7 @@ class AutoMLTrainOperator(AutoMLOperator):
             if files is None:
                 self.log.warning("This training has no %s: %s is unchanged", part.replace("_", " "), table)
                 continue
-            self.hook.warehouse.load(files, table, mode="append", key=run.key, delete_where=of_this_version)
+            self.hook.warehouse.load(files, table, mode="append", key=task.key, delete_where=of_this_version)
 
 
 def _text(value: Any) -> str | None:

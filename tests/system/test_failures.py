@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_automl.operators._base import Run
 from airflow_provider_automl.operators.train import TRAINING_KEYS
+from airflow_provider_automl.task import TaskIdentity
 from airflow_provider_automl.tracking.tables import RESULT_TABLES
 from tests.system.conftest import automl_processes, reached, rows
 from tests.system.mail import RECIPIENTS, Mailbox
@@ -225,11 +225,11 @@ def healed(airflow: AirflowServer, started: dict[str, str], dag_id: str, retried
     assert [name for name in left if name.rpartition("-")[2] in keys] == []
 
 
-def run_of(dag_id: str, run_id: str, task_id: str) -> Run:
+def run_of(dag_id: str, run_id: str, task_id: str) -> TaskIdentity:
     """The run that a task's work directory is named after."""
     ti = SimpleNamespace(dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=-1, try_number=1, max_tries=0)
     dag_run = SimpleNamespace(logical_date=None, run_after=datetime.now(UTC), triggering_user_name="anyone")
-    return Run.of({"ti": ti, "dag_run": dag_run})
+    return TaskIdentity.of({"ti": ti, "dag_run": dag_run})
 
 
 def _tables(airflow: AirflowServer, schema: str) -> set[str]:

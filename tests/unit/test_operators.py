@@ -17,7 +17,6 @@ from airflow_provider_automl.errors import BusyError, InputError
 from airflow_provider_automl.models.store import ModelStore
 from airflow_provider_automl.operators._base import (
     AutoMLOperator,
-    Run,
     parse_names,
     parse_object,
     parse_seconds,
@@ -31,6 +30,7 @@ from airflow_provider_automl.operators.predict import AutoMLPredictOperator
 from airflow_provider_automl.operators.promote import AutoMLPromoteOperator
 from airflow_provider_automl.operators.tables import AutoMLCensusTablesOperator, AutoMLCreateTablesOperator
 from airflow_provider_automl.operators.train import TRAINING_KEYS, AutoMLTrainOperator
+from airflow_provider_automl.task import TaskIdentity
 
 OPERATORS = [
     AutoMLCensusTablesOperator, AutoMLCreateTablesOperator, AutoMLTrainOperator, AutoMLTrackExperimentOperator,
@@ -180,9 +180,9 @@ def test_versions_are_the_same_for_a_retry_and_new_after_a_clear(dag: DAG) -> No
     retry["ti"].try_number = 2
     cleared = context(task)
     cleared["ti"].max_tries = 1
-    assert Run.of(first).version() == Run.of(retry).version() != Run.of(cleared).version()
-    assert Run.of(first).task_attempt_id == "d/r/t/1"
-    assert Run.of(retry).record_id() == Run.of(first).record_id()
+    assert TaskIdentity.of(first).version() == TaskIdentity.of(retry).version() != TaskIdentity.of(cleared).version()
+    assert TaskIdentity.of(first).task_attempt_id == "d/r/t/1"
+    assert TaskIdentity.of(retry).record_id() == TaskIdentity.of(first).record_id()
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", "a\nb", " a", "a*", "x" * 201, "None"])
@@ -234,7 +234,9 @@ def test_a_store_that_is_away_costs_the_report_and_not_the_prediction(
     monkeypatch.setattr(ModelStore, "add_report", away)
     task = AutoMLPredictOperator(task_id="p", dag=dag, model_name="m", input_table="a.b", output_table="a.c")
     made = {"notebook": str(tmp_path / "predict.ipynb"), "notebook_html": None, "notebook_error": None}
-    url, wrong = task._keep_report({"model_name": "m", "model_version": "v"}, made, Run.of(context(task)), tmp_path)
+    url, wrong = task._keep_report(
+        {"model_name": "m", "model_version": "v"}, made, TaskIdentity.of(context(task)), tmp_path
+    )
     assert url is None
     assert str(wrong).endswith("The model store s3://models is unreachable")
 
