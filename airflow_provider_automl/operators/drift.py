@@ -37,7 +37,8 @@ from airflow_provider_automl.drift.policies import (
     needs,
 )
 from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.operators._base import AutoMLOperator, listing, parse_whole
+from airflow_provider_automl.operators._base import AutoMLOperator, listing
+from airflow_provider_automl.parameters import parse_days, parse_whole
 from airflow_provider_automl.task import TaskIdentity
 from airflow_provider_automl.tracking.alarms import Alarms, Known, Place, utc
 from airflow_provider_automl.tracking.tables import COMPARISONS, DRIFT_RESULTS, EVAL_RESULTS
@@ -142,7 +143,7 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
         self.schema = schema
         for name, value in (("remind_after", remind_after), ("retrain_after", retrain_after)):
             if not isinstance(value, str):
-                _parse_days(value, name)
+                parse_days(value, name)
         if not isinstance(max_retrainings, str):
             parse_whole(max_retrainings, "max_retrainings", minimum=0)
         self._check_alias()
@@ -189,8 +190,8 @@ class AutoMLDriftBranchOperator(AutoMLOperator, BranchPythonOperator):
             self.check_rendered()
             self._check_branches()
             self._check_alias()
-            remind_after = _parse_days(self.remind_after, "remind_after")
-            retrain_after = _parse_days(self.retrain_after, "retrain_after")
+            remind_after = parse_days(self.remind_after, "remind_after")
+            retrain_after = parse_days(self.retrain_after, "retrain_after")
             max_retrainings = parse_whole(self.max_retrainings, "max_retrainings", minimum=0)
             self.evaluation = self.read_dict("evaluation", Evaluation, needs=())
             task = TaskIdentity.of(context)
@@ -440,22 +441,6 @@ def _judges(policy: Any) -> list[WorseThanBaseline]:
     if isinstance(policy, Consecutive):
         return _judges(policy.policy)
     return [policy] if isinstance(policy, WorseThanBaseline) else []
-
-
-def _parse_days(value: timedelta | float | str | None, name: str) -> timedelta | None:
-    """Parse a timedelta or a number of days.
-
-    :raises InputError: not a number of days, or below 0.
-    """
-    if value is None:
-        return None
-    try:
-        span = value if isinstance(value, timedelta) else timedelta(days=float(value))
-    except (TypeError, ValueError, OverflowError):
-        span = timedelta(-1)
-    if span < timedelta(0):
-        raise InputError(f"{name} is {value!r}: expected a timedelta or days, such as 7, or None for no minimum.")
-    return span
 
 
 def require_smtp(context: Context) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl.contracts import Evaluation, Prediction, RecordedEvaluation
 from airflow_provider_automl.errors import AutoMLError, InputError
-from airflow_provider_automl.operators._base import AutoMLOperator, parse_flag, parse_names, parse_ratio
+from airflow_provider_automl.operators._base import AutoMLOperator
+from airflow_provider_automl.parameters import parse_classes, parse_flag, parse_names, parse_number, parse_ratio
 from airflow_provider_automl.task import TaskIdentity
 from airflow_provider_automl.tracking.tables import EVAL_RESULTS
 
@@ -152,8 +153,8 @@ class AutoMLEvaluateOperator(AutoMLOperator):
             metrics=metrics if metrics is None or problem != "binary" else ("auroc", *metrics),
             by=parse_names(self.by, "by") or (),
             weight=self.weight_column,
-            threshold=_number(self.threshold, "threshold"),
-            beta=_number(self.beta, "beta"),
+            threshold=parse_number(self.threshold, "threshold"),
+            beta=parse_number(self.beta, "beta"),
             hivemall=parse_flag(self.hivemall, "hivemall"),
         )
         if problem != "binary":
@@ -224,7 +225,7 @@ class AutoMLEvaluateOperator(AutoMLOperator):
         """
         from airflow_provider_automl.warehouse.measures import classes_of
 
-        negative = listed_classes(self.negative_classes)
+        negative = parse_classes(self.negative_classes, "negative_classes")
         if problem != "binary":
             if negative:
                 raise InputError(f"negative_classes is {negative!r}, but the problem is {problem}: remove it.")
@@ -311,20 +312,6 @@ def classes_of_two(
             f"positive class {positive!r}: {seen}. List those that count as negative in negative_classes."
         )
     return None
-
-
-def listed_classes(value: Any) -> list[Any]:
-    """Parse classes: a list, its JSON, or one class."""
-    if isinstance(value, (list, tuple)):
-        return list(value)
-    return [] if value is None else list(parse_names(str(value), "negative_classes") or ())
-
-
-def _number(value: float | str, name: str) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} is {value!r}: expected a number.") from None
 
 
 def _compact(measured: Mapping[str, Any], drop: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -9,17 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_automl.contracts import ModelVersion, Prediction
 from airflow_provider_automl.errors import AutoMLError, InputError
-from airflow_provider_automl.operators._base import (
-    AutoMLOperator,
-    notebook_source,
-    parse_flag,
-    parse_names,
-    parse_report,
-    parse_seconds,
-    parse_whole,
-    require_columns,
-)
+from airflow_provider_automl.operators._base import AutoMLOperator, notebook_source, require_columns
 from airflow_provider_automl.operators.links import NotebookLink, QueryLink
+from airflow_provider_automl.parameters import parse_flag, parse_names, parse_report, parse_seconds, parse_whole
 from airflow_provider_automl.sql.names import ROW_ID
 from airflow_provider_automl.task import TaskIdentity
 

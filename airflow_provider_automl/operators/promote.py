@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider_automl.contracts import ModelVersion, Prediction, Promotion
 from airflow_provider_automl.errors import InputError, shortened
 from airflow_provider_automl.models.store import change_of
-from airflow_provider_automl.operators._base import AutoMLOperator, parse_flag, parse_ratio
+from airflow_provider_automl.operators._base import AutoMLOperator
 from airflow_provider_automl.operators.evaluate import (
     DEFAULT_SCORE,
     _check_scores,
     classes_of_two,
-    listed_classes,
     model_classes,
 )
+from airflow_provider_automl.parameters import parse_classes, parse_flag, parse_ratio
 from airflow_provider_automl.task import TaskIdentity
 from airflow_provider_automl.tracking.tables import COMPARISONS
 
@@ -309,7 +309,7 @@ class AutoMLPromoteOperator(AutoMLOperator):
 
     def _classes(self, challenger: Mapping[str, Any], table: str, label: str, positive: Any) -> list[Any] | None:
         """The known labels, as in an evaluation; None: all labels are known."""
-        negative = listed_classes(self.negative_classes)
+        negative = parse_classes(self.negative_classes, "negative_classes")
         if self.metric not in _NEED_POSITIVE_CLASS and negative:
             raise InputError(
                 f"negative_classes is {negative!r}, but {self.metric} has no positive class: remove negative_classes."

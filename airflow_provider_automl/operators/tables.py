@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl.contracts import CensusTables, CreatedTables
 from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.operators._base import AutoMLOperator, parse_ratio
+from airflow_provider_automl.operators._base import AutoMLOperator
+from airflow_provider_automl.parameters import parse_ratio
 from airflow_provider_automl.task import TaskIdentity
 from airflow_provider_automl.tracking.tables import REGISTRY_TABLES, RESULT_TABLES
 

@@ -11,9 +11,9 @@ from airflow_provider_automl.contracts import Training, keys
 from airflow_provider_automl.errors import InputError, JobError
 from airflow_provider_automl.jobs.worker import disk_full
 from airflow_provider_automl.models.store import check_model_name, new_share
-from airflow_provider_automl.operators._base import (
-    AutoMLOperator,
-    notebook_source,
+from airflow_provider_automl.operators._base import AutoMLOperator, notebook_source, private_files, require_columns
+from airflow_provider_automl.operators.links import NotebookLink, QueryLink
+from airflow_provider_automl.parameters import (
     parse_flag,
     parse_names,
     parse_object,
@@ -21,10 +21,7 @@ from airflow_provider_automl.operators._base import (
     parse_report,
     parse_seconds,
     parse_whole,
-    private_files,
-    require_columns,
 )
-from airflow_provider_automl.operators.links import NotebookLink, QueryLink
 from airflow_provider_automl.task import TaskIdentity
 from airflow_provider_automl.tracking.state import ExperimentState
 

@@ -15,13 +15,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 from airflow_provider_automl.drift.policies import below
 from airflow_provider_automl.errors import BusyError, InputError
 from airflow_provider_automl.models.store import ModelStore
-from airflow_provider_automl.operators._base import (
-    AutoMLOperator,
-    parse_names,
-    parse_object,
-    parse_seconds,
-    require_columns,
-)
+from airflow_provider_automl.operators._base import AutoMLOperator, require_columns
 from airflow_provider_automl.operators.drift import AutoMLDriftBranchOperator
 from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator
 from airflow_provider_automl.operators.experiments import AutoMLTrackExperimentOperator
@@ -30,6 +24,7 @@ from airflow_provider_automl.operators.predict import AutoMLPredictOperator
 from airflow_provider_automl.operators.promote import AutoMLPromoteOperator
 from airflow_provider_automl.operators.tables import AutoMLCensusTablesOperator, AutoMLCreateTablesOperator
 from airflow_provider_automl.operators.train import TRAINING_KEYS, AutoMLTrainOperator
+from airflow_provider_automl.parameters import parse_names, parse_object, parse_seconds
 from airflow_provider_automl.task import TaskIdentity
 
 OPERATORS = [
