@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from numbers import Number
 from typing import Any, NotRequired, TypedDict, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from airflow_provider_automl.errors import InputError, shortened
+from airflow_provider_automl.errors import InputError, listing, shortened
 
 #: A class label, as JSON holds it.
 Label = str | float | bool | None
@@ -242,8 +242,7 @@ def read(value: object, contract: type[_T], *, argument: str, needs: Collection[
     wanted = _required(contract) if needs is None or returned is not None else set(needs)
     if missing := [key for key in _types(contract) if key in wanted - value.keys()]:
         found = shortened(dict(value)) if returned is None else f"the dict of {returned}"
-        names = " and no ".join(map(repr, missing[:3]))
-        raise InputError(f"{argument} is {found}, which has no {names}: expected {expected}.")
+        raise InputError(f"{argument} is {found}, which has no {listing(map(repr, missing), 3)}: expected {expected}.")
     checked = dict(value)
     for key, types in _types(contract).items():
         given = checked.get(key)

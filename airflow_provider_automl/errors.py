@@ -1,12 +1,14 @@
-"""The package's exceptions. The type tells whether a retry can help.
+"""The package's exceptions, and what their messages are made of. An exception's type tells whether a retry can help.
 
-``jobs``, ``sql`` and ``drift`` do not use them: a job reports the kind of its failure by exit code, a policy raises
+``jobs``, ``sql`` and ``drift`` raise none of them: a job reports the kind of its failure by exit code, a policy raises
 ``ValueError``.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 #: Maximum length of a message, which goes into logs, XComs, tables and mails.
 MESSAGE_CHARACTERS = 500
@@ -32,6 +34,34 @@ def shortened(value: object) -> str:
     'SELECT 1 AS one'
     """
     return bounded(re.sub(r"\s+", " ", str(value)), 120)
+
+
+def listing(names: Iterable[object], limit: int = 20) -> str:
+    """Names for a message: the first ``limit``, and how many more there are.
+
+    >>> listing(["age", "sex", "time"], 2)
+    'age, sex and 1 more'
+    """
+    texts = [str(name) for name in names]
+    more = f" and {len(texts) - limit:,} more" if len(texts) > limit else ""
+    return ", ".join(texts[:limit]) + more
+
+
+def closest(name: object, known: Iterable[str]) -> str | None:
+    """The known name that is most similar, whatever its case and outer spaces; None if none is similar.
+
+    >>> closest("Row_ID", ["class", "row id"])
+    'row id'
+    """
+    by_fold = {other.strip().lower(): other for other in known}
+    near = get_close_matches(str(name).strip().lower(), by_fold, n=1, cutoff=0.5)
+    return by_fold[near[0]] if near else None
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """`` (did you mean 'auroc'?)``, or an empty text if no known name is similar."""
+    near = closest(name, known)
+    return "" if near is None else f" (did you mean {near!r}?)"
 
 
 class AutoMLError(Exception):

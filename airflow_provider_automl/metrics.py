@@ -5,7 +5,6 @@ Evaluation, drift policies and promotion use it; it imports nothing of this pack
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,15 +74,3 @@ def fitting(problem_type: str) -> list[str]:
 def judged() -> list[str]:
     """The metrics whose significance can be tested."""
     return [name for name, metric in ALL.items() if metric.error and metric.higher_is_better is not None]
-
-
-def nearest(name: str, among: Iterable[str]) -> str:
-    """`` (did you mean 'auroc'?)``, or an empty text if no name is similar.
-
-    >>> nearest("auc", ALL)
-    " (did you mean 'auroc'?)"
-    """
-    from difflib import get_close_matches
-
-    near = get_close_matches(str(name).lower(), list(among), n=1, cutoff=0.5)
-    return f" (did you mean {near[0]!r}?)" if near else ""

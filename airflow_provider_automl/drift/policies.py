@@ -1,5 +1,5 @@
 """Drift policies: pure functions from an evaluation and its predecessors to a decision, without I/O. Within this
-package they import only the statistics and the registry of metrics.
+package they import only the statistics, the registry of metrics, and what messages are made of.
 
 A policy is a frozen dataclass whose fields may be Jinja templates; the drift operator renders them before the check.
 It prints as the call that creates it: ``below(0.93)``.
@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, cast
 
 from airflow_provider_automl import metrics
 from airflow_provider_automl.drift.statistics import Estimate, below_value, drop, standard_error
+from airflow_provider_automl.errors import did_you_mean
 
 #: What a policy may need: evaluations of the evaluated version, or of the champion.
 OWN: Final = "own"
@@ -813,7 +814,7 @@ def _require_standard_error(metric: str) -> None:
     if metric not in known:
         raise ValueError(
             f"The significance of {metric!r} cannot be tested: evaluations have no standard error of it"
-            f"{metrics.nearest(metric, known)}. Use {', '.join(known)}, or below(threshold, {metric!r})."
+            f"{did_you_mean(metric, known)}. Use {', '.join(known)}, or below(threshold, {metric!r})."
         )
 
 

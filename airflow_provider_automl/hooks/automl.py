@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +16,7 @@ from urllib.parse import quote
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, conf
 
 from airflow_provider_automl.compat import base_url, has_pages
-from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.errors import InputError, did_you_mean
 from airflow_provider_automl.models.cache import ModelCache
 from airflow_provider_automl.models.store import ModelStore, check_store, local_path, require_writable
 from airflow_provider_automl.sql.names import parse_parts
@@ -207,8 +206,7 @@ class AutoMLHook(BaseHook):
             raise InputError(f"The extra of the connection {self.automl_conn_id!r} is not a JSON object.")
         for key, value in extra.items():
             if key not in _EXTRA:
-                near = get_close_matches(key, _EXTRA, n=1)
-                hint = f" (did you mean {near[0]!r}?)" if near else ""
+                hint = did_you_mean(key, _EXTRA)
                 raise InputError(f"{what} has an unknown key {key!r} in its extra{hint}: use {', '.join(_EXTRA)}.")
             if value is not None and not isinstance(value, _EXTRA[key]):
                 kinds = " or ".join(_KINDS[kind] for kind in _EXTRA[key])

@@ -1,6 +1,6 @@
 """The ML runtime: train, predict, report.
 
-It imports neither Airflow nor the rest of the package, so it runs in any interpreter with AutoGluon:
+It imports neither Airflow nor the rest of the package but ``errors``, so it runs in any interpreter with AutoGluon:
 ``python -m airflow_provider_automl.jobs JOB.json``, or zipped as ``jobs.pyz``.
 """
 

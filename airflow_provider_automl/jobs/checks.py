@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_automl.errors import did_you_mean, listing
 from airflow_provider_automl.jobs.errors import JobInputError
-from airflow_provider_automl.jobs.frames import joined, kind, listed, scalar
+from airflow_provider_automl.jobs.frames import kind, listed, scalar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,15 +17,6 @@ if TYPE_CHECKING:
 PROBLEM_TYPES = ("binary", "multiclass", "regression")
 #: Without a problem_type, a target with more distinct numbers is not taken for classes.
 _MAX_NUMERIC_CLASSES = 20
-
-
-def nearest(name: object, known: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)`` if a known name is similar, else an empty text."""
-    names = list(known)
-    text = str(name)
-    similar = [other for other in names if other.strip().lower() == text.strip().lower()]
-    similar = similar or get_close_matches(text, names, n=1, cutoff=0.5)
-    return f" (did you mean {similar[0]!r}?)" if similar else ""
 
 
 def check_columns(schema: pa.Schema, job: Mapping[str, Any]) -> dict[str, str]:
@@ -40,11 +31,11 @@ def check_columns(schema: pa.Schema, job: Mapping[str, Any]) -> dict[str, str]:
     for what, name in (("target column", target), ("weight column", weight)):
         if name is not None and name not in names:
             raise JobInputError(
-                f"The input has no {what} {name!r}{nearest(name, names)}: its columns are {joined(names)}."
+                f"The input has no {what} {name!r}{did_you_mean(name, names)}: its columns are {listing(names)}."
             )
     if missing := [name for name in job["ignore_columns"] or () if name not in names]:
-        unknown = joined([f"{name!r}{nearest(name, names)}" for name in missing])
-        raise JobInputError(f"The input has no column to ignore {unknown}: its columns are {joined(names)}.")
+        unknown = listing([f"{name!r}{did_you_mean(name, names)}" for name in missing])
+        raise JobInputError(f"The input has no column to ignore {unknown}: its columns are {listing(names)}.")
     label_kind = kind(schema.field(target).type)
     if label_kind not in ("number", "text"):
         raise JobInputError(
@@ -134,7 +125,7 @@ def find_class(given: Any, classes: Sequence[Any]) -> Any:
         if _means(given, value):
             return value
     raise JobInputError(
-        f"positive_class {given!r} never occurs in the target column{nearest(given, map(str, classes))}: "
+        f"positive_class {given!r} never occurs in the target column{did_you_mean(given, map(str, classes))}: "
         f"its classes are {listed(list(classes))}."
     )
 
@@ -165,7 +156,8 @@ def check_metric(given: str | None, problem: str) -> str:
     if given not in known:
         other = [name for name in METRICS if given in METRICS[name]]
         what = f"is for {' and '.join(other)}, not for {problem}" if other else f"is not a metric for {problem}"
-        raise JobInputError(f"eval_metric {given!r} {what}{nearest(given, known)}: give one of {', '.join(known)}.")
+        hint = did_you_mean(given, known)
+        raise JobInputError(f"eval_metric {given!r} {what}{hint}: give one of {', '.join(known)}.")
     return str(given)
 
 
@@ -179,9 +171,8 @@ def check_presets(given: str | list[str] | None) -> str | list[str] | None:
     known = [*tabular_presets_dict, *tabular_presets_alias]
     for name in [given] if isinstance(given, str) else given or ():
         if name not in known:
-            raise JobInputError(
-                f"There is no preset {name!r}{nearest(name, known)}: give one of {', '.join(tabular_presets_dict)}."
-            )
+            hint = did_you_mean(name, known)
+            raise JobInputError(f"There is no preset {name!r}{hint}: give one of {', '.join(tabular_presets_dict)}.")
     return given
 
 
@@ -198,8 +189,9 @@ def check_hyperparameters(given: dict[str, Any] | str | None) -> dict[Any, Any] 
     if isinstance(given, str):
         known = get_hyperparameter_config_options()
         if given not in known:
+            hint = did_you_mean(given, known)
             raise JobInputError(
-                f"There is no hyperparameter set {given!r}{nearest(given, known)}: give one of {', '.join(known)}, "
+                f"There is no hyperparameter set {given!r}{hint}: give one of {', '.join(known)}, "
                 'or models such as {"GBM": {}, "CAT": {}}.'
             )
         return given
@@ -211,8 +203,8 @@ def check_hyperparameters(given: dict[str, Any] | str | None) -> dict[Any, Any] 
     for key, value in given.items():
         if key not in models:
             raise JobInputError(
-                f"hyperparameters names a model {key!r} that AutoGluon does not have{nearest(key, models)}: "
-                f"its models are {joined(list(models), limit=40)}."
+                f"hyperparameters names a model {key!r} that AutoGluon does not have{did_you_mean(key, models)}: "
+                f"its models are {listing(models, 40)}."
             )
         if not isinstance(value, dict) and not (isinstance(value, list) and all(isinstance(v, dict) for v in value)):
             raise JobInputError(

@@ -5,8 +5,10 @@ Training and prediction use the same conversion, so a column means the same to a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from airflow_provider_automl.errors import listing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,9 +130,4 @@ def scalar(value: Any) -> Any:
 
 def listed(values: list[Any], limit: int = 20) -> str:
     """Values for a message: quoted, in order, cut after ``limit`` with a count of the rest."""
-    return joined([repr(scalar(value)) for value in values], limit)
-
-
-def joined(names: Sequence[str], limit: int = 20) -> str:
-    """Names for a message, cut after ``limit`` with a count of the rest."""
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+    return listing((repr(scalar(value)) for value in values), limit)

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_automl.errors import did_you_mean, listing
 from airflow_provider_automl.jobs import parquet, rowids
-from airflow_provider_automl.jobs.checks import nearest
 from airflow_provider_automl.jobs.errors import JobInputError
 from airflow_provider_automl.jobs.files import RESULT, write_json
-from airflow_provider_automl.jobs.frames import joined, kind, listed, to_pandas, to_show
+from airflow_provider_automl.jobs.frames import kind, listed, to_pandas, to_show
 from airflow_provider_automl.jobs.model_files import PREDICTOR, check_versions, read_manifest
 from airflow_provider_automl.jobs.parquet import Parts
 from airflow_provider_automl.jobs.probabilities import correct, to_json
@@ -138,13 +138,13 @@ def open_input(job: dict[str, Any], manifest: dict[str, Any]) -> Input:
     print(f"reading {parts.rows:,} rows of {len(schema.names)} columns", flush=True)
     ignored = set(job["ignore_columns"] or ())
     if unknown := sorted(ignored - set(schema.names)):
-        names = joined([f"{name!r}{nearest(name, schema.names)}" for name in unknown])
-        raise JobInputError(f"The input has no column to ignore {names}: its columns are {joined(schema.names)}.")
+        names = listing([f"{name!r}{did_you_mean(name, schema.names)}" for name in unknown])
+        raise JobInputError(f"The input has no column to ignore {names}: its columns are {listing(schema.names)}.")
     rowid = job["rowid_column"]
     if rowid is not None and rowid not in schema.names:
         raise JobInputError(
-            f"The input has no row id column {rowid!r}{nearest(rowid, schema.names)}: "
-            f"its columns are {joined(schema.names)}."
+            f"The input has no row id column {rowid!r}{did_you_mean(rowid, schema.names)}: "
+            f"its columns are {listing(schema.names)}."
         )
     types = {field.name: field.type for field in list(_trained(manifest))[:-1]}
     columns = _find_features(types, schema, ignored, manifest["target_column"])
@@ -274,7 +274,7 @@ def _find_features(types: dict[str, pa.DataType], schema: pa.Schema, ignored: se
         why = " (excluded by ignore_columns)" if ignored & set(missing) else ""
         raise JobInputError(
             f"The input lacks {len(missing)} of the model's {len(types)} features: "
-            f"{listed(missing)}{why}; its columns are {joined(schema.names)}."
+            f"{listed(missing)}{why}; its columns are {listing(schema.names)}."
         )
     if mismatched:
         more = f"; and {len(mismatched) - 5} more" if len(mismatched) > 5 else ""

@@ -210,9 +210,12 @@ def describe_interpreter(python: str | None) -> dict[str, Any]:
 
 
 def build_archive(path: Path) -> None:
-    """Zip the ``jobs`` package so that ``python path`` runs it; the archive is reproducible byte for byte."""
+    """Zip the ``jobs`` package, and what it imports of this one, so that ``python path`` runs it.
+
+    The archive is reproducible byte for byte.
+    """
     package = Path(__file__).parents[1]
-    files = [package / "__init__.py"]
+    files = [package / "__init__.py", package / "errors.py"]
     files += sorted(file for file in (package / "jobs").rglob("*") if file.suffix in (".py", ".ipynb"))
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in (

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from airflow_provider_automl.errors import AutoMLError, BusyError, InputError
+from airflow_provider_automl.errors import AutoMLError, BusyError, InputError, listing
 from airflow_provider_automl.models.cache import ModelCache, check_files
 from airflow_provider_automl.tracking.store import record_id
 from airflow_provider_automl.tracking.tables import MODEL_ALIASES, MODELS
@@ -202,7 +202,7 @@ class ModelStore:
             rows = self.versions(model_name)
         if not rows:
             names = sorted({row["model_name"] for row in self.versions()})
-            known = f"available: {_listed(names)}" if names else "there are no models yet; train one first"
+            known = f"available: {listing(names, 5)}" if names else "there are no models yet; train one first"
             raise InputError(f"No model {model_name!r} in {self.tracking.name(MODELS)}: {known}.")
         if model_version is not None:
             found = [row for row in rows if row["model_version"] == model_version]
@@ -217,7 +217,7 @@ class ModelStore:
     def _find_alias(self, alias: str) -> dict[str, Any]:
         history = self.alias_history(check_alias(alias))
         if not history:
-            known = _listed(sorted(self.aliases())) or "none yet"
+            known = listing(sorted(self.aliases()), 5) or "none yet"
             raise InputError(f"No alias {alias!r} in {self.tracking.name(MODEL_ALIASES)}; available: {known}.")
         current = history[-1]
         try:
@@ -667,12 +667,6 @@ def missing_files(row: dict[str, Any]) -> InputError:
         f"The files of model {row['model_name']!r} version {row['model_version']!r} are missing at "
         f"{row['model_uri']}: restore them, or train again."
     )
-
-
-def _listed(names: list[str], limit: int = 5) -> str:
-    """The last names, with the total number if there are more."""
-    shown = ", ".join(names[-limit:])
-    return f"{shown} (last {limit} of {len(names)})" if len(names) > limit else shown
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC
-from difflib import get_close_matches
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -29,7 +28,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_automl.contracts import read
-from airflow_provider_automl.errors import InputError, shortened
+from airflow_provider_automl.errors import InputError, did_you_mean, listing, shortened
 from airflow_provider_automl.hooks.automl import AutoMLHook
 from airflow_provider_automl.models.store import check_store
 from airflow_provider_automl.operators.links import QueryLink
@@ -47,9 +46,6 @@ _T = TypeVar("_T")
 
 #: Seconds within which ``on_kill`` returns; Airflow kills the process after 5.
 _KILL_TIMEOUT = 4.5
-
-#: Maximum number of names listed in a message.
-_MAX_NAMES = 20
 
 #: File in a task's work directory: contains the host name, and is locked while the task runs.
 _OWNER = ".owner"
@@ -392,20 +388,8 @@ def require_columns(columns: Mapping[str, str], names: Sequence[str], *, what: s
 
     :raises InputError: lists the missing columns, each with its closest match.
     """
-    missing = []
-    for name in names:
-        if name not in columns:
-            near = get_close_matches(name, columns, n=1, cutoff=0.5)
-            near = near or [column for column in columns if column.lower() == name.lower()]
-            missing.append(f"{name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
-    if missing:
+    if missing := [f"{name!r}{did_you_mean(name, columns)}" for name in names if name not in columns]:
         raise InputError(f"{source} has no {what} {listing(missing, 5)}: its columns are {listing(columns)}.")
-
-
-def listing(names: Collection[str], limit: int = _MAX_NAMES) -> str:
-    """Names for a message: at most ``limit`` of them, and how many there are."""
-    more = f" … ({len(names):,} in all)" if len(names) > limit else ""
-    return ", ".join(list(names)[:limit]) + more
 
 
 def _source_tasks(task: BaseOperator, given: Any) -> list[str]:

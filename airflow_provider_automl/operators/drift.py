@@ -36,8 +36,8 @@ from airflow_provider_automl.drift.policies import (
     measured_estimate,
     needs,
 )
-from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.operators._base import AutoMLOperator, listing
+from airflow_provider_automl.errors import InputError, listing
+from airflow_provider_automl.operators._base import AutoMLOperator
 from airflow_provider_automl.parameters import parse_days, parse_whole
 from airflow_provider_automl.task import TaskIdentity
 from airflow_provider_automl.tracking.alarms import Alarms, Known, Place, utc

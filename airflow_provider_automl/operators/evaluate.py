@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl.contracts import Evaluation, Prediction, RecordedEvaluation
-from airflow_provider_automl.errors import AutoMLError, InputError
+from airflow_provider_automl.errors import AutoMLError, InputError, listing
 from airflow_provider_automl.operators._base import AutoMLOperator
 from airflow_provider_automl.parameters import parse_classes, parse_flag, parse_names, parse_number, parse_ratio
 from airflow_provider_automl.task import TaskIdentity
@@ -306,7 +306,7 @@ def classes_of_two(
     found = labels_of(hook.warehouse, table, label=label)
     others = [(text, n) for text, n in found if not _same_class(text, positive)]
     if len(others) > 1:
-        seen = ", ".join(f"{text!r} ({n:,} rows)" for text, n in others[:5]) + (" …" if len(others) > 5 else "")
+        seen = listing((f"{text!r} ({n:,} rows)" for text, n in others), 5)
         raise InputError(
             f"{label!r} of {table} has {len(others)}{' or more' if len(found) > 10 else ''} labels besides the "
             f"positive class {positive!r}: {seen}. List those that count as negative in negative_classes."

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from airflow_provider_automl import sql
-from airflow_provider_automl.errors import AutoMLError, BusyError, InputError
+from airflow_provider_automl.errors import AutoMLError, BusyError, InputError, closest
 from airflow_provider_automl.sql.names import OWN_TABLES, ROW_ID, folds_case, parse_parts, parse_table, table_of
 from airflow_provider_automl.warehouse.query import Query, framed
 
@@ -545,17 +545,13 @@ class Warehouse:
             raise
 
     def _missing(self, table: str) -> str:
-        from difflib import get_close_matches
-
         wanted = self._qualified(table)
         with self._session() as cursor:
             known = {_dotted(found): found for found in self._tables(cursor)}
-        near = get_close_matches(_dotted(wanted), known, n=1) or get_close_matches(
-            wanted.name, [found.name for found in known.values()], n=1
-        )
-        if near and near[0] not in known:
-            near = [name for name, found in known.items() if found.name == near[0]][:1]
-        hint = f" (did you mean {near[0]}?)" if near else ""
+        near = closest(_dotted(wanted), known) or closest(wanted.name, [found.name for found in known.values()])
+        if near and near not in known:
+            near = next(name for name, found in known.items() if found.name == near)
+        hint = f" (did you mean {near}?)" if near else ""
         return f"There is no table {table} in this warehouse{hint}."
 
     def _refuse_existing(self, cursor: Any, target: exp.Table) -> None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
-from airflow_provider_automl.errors import InputError
-from airflow_provider_automl.metrics import BINARY, PROBLEMS, fitting, nearest
+from airflow_provider_automl.errors import InputError, did_you_mean
+from airflow_provider_automl.metrics import BINARY, PROBLEMS, fitting
 
 #: The 97.5 % quantile of the normal distribution.
 Z_95 = 1.959963984540054
@@ -65,7 +65,7 @@ def check_metrics(metrics: Sequence[str] | None, problem_type: str | None = None
                 f"The metric {name!r} is for {others} problems, and this problem is {problem_type}: choose from "
                 f"{', '.join(fitting)}."
             )
-        hint = nearest(name, fitting) or f": choose from {', '.join(fitting)}"
+        hint = did_you_mean(name, fitting) or f": choose from {', '.join(fitting)}"
         raise InputError(f"There is no metric {name!r}{hint}.")
     if not metrics:
         raise InputError(f"metrics is empty: name at least one of {', '.join(fitting)}, or leave it out for all.")

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl import sql
-from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.errors import InputError, did_you_mean, listing
 from airflow_provider_automl.warehouse.base import Warehouse
 from airflow_provider_automl.warehouse.formulas import (
     BINS,
@@ -112,23 +112,18 @@ def _auc_entries(counts: dict[str, Fraction]) -> dict[str, Any]:
 
 def _column(columns: dict[str, str], name: str, role: str, what: str) -> str:
     """Return a column's name as in the table: an exact match, else one that differs only in case."""
-    from difflib import get_close_matches
-
     if name in columns:
         return name
     by_fold = {column.lower(): column for column in columns}
     if found := by_fold.get(str(name).lower()):
         return found
-    near = get_close_matches(str(name).lower(), by_fold, n=1, cutoff=0.5)
-    hint = f" (did you mean {by_fold[near[0]]!r}?)" if near else f": its columns are {_listed(columns)}"
+    hint = did_you_mean(name, columns) or f": its columns are {_listed(columns)}"
     raise InputError(f"{what} has no {role} column {name!r}{hint}.")
 
 
 def _listed(names: Iterable[object]) -> str:
     """Return names for a message, at most ten."""
-    shown = [repr(name) for name in names]
-    more = f" and {len(shown) - _LISTED_CLASSES:,} more" if len(shown) > _LISTED_CLASSES else ""
-    return ", ".join(shown[:_LISTED_CLASSES]) + more
+    return listing(map(repr, names), _LISTED_CLASSES)
 
 
 def _is_numeric(kind: str) -> bool:

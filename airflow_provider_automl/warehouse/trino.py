@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_provider_automl import sql
-from airflow_provider_automl.errors import BusyError, InputError
+from airflow_provider_automl.errors import BusyError, InputError, closest
 from airflow_provider_automl.sql.names import table_of
 from airflow_provider_automl.warehouse.base import (
     Capabilities,
@@ -619,13 +619,11 @@ class TrinoWarehouse(Warehouse):
         return self._probe(cursor, table) is None
 
     def _missing(self, table: str) -> str:
-        from difflib import get_close_matches
-
         wanted = self._qualified(table)
-        near: list[str] = []
+        near: str | None = None
         with suppress(Exception), self._session() as cursor:
-            near = get_close_matches(wanted.name.lower(), self._tables_in_schema(cursor, wanted), n=1)
-        hint = f" (did you mean {wanted.db}.{near[0]}?)" if near else ""
+            near = closest(wanted.name, self._tables_in_schema(cursor, wanted))
+        hint = f" (did you mean {wanted.db}.{near}?)" if near else ""
         return f"There is no table {table} in this warehouse{hint}."
 
     def _tables_in_schema(self, cursor: Any, table: exp.Table) -> dict[str, str]:

@@ -98,10 +98,10 @@ def test_a_version_of_digits_that_a_template_made_a_number_is_text() -> None:
         ([EVALUATED], Prediction, "it is [{'model_name': 'm', "),
         (
             TRAINED, Prediction,
-            "which has no 'output_table' and no 'input_table' and no 'rows': expected the dict of a prediction",
+            "which has no 'output_table', 'input_table', 'rows': expected the dict of a prediction",
         ),
-        (PREDICTED, Evaluation, "it is the dict of a prediction, which has no 'test_table' and no 'table' and no "),
-        (EVALUATED, Training, "it is the dict of an evaluation, which has no 'shared_model' and no 'notebook_url' "),
+        (PREDICTED, Evaluation, "it is the dict of a prediction, which has no 'test_table', 'table', "),
+        (EVALUATED, Training, "it is the dict of an evaluation, which has no 'shared_model', 'notebook_url', "),
         ({"table": "t"}, ModelVersion, "it is {'table': 't'}, which has no 'model_name': expected the dict of a "),
         (
             {**EVALUATED, "auroc": "high"}, Evaluation,
@@ -175,7 +175,7 @@ def test_a_key_that_does_not_exist(argument: str, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("argument", "returned", "message"),
     [
-        ("experiment", PREDICTED, "is the dict of a prediction, which has no 'shared_model' and no"),
+        ("experiment", PREDICTED, "is the dict of a prediction, which has no 'shared_model', "),
         ("model", EVALUATED | {"model_name": None}, "'model_name' of model=made.output of task 'task' is None"),
         ("prediction", TRAINED, "prediction=made.output of task 'task' is the dict of a training, which has no "),
         ("evaluation", PREDICTED, "evaluation=made.output of task 'task' is the dict of a prediction, which has no "),

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from airflow_provider_automl.errors import did_you_mean, listing
 from airflow_provider_automl.jobs import frames, rowids
 from airflow_provider_automl.jobs.errors import JobInputError
 from airflow_provider_automl.jobs.files import strict, write_json
@@ -82,10 +83,22 @@ def test_probabilities_as_json_are_exact():
 
 
 def test_long_lists_in_messages_are_cut_with_a_count():
-    assert frames.joined(["a", "b"]) == "a, b"
-    assert frames.joined([f"c{i}" for i in range(25)], limit=3) == "c0, c1, c2 and 22 more"
     assert frames.listed([np.int64(1), "b"]) == "1, 'b'"
     assert frames.listed(list(range(25))).endswith("18, 19 and 5 more")
+    assert listing(["a", "b"]) == "a, b"
+    assert listing([f"c{i}" for i in range(2025)], 3) == "c0, c1, c2 and 2,022 more"
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("auc", ["rmse", "auroc"], " (did you mean 'auroc'?)"), ("CLASS", ["age", "class"], " (did you mean 'class'?)"),
+        ("yes", [" no", " yes"], " (did you mean ' yes'?)"), ("row_id", ["id"], " (did you mean 'id'?)"),
+        ("zzz", ["age", "class"], ""), (7, [], ""),
+    ],
+)  # fmt: skip
+def test_the_most_similar_name_is_suggested(name: object, known: list[str], hint: str) -> None:
+    assert did_you_mean(name, known) == hint
 
 
 @pytest.mark.parametrize("kind", ["int", "text"])
