@@ -1,15 +1,19 @@
 """The registry of metrics: their problem types, which direction is better, and the method of the standard error.
 
-Evaluation, drift policies and promotion use it; it imports nothing of this package.
+Evaluation, drift policies, promotion and reports use it; it imports nothing of this package.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 BINARY, MULTICLASS, REGRESSION = "binary", "multiclass", "regression"
 PROBLEMS: Final = (BINARY, MULTICLASS, REGRESSION)
+
+#: The 97.5 % quantile of the normal distribution: a 95 % interval is so many standard errors wide on each side.
+Z_95: Final = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -74,3 +78,18 @@ def fitting(problem_type: str) -> list[str]:
 def judged() -> list[str]:
     """The metrics whose significance can be tested."""
     return [name for name, metric in ALL.items() if metric.error and metric.higher_is_better is not None]
+
+
+def wilson_interval(share: float, n: float) -> tuple[float, float]:
+    """The centre and the half width of Wilson's 95 % score interval of a share of ``n`` rows [1]_.
+
+    ``(p + z²/2n ± z * sqrt(p (1 - p) / n + z²/4n²)) / (1 + z²/n)``: inside [0, 1] and good at its ends, where the
+    textbook's ``p ± z * sqrt(p (1 - p) / n)`` fails.
+
+    .. [1] E. B. Wilson. Probable inference, the law of succession, and statistical inference. Journal of the American
+       Statistical Association 22 (1927), 209-212.
+    """
+    square = Z_95**2
+    whole = 1 + square / n
+    half = Z_95 * math.sqrt(share * (1 - share) / n + square / (4 * n * n)) / whole
+    return (share + square / (2 * n)) / whole, half

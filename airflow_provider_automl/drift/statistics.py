@@ -1,6 +1,6 @@
 """The statistics of the drift policies: standard errors, tail probabilities, and tests for a drop and for recovery.
 
-Pure functions that need only the standard library. Errors are standard errors in the unit of the metric; p-values are
+Pure functions. Errors are standard errors in the unit of the metric; p-values are
 probabilities from 0 to 1. Higher values are better: callers negate losses.
 """
 
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
 
-#: Normal quantiles of a two-sided and a one-sided 95 % interval.
-Z_TWO_SIDED_95 = 1.959963984540054
+from airflow_provider_automl.metrics import Z_95
+
+#: The 95 % quantile of the normal distribution, for one-sided intervals.
 Z_ONE_SIDED_95 = 1.6448536269514722
 
 #: The number of last evaluations that recovery is tested on.
@@ -94,7 +95,7 @@ def standard_error(value: float, error: float | None, low: float | None, high: f
     if value in (low, high):
         return width / Z_ONE_SIDED_95
     if error is None and abs((high - value) - (value - low)) <= 1e-6 * width:
-        return width / (2 * Z_TWO_SIDED_95)
+        return width / (2 * Z_95)
     return None
 
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_automl.metrics import wilson_interval
+
 if TYPE_CHECKING:
     import altair as alt
     import numpy as np
@@ -22,7 +24,6 @@ _WIDTH, _HEIGHT = 400, 280
 _POINTS = 400  # per curve: more would not be visible
 _SHOWN_ROWS = 1000  # per scatter plot
 _SHOWN_CLASSES = 20
-_Z = 1.959963984540054  # the normal distribution's 97.5 % quantile
 
 _CONFIG = {
     "aria": False,  # one label for the whole chart instead of one per mark
@@ -136,9 +137,8 @@ def _reliability(labels: np.ndarray, scores: np.ndarray, x_title: str, y_title: 
     rows = []
     for group in groups:
         n, rate = len(group), float(labels[group].mean())
-        center = (rate + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-        half = _Z / (1 + _Z**2 / n) * np.sqrt(rate * (1 - rate) / n + _Z**2 / (4 * n * n))
-        rows.append((float(scores[group].mean()), rate, max(0.0, center - half), min(1.0, center + half), n))
+        centre, half = wilson_interval(rate, n)
+        rows.append((float(scores[group].mean()), rate, max(0.0, centre - half), min(1.0, centre + half), n))
     table = pd.DataFrame(rows, columns=["predicted", "observed", "low", "high", "rows"])
     error = float(np.average((table["predicted"] - table["observed"]).abs(), weights=table["rows"]))
     x = alt.X("predicted:Q", title=x_title, axis=_percent(), scale=_unit())

@@ -215,7 +215,7 @@ def build_archive(path: Path) -> None:
     The archive is reproducible byte for byte.
     """
     package = Path(__file__).parents[1]
-    files = [package / "__init__.py", package / "errors.py"]
+    files = [package / "__init__.py", package / "errors.py", package / "metrics.py"]
     files += sorted(file for file in (package / "jobs").rglob("*") if file.suffix in (".py", ".ipynb"))
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in (

@@ -12,10 +12,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from airflow_provider_automl.errors import InputError, did_you_mean
-from airflow_provider_automl.metrics import BINARY, PROBLEMS, fitting
-
-#: The 97.5 % quantile of the normal distribution.
-Z_95 = 1.959963984540054
+from airflow_provider_automl.metrics import BINARY, PROBLEMS, Z_95, fitting, wilson_interval
 
 #: The metrics of each problem type, in the order in which they are reported.
 METRICS: Final[dict[str, tuple[str, ...]]] = {
@@ -127,24 +124,18 @@ def add(cells: Iterable[Mapping[str, object]]) -> dict[str, Fraction]:
 
 
 def wilson(hits: Fraction, n: Fraction, *, weighted: bool = False, empty: str = "") -> Measure:
-    """Return the proportion ``hits / n`` with Wilson's score interval [1]_.
+    """Return the proportion ``hits / n`` with its :func:`~airflow_provider_automl.metrics.wilson_interval`.
 
-    ``(p + z²/2n ± z * sqrt(p (1 - p) / n + z²/4n²)) / (1 + z²/n)``: inside [0, 1] and good at its ends, where the
-    textbook's ``p ± z * sqrt(p (1 - p) / n)`` fails. The standard error is its half width divided by z: never 0.
+    The standard error is the interval's half width divided by z: never 0.
 
     :param empty: the reason to report if n is 0, where the proportion is 0 as in scikit-learn.
-
-    .. [1] E. B. Wilson. Probable inference, the law of succession, and statistical inference. Journal of the American
-       Statistical Association 22 (1927), 209-212.
     """
     if not n:
         return Measure(0.0, reason=empty)
     share = float(hits / n)
     if weighted:
         return Measure(share, reason=_WEIGHTED)
-    rows, square = float(n), Z_95**2
-    centre = (share + square / (2 * rows)) / (1 + square / rows)
-    half = Z_95 * math.sqrt(share * (1 - share) / rows + square / (4 * rows * rows)) / (1 + square / rows)
+    centre, half = wilson_interval(share, float(n))
     # The ends are exactly 0 or 1 if no row, or every row, is a hit, regardless of rounding.
     low = 0.0 if not hits else max(0.0, min(share, centre - half))
     high = 1.0 if hits == n else min(1.0, max(share, centre + half))

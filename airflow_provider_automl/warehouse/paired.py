@@ -12,8 +12,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.metrics import Z_95
 from airflow_provider_automl.warehouse.base import Warehouse
-from airflow_provider_automl.warehouse.formulas import Z_95, delong_error, fraction, without_exception
+from airflow_provider_automl.warehouse.formulas import delong_error, fraction, without_exception
 from airflow_provider_automl.warehouse.measures import (
     _column,
     _compared,

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.metrics import Z_95
 from airflow_provider_automl.warehouse import Query, Warehouse, open_warehouse
-from airflow_provider_automl.warehouse.formulas import METRICS, NO_INTERVAL, NORMAL_ROWS, Z_95, check_metrics, wilson
+from airflow_provider_automl.warehouse.formulas import METRICS, NO_INTERVAL, NORMAL_ROWS, check_metrics, wilson
 from airflow_provider_automl.warehouse.measures import auc, evaluate
 from tests.warehouse.samples import binary_sample, table
 

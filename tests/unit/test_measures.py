@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.metrics import Z_95
 from airflow_provider_automl.warehouse import Query, Warehouse, open_warehouse
-from airflow_provider_automl.warehouse.formulas import Z_95
 from airflow_provider_automl.warehouse.measures import auc
 from tests.warehouse.delong import delong
 

@@ -18,8 +18,8 @@ import pytest
 from MLstatkit import Delong_test
 
 from airflow_provider_automl.errors import InputError
+from airflow_provider_automl.metrics import Z_95
 from airflow_provider_automl.warehouse import Query, Warehouse, open_warehouse
-from airflow_provider_automl.warehouse.formulas import Z_95
 from airflow_provider_automl.warehouse.measures import auc
 from airflow_provider_automl.warehouse.paired import compare_auc, compare_means
 from tests.warehouse.delong import paired_delong
