@@ -31,7 +31,7 @@ from urllib.request import url2pathname
 
 from airflow_provider_automl.errors import AutoMLError, BusyError, InputError, listing
 from airflow_provider_automl.models.cache import ModelCache, check_files
-from airflow_provider_automl.tracking.store import record_id
+from airflow_provider_automl.tracking.store import record_id, utc
 from airflow_provider_automl.tracking.tables import MODEL_ALIASES, MODELS
 
 if TYPE_CHECKING:
@@ -590,7 +590,7 @@ class ModelStore:
     def purge(self, grace: timedelta = GRACE) -> int:
         """Remove the files of versions that were deleted longer than ``grace`` ago; returns the number of versions."""
         due = datetime.now(UTC) - grace
-        old = [row for row in self.versions(deleted=True) if _aware(row["deleted_at"]) < due]
+        old = [row for row in self.versions(deleted=True) if utc(row["deleted_at"]) < due]
         removed = 0
         for row in old:
             try:
@@ -706,11 +706,6 @@ def _refuse_changed(alias: str, history: list[dict[str, Any]], since: dict[str, 
 def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Alias rows in their total order; concurrent ones with the same number by time and ``record_id``."""
     return sorted(rows, key=lambda row: (row["alias_seq"], str(row["recorded_at"]), str(row["record_id"])))
-
-
-def _aware(moment: datetime) -> datetime:
-    """Engines return UTC as naive datetimes."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def new_share() -> str:

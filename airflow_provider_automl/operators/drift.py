@@ -40,7 +40,8 @@ from airflow_provider_automl.errors import InputError, listing
 from airflow_provider_automl.operators._base import AutoMLOperator
 from airflow_provider_automl.parameters import parse_days, parse_whole
 from airflow_provider_automl.task import TaskIdentity
-from airflow_provider_automl.tracking.alarms import Alarms, Known, Place, utc
+from airflow_provider_automl.tracking.alarms import Alarms, Known, Place
+from airflow_provider_automl.tracking.store import utc
 from airflow_provider_automl.tracking.tables import COMPARISONS, DRIFT_RESULTS, EVAL_RESULTS
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import Any
 from airflow_provider_automl.drift.episodes import OPEN, Episode
 from airflow_provider_automl.drift.policies import FIRST
 from airflow_provider_automl.drift.statistics import WINDOW, Estimate, between_variance, mean_of
-from airflow_provider_automl.tracking.store import TrackingTables, record_id
+from airflow_provider_automl.tracking.store import TrackingTables, record_id, utc
 from airflow_provider_automl.tracking.tables import BASELINES, DRIFT_RESULTS
 
 #: ``made_by`` of a baseline that no person accepted.
@@ -246,9 +246,3 @@ def _estimates(rows: Iterable[Mapping[str, Any]]) -> list[Estimate]:
         for row in rows
         if row["statistic"] is not None and row["error"] is not None
     ]
-
-
-def utc(value: Any) -> datetime:
-    """Convert a warehouse's timestamp to an aware UTC time; naive values are UTC."""
-    time: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)

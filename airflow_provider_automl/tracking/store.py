@@ -20,6 +20,12 @@ def record_id(*parts: object) -> str:
     return hashlib.sha256(json.dumps([None if part is None else str(part) for part in parts]).encode()).hexdigest()
 
 
+def utc(value: Any) -> datetime:
+    """Convert a warehouse's timestamp to an aware UTC time; naive values are UTC."""
+    time: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
 class TrackingTables:
     """The tables of :mod:`~airflow_provider_automl.tracking.tables` in one schema of one warehouse."""
 

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_automl.drift.policies import worse_than_baseline
 from airflow_provider_automl.hooks.automl import AutoMLHook
-from airflow_provider_automl.tracking.alarms import utc
+from airflow_provider_automl.tracking.store import utc
 from airflow_provider_automl.tracking.tables import BASELINES, DRIFT_RESULTS
 from tests.drift.days import Days
 from tests.drift.replay import days
