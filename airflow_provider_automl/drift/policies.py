@@ -1,105 +1,47 @@
-"""Drift policies: pure functions from an evaluation and its predecessors to a decision, without I/O. Within this
-package they import only the statistics, the registry of metrics, and what messages are made of.
+"""Drift policies: pure functions from an evaluation and its predecessors to a decision, without I/O.
 
 A policy is a frozen dataclass whose fields may be Jinja templates; the drift operator renders them before the check.
-It prints as the call that creates it: ``below(0.93)``.
+It prints as the call that creates it: ``below(0.93)``. This module has the public names of the whole package.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any, Final, Protocol, cast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
-from airflow_provider_automl import metrics
-from airflow_provider_automl.drift.statistics import Estimate, below_value, drop, standard_error
-from airflow_provider_automl.errors import did_you_mean
+from airflow_provider_automl.drift.combinations import AllOf, AnyOf, Consecutive, all_of, any_of, combined, consecutive
+from airflow_provider_automl.drift.decision import CHAMPION, FIRST, OWN, Decision, History, Policy, ask, needs
+from airflow_provider_automl.drift.fields import (
+    alpha_of,
+    is_better_higher,
+    is_template,
+    min_effect_of,
+    number_of,
+    require_direction,
+    require_standard_error,
+    threshold_of,
+    window_of,
+)
+from airflow_provider_automl.drift.measured import (
+    Measured,
+    Model,
+    dataset_of,
+    earlier_rows,
+    measured_estimate,
+    model_of,
+    moment,
+    named,
+)
+from airflow_provider_automl.drift.statistics import Estimate, below_value, drop
 
-#: What a policy may need: evaluations of the evaluated version, or of the champion.
-OWN: Final = "own"
-CHAMPION: Final = "champion"
-#: The number of first evaluations that make up a version's baseline.
-FIRST: Final = 5
+__all__ = [
+    "CHAMPION", "FIRST", "OWN", "Above", "AllOf", "AnyOf", "Below", "Consecutive", "Decision", "History", "Policy",
+    "SignificantlyBelow", "WorseThanBaseline", "above", "all_of", "any_of", "ask", "below", "combined", "consecutive",
+    "dataset_of", "measured_estimate", "needs", "number_of", "significantly_below", "worse_than_baseline",
+]  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Decision:
-    """A policy's decision.
-
-    :param drifted: True, False, or None if there is no baseline yet or significance cannot be tested.
-    :param statistic: the value that was tested; None if it is missing.
-    :param threshold: the value that it was compared with.
-    :param detail: the reason in one or two sentences, suitable for a mail.
-    :param p_value: if significance was tested: the probability of such a value if there is no drift.
-    :param compared_with: a description of what the value was compared with.
-    :param parts: for a combination, the text of each part and its decision. The combination's statistic, threshold
-        and p-value are those of the first decisive part.
-    :param error: the standard error of the statistic, if known.
-    :param alarm: ``opened``, ``lasting``, ``over``, or None: see :mod:`~airflow_provider_automl.drift.episodes`.
-    :param episode_id: ID of the alarm's episode.
-    :param key: identifies the check independently of its alpha; alarms and baselines belong to it.
-    """
-
-    drifted: bool | None
-    statistic: float | None
-    threshold: float | None
-    detail: str
-    p_value: float | None = None
-    compared_with: str | None = None
-    parts: tuple[tuple[str, Decision], ...] = ()
-    error: float | None = None
-    alarm: str | None = None
-    episode_id: str | None = None
-    key: str | None = None
-
-
-@dataclass(frozen=True)
-class History:
-    """The evaluations that a policy may compare with.
-
-    :param evaluations: rows of ``automl_eval_results`` as read from a warehouse (``metrics`` as JSON text), in any
-        order.
-    :param champion: model name and version with the champion alias; None: there is no such alias.
-    :param alarmed: the runs (DAG ID, run ID) with an open alarm, which are excluded from baselines.
-    :param kept: stored baselines by model, version, data set and metric; later evaluations do not change them.
-    """
-
-    evaluations: Sequence[Mapping[str, Any]] = ()
-    champion: tuple[str, str | None] | None = None
-    alarmed: frozenset[tuple[Any, Any]] = frozenset()
-    kept: Mapping[tuple[str, str | None, str, str], Sequence[Estimate]] = field(default_factory=dict)
-
-
-class Policy(Protocol):
-    """Any object with ``check``; its dataclass fields that are strings are rendered as templates first.
-
-    A policy that compares with earlier evaluations also has an attribute ``needs``, a tuple of ``"own"`` (the evaluated
-    version), ``"champion"``, ``"MODEL"`` (all versions) and ``"MODEL/VERSION"``. Its ``check`` then receives a
-    :class:`History` of these evaluations as second argument.
-    """
-
-    def check(self, evaluation: Mapping[str, Any]) -> Decision:
-        """Check one evaluation, as returned by the evaluation operator.
-
-        The drift operator adds ``dag_id``, ``run_id`` and ``session_time`` of the run, which identify its own row.
-        """
-
-
-def needs(policy: object) -> tuple[str, ...]:
-    """The evaluations that a policy compares with; empty if it needs none."""
-    return tuple(getattr(policy, "needs", ()))
-
-
-def ask(policy: Any, evaluation: Mapping[str, Any], history: History | None = None) -> Decision:
-    """A policy's decision on an evaluation; the history is passed to policies with ``needs``, even if that is empty.
-
-    :raises ValueError: the policy's parameters are invalid, or the evaluation lacks the metric.
-    """
-    arguments = (evaluation, history or History()) if hasattr(policy, "needs") else (evaluation,)
-    return cast("Decision", policy.check(*arguments))
+_BOUND: Final = " A value of exactly 0 or 1 shows no variation: its standard error is derived from a one-sided bound."
 
 
 @dataclass(frozen=True)
@@ -118,10 +60,10 @@ class Below:
     metric: str = "auroc"
 
     def __post_init__(self) -> None:
-        if not _is_template(self.threshold):
-            _threshold(self.threshold)
-        if not _is_template(self.metric):
-            _require_direction(self.metric)
+        if not is_template(self.threshold):
+            threshold_of(self.threshold)
+        if not is_template(self.metric):
+            require_direction(self.metric)
 
     def __str__(self) -> str:
         return f"below({self.threshold})" if self.metric == "auroc" else f"below({self.threshold}, {self.metric!r})"
@@ -131,8 +73,8 @@ class Below:
 
         :raises ValueError: the threshold is not a finite number, or the evaluation lacks the metric.
         """
-        _require_direction(self.metric)
-        return _compare(evaluation, self.metric, _threshold(self.threshold), low=_is_better_higher(self.metric))
+        require_direction(self.metric)
+        return _compare(evaluation, self.metric, threshold_of(self.threshold), low=is_better_higher(self.metric))
 
 
 def below(threshold: float | str, metric: str = "auroc") -> Below:
@@ -163,8 +105,8 @@ class Above:
     metric: str
 
     def __post_init__(self) -> None:
-        if not _is_template(self.limit):
-            _threshold(self.limit)
+        if not is_template(self.limit):
+            threshold_of(self.limit)
 
     def __str__(self) -> str:
         return f"above({self.limit}, {self.metric!r})"
@@ -174,7 +116,7 @@ class Above:
 
         :raises ValueError: the limit is not a finite number, or the evaluation lacks the metric.
         """
-        return _compare(evaluation, self.metric, _threshold(self.limit), low=False)
+        return _compare(evaluation, self.metric, threshold_of(self.limit), low=False)
 
 
 def above(limit: float | str, metric: str) -> Above:
@@ -191,7 +133,7 @@ def _compare(evaluation: Mapping[str, Any], metric: str, threshold: float, *, lo
 
     :param low: whether below the threshold is drift; otherwise above it is.
     """
-    measured = _Measured.of(evaluation, metric)
+    measured = Measured.of(evaluation, metric)
     against = f"the threshold {threshold:g}"
     if measured.value is None:
         return Decision(None, None, threshold, measured.why_missing, compared_with=against)
@@ -225,12 +167,12 @@ class SignificantlyBelow:
     metric: str = "auroc"
 
     def __post_init__(self) -> None:
-        if not _is_template(self.threshold):
-            _threshold(self.threshold)
-        if not _is_template(self.alpha):
-            _alpha(self.alpha)
-        if not _is_template(self.metric):
-            _require_standard_error(self.metric)
+        if not is_template(self.threshold):
+            threshold_of(self.threshold)
+        if not is_template(self.alpha):
+            alpha_of(self.alpha)
+        if not is_template(self.metric):
+            require_standard_error(self.metric)
 
     def __str__(self) -> str:
         return f"significantly_below({self.threshold}{_args(self, 'alpha', 'metric')})"
@@ -245,10 +187,10 @@ class SignificantlyBelow:
 
         :raises ValueError: a parameter is invalid, or the evaluation lacks the metric.
         """
-        threshold, alpha = _threshold(self.threshold), _alpha(self.alpha)
-        _require_standard_error(self.metric)
-        sign = 1 if _is_better_higher(self.metric) else -1
-        measured = _Measured.of(evaluation, self.metric)
+        threshold, alpha = threshold_of(self.threshold), alpha_of(self.alpha)
+        require_standard_error(self.metric)
+        sign = 1 if is_better_higher(self.metric) else -1
+        measured = Measured.of(evaluation, self.metric)
         against = f"the threshold {threshold:g}"
         if measured.value is None:
             return Decision(None, None, threshold, measured.why_missing, compared_with=against)
@@ -305,14 +247,14 @@ class WorseThanBaseline:
     metric: str = "auroc"
 
     def __post_init__(self) -> None:
-        if not _is_template(self.baseline):
-            _window(self.baseline)
-        if not _is_template(self.alpha):
-            _alpha(self.alpha)
-        if not _is_template(self.min_effect):
-            _min_effect(self.min_effect)
-        if not _is_template(self.metric):
-            _require_standard_error(self.metric)
+        if not is_template(self.baseline):
+            window_of(self.baseline)
+        if not is_template(self.alpha):
+            alpha_of(self.alpha)
+        if not is_template(self.min_effect):
+            min_effect_of(self.min_effect)
+        if not is_template(self.metric):
+            require_standard_error(self.metric)
 
     def __str__(self) -> str:
         return f"worse_than_baseline({_args(self, 'baseline', 'alpha', 'min_effect', 'metric').removeprefix(', ')})"
@@ -325,18 +267,18 @@ class WorseThanBaseline:
     @property
     def needs(self) -> tuple[str, ...]:
         """The evaluations that the baseline consists of."""
-        return (OWN,) if _window(self.baseline) is not None else (str(self.baseline),)
+        return (OWN,) if window_of(self.baseline) is not None else (str(self.baseline),)
 
     def check(self, evaluation: Mapping[str, Any], history: History | None = None) -> Decision:
         """Test the metric against the baseline.
 
         :raises ValueError: a parameter is invalid, or the evaluation lacks the metric.
         """
-        alpha, margin = _alpha(self.alpha), _min_effect(self.min_effect)
-        _require_standard_error(self.metric)
-        higher = _is_better_higher(self.metric)
+        alpha, margin = alpha_of(self.alpha), min_effect_of(self.min_effect)
+        require_standard_error(self.metric)
+        higher = is_better_higher(self.metric)
         sign = 1 if higher else -1
-        measured = _Measured.of(evaluation, self.metric)
+        measured = Measured.of(evaluation, self.metric)
         if measured.value is None:
             return Decision(None, None, None, measured.why_missing)
         history = history or History()
@@ -344,7 +286,7 @@ class WorseThanBaseline:
             return _no_baseline(measured, "the champion alias is not assigned to any version")
         estimates = self._baseline(evaluation, model, history)
         if not estimates:
-            return _no_baseline(measured, f"{_named(model)} has no earlier evaluation with a standard error")
+            return _no_baseline(measured, f"{named(model)} has no earlier evaluation with a standard error")
         what = self._what(model, len(estimates))
         if (estimate := measured.estimate) is None:
             return Decision(None, measured.value, None, measured.why_no_error, compared_with=what)
@@ -373,19 +315,19 @@ class WorseThanBaseline:
         )
         return Decision(drifted, measured.value, threshold, detail, p_value, what)
 
-    def _model(self, evaluation: Mapping[str, Any], history: History) -> _Model | None:
+    def _model(self, evaluation: Mapping[str, Any], history: History) -> Model | None:
         """The version that the baseline belongs to; None: the champion alias is not assigned."""
         if self.needs == (OWN,):
-            return _model_of(evaluation)
+            return model_of(evaluation)
         if self.baseline == CHAMPION:
             return history.champion
         name, _, version = str(self.baseline).partition("/")
         if version:
             return name, version
         first: dict[str | None, tuple[str, str]] = {}
-        for row in _earlier(evaluation, history.evaluations):
+        for row in earlier_rows(evaluation, history.evaluations):
             if str(row.get("model_name")) == name:
-                first.setdefault(_model_of(row)[1], _moment(row))
+                first.setdefault(model_of(row)[1], moment(row))
         return name, max(first, key=lambda version: first[version], default=None)
 
     def baseline_of(self, evaluation: Mapping[str, Any], history: History | None = None) -> list[Estimate]:
@@ -396,15 +338,15 @@ class WorseThanBaseline:
         model = self._model(evaluation, history)
         return [] if model is None else self._baseline(evaluation, model, history)
 
-    def _baseline(self, evaluation: Mapping[str, Any], model: _Model, history: History) -> list[Estimate]:
-        window, dataset = _window(self.baseline), dataset_of(evaluation)
+    def _baseline(self, evaluation: Mapping[str, Any], model: Model, history: History) -> list[Estimate]:
+        window, dataset = window_of(self.baseline), dataset_of(evaluation)
         if window is None and (kept := history.kept.get((*model, dataset, self.metric))):
             return list(kept)
         found: dict[tuple[Any, ...], Estimate] = {}
-        for row in _earlier(evaluation, history.evaluations, until_now=window is not None):
-            measured = _Measured.of(row, self.metric, lenient=True)
+        for row in earlier_rows(evaluation, history.evaluations, until_now=window is not None):
+            measured = Measured.of(row, self.metric, lenient=True)
             estimate = measured.estimate
-            if _model_of(row) != model or estimate is None or dataset_of(row) != dataset:
+            if model_of(row) != model or estimate is None or dataset_of(row) != dataset:
                 continue
             if (row.get("dag_id"), row.get("run_id")) in history.alarmed:
                 continue
@@ -414,11 +356,11 @@ class WorseThanBaseline:
         usable = list(found.values())
         return usable[:FIRST] if window is None else usable[-window:]
 
-    def _what(self, model: _Model, count: int) -> str:
-        which = "last" if _window(self.baseline) is not None else "first"
+    def _what(self, model: Model, count: int) -> str:
+        which = "last" if window_of(self.baseline) is not None else "first"
         if count == 1:
-            return f"the {which} evaluation of {_named(model)}"
-        return f"the mean of the {which} {count} evaluations of {_named(model)}"
+            return f"the {which} evaluation of {named(model)}"
+        return f"the mean of the {which} {count} evaluations of {named(model)}"
 
 
 def worse_than_baseline(
@@ -428,397 +370,8 @@ def worse_than_baseline(
     return WorseThanBaseline(baseline, alpha, min_effect, metric)
 
 
-@dataclass(frozen=True)
-class AnyOf:
-    """Drift if any of several policies finds it: a SQL ``OR``, in which None is NULL.
-
-    Its false alarm rate is at most the sum of those of its policies.
-    """
-
-    policies: tuple[Policy, ...]
-
-    def __post_init__(self) -> None:
-        _check_policies("any_of", self.policies)
-
-    def __str__(self) -> str:
-        return f"any_of({', '.join(map(str, self.policies))})"
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The needs of all its policies."""
-        return _all_needs(self.policies)
-
-    def check(self, evaluation: Mapping[str, Any], history: History | None = None) -> Decision:
-        """Combine the decisions of all policies."""
-        return _combined(self.policies, evaluation, history, decisive=True)
-
-
-def any_of(*policies: Policy) -> AnyOf:
-    """Drift if any of ``policies`` finds it; see :class:`AnyOf`.
-
-    >>> policy = any_of(below(0.8), above(0.05, "expected_calibration_error"))
-    >>> policy.check({"auroc": 0.9, "expected_calibration_error": 0.08}).drifted
-    True
-    """
-    return AnyOf(policies)
-
-
-@dataclass(frozen=True)
-class AllOf:
-    """Drift if all of several policies find it: a SQL ``AND``, in which None is NULL."""
-
-    policies: tuple[Policy, ...]
-
-    def __post_init__(self) -> None:
-        _check_policies("all_of", self.policies)
-
-    def __str__(self) -> str:
-        return f"all_of({', '.join(map(str, self.policies))})"
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The needs of all its policies."""
-        return _all_needs(self.policies)
-
-    def check(self, evaluation: Mapping[str, Any], history: History | None = None) -> Decision:
-        """Combine the decisions of all policies."""
-        return _combined(self.policies, evaluation, history, decisive=False)
-
-
-def all_of(*policies: Policy) -> AllOf:
-    """Drift if all of ``policies`` find it; see :class:`AllOf`."""
-    return AllOf(policies)
-
-
-@dataclass(frozen=True)
-class Consecutive:
-    """Drift if a policy finds it in n consecutive evaluations of the same version, including the current one.
-
-    Each earlier evaluation is checked again against the evaluations recorded before it; evaluations that cannot be
-    checked are skipped.
-    """
-
-    n: int | str
-    policy: Policy
-
-    def __post_init__(self) -> None:
-        if not _is_template(self.n):
-            _times(self.n)
-        _check_policies("consecutive", (self.policy,))
-
-    def __str__(self) -> str:
-        return f"consecutive({self.n}, {self.policy})"
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The version's own evaluations, and the needs of its policy."""
-        return _all_needs((self.policy,), OWN)
-
-    def check(self, evaluation: Mapping[str, Any], history: History | None = None) -> Decision:
-        """Apply the policy to this evaluation and, if it finds drift, to the earlier ones.
-
-        :raises ValueError: n is not an integer of at least 1, or the policy raises it.
-        """
-        wanted = _times(self.n)
-        history = history or History()
-        now = ask(self.policy, evaluation, history)
-        parts = ((str(self.policy), now),)
-        if now.drifted is not True:
-            return replace(now, parts=parts)
-        earlier = _earlier(evaluation, history.evaluations, until_now=True)
-        count = 1
-        for index in range(len(earlier) - 1, -1, -1):
-            if count == wanted:
-                break
-            if _model_of(earlier[index]) != _model_of(evaluation):
-                continue
-            try:
-                before = ask(self.policy, earlier[index], replace(history, evaluations=earlier[:index]))
-            except ValueError:  # the row lacks the metric
-                break
-            if before.drifted is None:
-                continue
-            if not before.drifted:
-                break
-            count += 1
-        drifted = count == wanted
-        detail = f"{now.detail} Consecutive evaluations with drift: {count} of {wanted} required."
-        return replace(now, drifted=drifted, detail=detail, parts=parts)
-
-
-def consecutive(n: int | str, policy: Policy) -> Consecutive:
-    """Drift if ``policy`` finds it in ``n`` consecutive evaluations; see :class:`Consecutive`."""
-    return Consecutive(n, policy)
-
-
-# ------------------------------------------------------------------------------------------------------ evaluations
-
-#: A model's name and version.
-_Model = tuple[str, str | None]
-
-_BOUND: Final = " A value of exactly 0 or 1 shows no variation: its standard error is derived from a one-sided bound."
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """A metric of one evaluation, with its standard error and interval if known."""
-
-    label: str
-    value: float | None
-    error: float | None
-    low: float | None
-    high: float | None
-    reason: str | None
-
-    @classmethod
-    def of(cls, evaluation: Mapping[str, Any], metric: str, *, lenient: bool = False) -> _Measured:
-        """Read a metric from an evaluation's dict or row.
-
-        :param lenient: treat a metric that is absent or not a number as missing instead of raising.
-        :raises ValueError: the evaluation lacks the metric, or it is not a number.
-        """
-        problem, known = evaluation.get("problem_type"), metrics.ALL.get(metric)
-        if not lenient and known is not None and problem in metrics.PROBLEMS and problem not in known.problems:
-            raise ValueError(
-                f"{metric!r} is a metric of {' and '.join(known.problems)} problems, but this evaluation is of a "
-                f"{problem} problem: use one of {', '.join(metrics.fitting(problem))}."
-            )
-        values = {**_metrics(evaluation), **evaluation}
-        value = values.get(metric)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            if not lenient:
-                raise ValueError(f"{metric!r} of the evaluation is {value!r}, not a number: use the name of a metric.")
-            value = None
-        if metric not in values and not lenient:
-            available = ", ".join(sorted(name for name, value in values.items() if isinstance(value, float)))
-            raise ValueError(f"The evaluation has no metric {metric!r}; available: {available or 'none'}.")
-        return cls(
-            label="AUC" if metric == "auroc" else metric,
-            value=value if value is not None and math.isfinite(value) else None,
-            error=values.get(f"{metric}_se"),
-            low=values.get(f"{metric}_low"),
-            high=values.get(f"{metric}_high"),
-            reason=values.get(f"{metric}_reason"),
-        )
-
-    @property
-    def estimate(self) -> Estimate | None:
-        """The value and its standard error; None if either is missing."""
-        if self.value is None:
-            return None
-        error = standard_error(self.value, self.error, self.low, self.high)
-        bound = self.value in (self.low, self.high) and not self.error
-        return Estimate(self.value, error, bound) if error is not None else None
-
-    @property
-    def is_bound(self) -> bool:
-        """Whether the standard error is derived from a one-sided bound."""
-        return self.estimate is not None and self.estimate.is_bound
-
-    @property
-    def text(self) -> str:
-        """``AUC 0.9290 (95 % interval 0.9250 to 0.9330)``."""
-        interval = ""
-        if self.low is not None and self.high is not None:
-            interval = f" (95 % interval {self.low:.4f} to {self.high:.4f})"
-        return f"{self.label} {self.value:.4f}{interval}"
-
-    @property
-    def why_missing(self) -> str:
-        """The message for a missing value."""
-        why = self.reason or "the evaluation has no value"
-        return f"{self.label} is missing, so drift cannot be tested: {why}."
-
-    @property
-    def why_no_error(self) -> str:
-        """The message for a missing standard error."""
-        why = self.reason or "the evaluation has no standard error and no symmetric interval of it"
-        return f"The significance of {self.text} cannot be tested: {why}."
-
-
-def _metrics(evaluation: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Further metrics: a mapping in an evaluation's dict, JSON text in its row."""
-    found = evaluation.get("metrics")
-    if isinstance(found, str):
-        try:
-            found = json.loads(found)
-        except ValueError:
-            found = None
-    return found if isinstance(found, Mapping) else {}
-
-
-def dataset_of(evaluation: Mapping[str, Any]) -> str:
-    """The name of the evaluated data set, independent of its table; "" if it has none."""
-    return str(evaluation.get("dataset") or "")
-
-
-def _model_of(evaluation: Mapping[str, Any]) -> _Model:
-    version = evaluation.get("model_version")
-    return str(evaluation.get("model_name")), None if version is None else str(version)
-
-
-def _named(model: _Model) -> str:
-    name, version = model
-    return name if version is None else f"{name} version {version}"
-
-
-def _moment(row: Mapping[str, Any]) -> tuple[str, str]:
-    """The sort key of evaluations."""
-    return _time(row.get("session_time")), _time(row.get("recorded_at"))
-
-
-def _time(value: object) -> str:
-    """A time as sortable text in UTC; empty, and so first, if there is none."""
-    time: object = value
-    if isinstance(value, str):
-        try:
-            time = datetime.fromisoformat(value)
-        except ValueError:
-            return value
-    if not isinstance(time, datetime):
-        return ""
-    return (time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time).isoformat(timespec="microseconds")
-
-
-def _earlier(
-    evaluation: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], *, until_now: bool = False
-) -> list[Mapping[str, Any]]:
-    """The rows of other runs, oldest first.
-
-    :param until_now: only those whose session time is not after this evaluation's.
-    """
-    run = (evaluation.get("dag_id"), evaluation.get("run_id"))
-    others = [row for row in rows if run == (None, None) or (row.get("dag_id"), row.get("run_id")) != run]
-    now = _time(evaluation.get("session_time"))
-    return sorted((row for row in others if not until_now or not now or _moment(row)[0] <= now), key=_moment)
-
-
-def _no_baseline(measured: _Measured, why: str) -> Decision:
+def _no_baseline(measured: Measured, why: str) -> Decision:
     return Decision(None, measured.value, None, f"{measured.text} has no baseline yet: {why}.")
-
-
-# ------------------------------------------------------------------------------------------------------ combinations
-
-
-def _check_policies(name: str, policies: Sequence[object]) -> None:
-    if not policies:
-        raise ValueError(f"{name} has no policy: give at least one, such as below(0.93).")
-    for policy in policies:
-        if not callable(getattr(policy, "check", None)):
-            raise ValueError(f"{name} got {policy!r}, which is not a policy: give one, such as below(0.93).")
-
-
-def _all_needs(policies: Sequence[object], *more: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*more, *(need for policy in policies for need in needs(policy))]))
-
-
-def _combined(
-    policies: Sequence[Policy], evaluation: Mapping[str, Any], history: History | None, *, decisive: bool
-) -> Decision:
-    """Combine the decisions of all policies."""
-    return combined(tuple((str(policy), ask(policy, evaluation, history)) for policy in policies), decisive=decisive)
-
-
-def combined(parts: tuple[tuple[str, Decision], ...], *, decisive: bool) -> Decision:
-    """Combine decisions: ``decisive`` if any part has it, else None if any part has it, else the opposite."""
-    answers = [part.drifted for _, part in parts]
-    drifted = decisive if decisive in answers else None if None in answers else not decisive
-    deciding = [part for _, part in parts if part.drifted is drifted]
-    own = replace(deciding[0], alarm=None, episode_id=None, key=None, error=None)
-    return replace(own, detail=" ".join(part.detail for part in deciding), parts=parts)
-
-
-def measured_estimate(evaluation: Mapping[str, Any], metric: str) -> Estimate | None:
-    """A metric of an evaluation with its standard error; None if either is missing."""
-    return _Measured.of(evaluation, metric, lenient=True).estimate
-
-
-# -------------------------------------------------------------------------------------------------------- parameters
-
-
-def _is_template(value: object) -> bool:
-    return isinstance(value, str) and ("{{" in value or "{%" in value)
-
-
-def number_of(value: object) -> float:
-    """A number or its text as a finite float; NaN if it is none."""
-    try:
-        number = float(value) if not isinstance(value, bool) else math.nan  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = math.nan
-    return number if math.isfinite(number) else math.nan
-
-
-def _threshold(value: object) -> float:
-    number = number_of(value)
-    if math.isnan(number):
-        raise ValueError(f"The drift threshold is {value!r}: give a number, such as 0.93.")
-    return number
-
-
-def _alpha(value: object) -> float:
-    number = number_of(value)
-    if not 0 < number < 1:
-        raise ValueError(f"alpha is {value!r}: give a probability above 0 and below 1, such as 0.05.")
-    return number
-
-
-def _min_effect(value: object) -> float:
-    number = number_of(value)
-    if not number >= 0:
-        raise ValueError(f"min_effect is {value!r}: give a number of at least 0, such as 0.005.")
-    return number
-
-
-def _times(value: object) -> int:
-    number = number_of(value)
-    if not (number >= 1 and number == int(number)):
-        raise ValueError(f"n of consecutive is {value!r}: give an integer of at least 1.")
-    return int(number)
-
-
-def _window(value: object) -> int | None:
-    """The number of last evaluations in a baseline; None if the baseline is given by name.
-
-    :raises ValueError: it is neither a valid number nor a name.
-    """
-    if isinstance(value, str) and value.strip() and not value.strip().isdigit():
-        return None
-    number = number_of(value)
-    if not (number >= 1 and number == int(number)):
-        raise ValueError(
-            f'baseline is {value!r}: give "own", "champion", a model name, "MODEL/VERSION", or the number of last '
-            "evaluations, at least 1."
-        )
-    return int(number)
-
-
-def _is_better_higher(metric: str) -> bool:
-    """Whether a higher value is better, which is assumed for unknown metrics."""
-    known = metrics.ALL.get(metric)
-    return known is None or known.higher_is_better is not False
-
-
-def _require_direction(metric: str) -> None:
-    """:raises ValueError: neither direction is better."""
-    known = metrics.ALL.get(metric)
-    if known is not None and known.higher_is_better is None:
-        raise ValueError(
-            f"{metric!r} is best near 0, so neither below nor above is worse: use above(limit, {metric!r})."
-        )
-
-
-def _require_standard_error(metric: str) -> None:
-    """:raises ValueError: evaluations have no standard error of the metric."""
-    known = metrics.judged()
-    if metric not in known:
-        raise ValueError(
-            f"The significance of {metric!r} cannot be tested: evaluations have no standard error of it"
-            f"{did_you_mean(metric, known)}. Use {', '.join(known)}, or below(threshold, {metric!r})."
-        )
-
-
-# ------------------------------------------------------------------------------------------------------------- texts
 
 
 def _args(policy: Any, *names: str) -> str:

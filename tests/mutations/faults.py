@@ -574,7 +574,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault(
         name="own-run-in-the-baseline",
         kind="policies",
-        file="drift/policies.py",
+        file="drift/measured.py",
         old='if run == (None, None) or (row.get("dag_id"), row.get("run_id")) != run]',
         new="]",
         why="A retry compares the evaluation with itself and finds no drift.",
