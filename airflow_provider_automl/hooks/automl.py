@@ -18,7 +18,8 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 from airflow_provider_automl.compat import base_url, has_pages
 from airflow_provider_automl.errors import InputError, did_you_mean
 from airflow_provider_automl.models.cache import ModelCache
-from airflow_provider_automl.models.store import ModelStore, check_store, local_path, require_writable
+from airflow_provider_automl.models.storage import check_store, local_path, require_writable
+from airflow_provider_automl.models.store import ModelStore
 from airflow_provider_automl.sql.names import parse_parts
 from airflow_provider_automl.tracking.store import TrackingTables
 

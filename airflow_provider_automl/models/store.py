@@ -17,20 +17,20 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
-import time
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
-from airflow_provider_automl.errors import AutoMLError, BusyError, InputError, listing
+from airflow_provider_automl.errors import AutoMLError, InputError, listing
+from airflow_provider_automl.models import storage
+from airflow_provider_automl.models.aliases import Aliases, same_version
 from airflow_provider_automl.models.cache import ModelCache, check_files
+from airflow_provider_automl.models.names import check_alias, check_model_name, new_share
+from airflow_provider_automl.models.storage import local_path, translate_errors
 from airflow_provider_automl.tracking.store import record_id, utc
 from airflow_provider_automl.tracking.tables import MODEL_ALIASES, MODELS
 
@@ -39,59 +39,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MAX_NAME = 200
 #: How long a deleted version can be restored.
 GRACE = timedelta(days=7)
-# Attempts to move an alias against concurrent writers, on engines without transactions.
-_ATTEMPTS = 10
-# Suffix of the record_id of a change that reverted another one (written by older versions of this package).
-_REVERT_SUFFIX = "-put-back"
 #: The part of a version that a prediction loads.
 _MODEL = "model"
-
-
-def check_alias(alias: object) -> str:
-    """Return ``alias`` if it is a valid alias; the rules are those of a model name.
-
-    :raises InputError: see :func:`check_model_name`.
-    """
-    if not isinstance(alias, str) or not alias:
-        raise InputError(f"alias is {alias!r}: give a non-empty name, such as 'census_champion'.")
-    try:
-        return check_model_name(alias)
-    except InputError as error:
-        raise InputError(str(error).replace("model_name", "alias", 1)) from None
-
-
-def check_model_name(name: object) -> str:
-    """Return ``name`` if it is a valid model name, which is also a directory of the model store.
-
-    :raises InputError: it is empty, longer than 200 bytes, contains ``/``, ``\\``, ``..``, ``*`` or a control
-        character, or starts or ends with a space or a dot.
-
-    >>> check_model_name("churn-2026")
-    'churn-2026'
-    >>> try:
-    ...     check_model_name("crm/churn")
-    ... except InputError as error:
-    ...     print(error)
-    model_name 'crm/churn' contains '/': use letters, digits, '_', '-' and '.' instead.
-    """
-    if not isinstance(name, str) or not name:
-        raise InputError(f"model_name is {name!r}: give a non-empty name, such as 'gluon_model_{{{{ ts_nodash }}}}'.")
-    bad = sorted({repr(c) for c in name if c in "/\\*" or not c.isprintable()})
-    if ".." in name:
-        bad.append("'..'")
-    if bad:
-        raise InputError(
-            f"model_name {name!r} contains {', '.join(bad)}: use letters, digits, '_', '-' and '.' instead."
-        )
-    if name != name.strip(" .") or len(name.encode()) > _MAX_NAME:
-        raise InputError(
-            f"model_name {name[:60]!r} starts or ends with a space or dot, or is longer than {_MAX_NAME} bytes: "
-            "shorten it, and use letters, digits, '_', '-' and '.'."
-        )
-    return name
 
 
 class ModelStore:
@@ -106,6 +57,7 @@ class ModelStore:
         self.base = base if "://" in base else Path(base).absolute().as_uri()
         self.tracking = tracking
         self.cache = cache
+        self._aliases = Aliases(tracking)
 
     # ------------------------------------------------------------------------------------------------ saving
 
@@ -124,20 +76,8 @@ class ModelStore:
         """
         self.remove_leftovers(model_name, model_version)
         uri = self.uri(model_name, model_version)
-        local = local_path(uri)
-        if local is not None:
-            local.parent.mkdir(parents=True, exist_ok=True)
-            partial = local.with_name(f".{local.name}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            try:
-                shutil.move(directory, partial)  # a rename on one file system, else a copy
-                partial.rename(local)
-            except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
-                raise
-        else:
-            with _translate_errors(self.base):
-                self._upload(directory, uri)
+        with translate_errors(self.base):
+            storage.upload(directory, uri)
         return uri
 
     def register(
@@ -239,7 +179,7 @@ class ModelStore:
 
     def training(self, row: dict[str, Any]) -> dict[str, Any]:
         """A version's training report (``training.json``)."""
-        with _translate_errors(self.base):
+        with translate_errors(self.base):
             report: dict[str, Any] = json.loads(self.file(row, "training.json").read_text())
         return report
 
@@ -252,7 +192,7 @@ class ModelStore:
         from airflow_provider_automl.jobs.model_files import MANIFEST, parse_manifest
 
         try:
-            with _translate_errors(self.base):
+            with translate_errors(self.base):
                 text = self.file(row, f"{_MODEL}/{MANIFEST}").read_bytes()
         except OSError as error:
             raise missing_files(row) from error
@@ -272,7 +212,7 @@ class ModelStore:
             raise InputError(f"{path!r} is not a path within a model version.")
         local = local_path(uri)
         if local is None:
-            return _object(f"{uri}/{path}")
+            return storage.stored(f"{uri}/{path}")
         found = local.joinpath(*parts)
         base = local_path(self.base)
         assert base is not None
@@ -344,33 +284,15 @@ class ModelStore:
 
     def _download(self, row: dict[str, Any], part: str, target: Path) -> bool:
         """Copy a part of a version's files out of an object store; False if it does not exist."""
-        with _translate_errors(self.base):
-            source = _object(f"{row['model_uri']}/{part}")
-            if not source.exists():
-                return False
-            for path in source.rglob("*"):
-                if path.is_file():
-                    relative = path.path[len(source.path) :].lstrip("/")
-                    if ".." in relative.split("/"):
-                        raise InputError(f"The name of the object {path} leads out of its directory.")
-                    (target / relative).parent.mkdir(parents=True, exist_ok=True)
-                    path.fs.get_file(path.path, str(target / relative))
-        return True
+        with translate_errors(self.base):
+            return storage.download(f"{row['model_uri']}/{part}", target)
 
     def add_report(self, row: dict[str, Any], key: str, files: list[Path]) -> None:
         """Store the report of a prediction beside the model, replacing one with the same key."""
         uri = f"{self._verified_uri(row)}/predictions/{key}"
-        local = local_path(uri)
-        if local is not None:
-            local.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            if local is not None:
-                shutil.copyfile(file, local / f".{file.name}.partial")
-                os.replace(local / f".{file.name}.partial", local / file.name)
-            else:
-                with _translate_errors(self.base):
-                    target = _object(f"{uri}/{file.name}")
-                    target.fs.put_file(str(file), target.path)
+        with translate_errors(self.base):
+            for file in files:
+                storage.upload_file(file, uri)
 
     def _size(self, row: dict[str, Any]) -> int | None:
         try:
@@ -382,15 +304,14 @@ class ModelStore:
 
     def aliases(self) -> dict[str, dict[str, Any]]:
         """All aliases, each with the newest row of its history."""
-        rows = [row for row in self.tracking.read(MODEL_ALIASES) if row["alias"] is not None]  # NULL: reverted
-        return {row["alias"]: row for row in _in_order(rows)}
+        return self._aliases.current()
 
     def _aliases_of(self, row: dict[str, Any]) -> list[str]:
-        return [name for name, current in self.aliases().items() if _same(current, row)]
+        return [name for name, current in self.aliases().items() if same_version(current, row)]
 
     def alias_history(self, alias: str) -> list[dict[str, Any]]:
         """All changes of an alias, oldest first; the last one is in effect."""
-        return _in_order(self.tracking.read(MODEL_ALIASES, alias=alias))
+        return self._aliases.history(alias)
 
     def set_alias(
         self,
@@ -410,7 +331,7 @@ class ModelStore:
         :raises InputError: no such version, or it was deleted concurrently.
         """
         target = self._resolve_target(alias, row)
-        new = self._append_alias(alias, target, assigned_by, reason, change_id)
+        new = self._aliases.append(alias, target, assigned_by, reason, change_id)
         self._refuse_deleted(alias, target, assigned_by)
         return new
 
@@ -440,35 +361,11 @@ class ModelStore:
         target = self._resolve_target(alias, row)
         change_id = change_id or uuid.uuid4().hex
         if self.tracking.warehouse.capabilities.ddl_transactional:
-            new = self._append_alias(alias, target, assigned_by, reason, change_id, since=(since,))
+            new = self._aliases.append(alias, target, assigned_by, reason, change_id, since=(since,))
         else:
-            new = self._append_optimistically(alias, target, since, assigned_by, reason, change_id)
+            new = self._aliases.append_optimistically(alias, target, since, assigned_by, reason, change_id)
         self._refuse_deleted(alias, target, assigned_by)
         return new
-
-    def _append_optimistically(
-        self,
-        alias: str,
-        row: dict[str, Any],
-        since: dict[str, Any] | None,
-        assigned_by: str | None,
-        reason: str | None,
-        change_id: str,
-    ) -> dict[str, Any]:
-        """Add a row if the alias has not changed, without a transaction; see :meth:`move_alias`."""
-        for _ in range(_ATTEMPTS):
-            _refuse_changed(alias, self.alias_history(alias), since)
-            began = time.monotonic()
-            new = self._append_alias(alias, row, assigned_by, reason, change_id)
-            changed = _since(self.alias_history(alias), since)
-            if [change["record_id"] for change in changed] == [change_id]:
-                return new
-            # Revert: this row supersedes the one with the same record_id, and with alias NULL it is in no history.
-            self.tracking.record(MODEL_ALIASES, {**new, "alias": None}, record_id=change_id)
-            ids = [change["record_id"] for change in changed]
-            rank = ids.index(change_id) if change_id in ids else len(ids)
-            time.sleep((time.monotonic() - began) * rank)
-        raise BusyError(f"The alias {alias!r} is being changed concurrently: nothing was changed; try again.")
 
     def _resolve_target(self, alias: str, row: dict[str, Any]) -> dict[str, Any]:
         check_alias(alias)
@@ -476,11 +373,11 @@ class ModelStore:
 
     def _refuse_deleted(self, alias: str, target: dict[str, Any], assigned_by: str | None) -> None:
         """Revert an alias to its previous version if the new one was deleted concurrently."""
-        if any(_same(version, target) for version in self.versions(target["model_name"])):
+        if any(same_version(version, target) for version in self.versions(target["model_name"])):
             return
-        before = [change for change in self.alias_history(alias) if not _same(change, target)]
+        before = [change for change in self.alias_history(alias) if not same_version(change, target)]
         if before:
-            self._append_alias(alias, before[-1], assigned_by, "the version was deleted concurrently")
+            self._aliases.append(alias, before[-1], assigned_by, "the version was deleted concurrently")
         raise InputError(
             f"Model {target['model_name']!r} version {target['model_version']!r} was deleted concurrently."
         )
@@ -491,56 +388,10 @@ class ModelStore:
         :raises InputError: there is no such alias, or it has had one version only.
         """
         history = self.alias_history(check_alias(alias))
-        before = [change for change in history if not _same(change, history[-1])] if history else []
+        before = [change for change in history if not same_version(change, history[-1])] if history else []
         if not before:
             raise InputError(f"The alias {alias!r} has no earlier version to roll back to.")
         return self.set_alias(alias, before[-1], assigned_by=assigned_by, reason=reason or "rolled back")
-
-    def _append_alias(
-        self,
-        alias: str,
-        row: dict[str, Any],
-        assigned_by: str | None,
-        reason: str | None,
-        change_id: str | None = None,
-        *,
-        since: tuple[dict[str, Any] | None] | None = None,
-    ) -> dict[str, Any]:
-        """Add a row to an alias's history.
-
-        :param since: a tuple of the row that must be the last one (None: there must be none), which needs
-            transactions; None: no condition.
-        :raises BusyError: the condition does not hold.
-        """
-
-        def next_row(history: list[dict[str, Any]]) -> dict[str, Any]:
-            if since is not None:
-                _refuse_changed(alias, _in_order(history), *since)
-            return {
-                "alias": alias,
-                "alias_seq": 1 + max((change["alias_seq"] for change in history), default=0),
-                "model_name": row["model_name"],
-                "model_version": row["model_version"],
-                "assigned_at": datetime.now(UTC),
-                "assigned_by": assigned_by,
-                "reason": reason,
-            }
-
-        warehouse = self.tracking.warehouse
-        if warehouse.capabilities.ddl_transactional:
-            self.tracking.create([MODEL_ALIASES])
-            written: list[dict[str, Any]] = []
-
-            def build(history: list[dict[str, Any]]) -> dict[str, Any]:
-                new = next_row(history)
-                written[:] = [{**new, "record_id": change_id or uuid.uuid4().hex, "recorded_at": datetime.now(UTC)}]
-                return written[0]
-
-            warehouse.append_if(self.tracking.name(MODEL_ALIASES), {"alias": alias}, build)
-            return written[0]
-        new = next_row(self.alias_history(alias))
-        self.tracking.record(MODEL_ALIASES, new, record_id=change_id)
-        return new
 
     # ------------------------------------------------------------------------------------------------ sharing
 
@@ -594,7 +445,8 @@ class ModelStore:
         removed = 0
         for row in old:
             try:
-                removed += self._remove_files(self._verified_uri(row))
+                with translate_errors(self.base):
+                    removed += storage.remove(self._verified_uri(row))
             except (OSError, AutoMLError) as error:
                 log.warning("Could not remove the files of a deleted version: %s", error)
         return removed
@@ -607,24 +459,6 @@ class ModelStore:
             )
         if row["shared_model"] is not None:
             raise InputError(f"{what} cannot be deleted: it is shared. Unshare it first.")
-
-    def _remove_files(self, uri: str) -> bool:
-        local = local_path(uri)
-        if local is not None:
-            # Renamed first, so that an interrupted removal is never taken for a complete version, and is resumed.
-            removed = local.with_name(f".{local.name}.removed")
-            if local.exists():
-                local.rename(removed)
-            elif not removed.exists():
-                return False
-            shutil.rmtree(removed)
-            return True
-        with _translate_errors(self.base):
-            path = _object(uri)
-            if not path.exists():
-                return False
-            path.rmdir(recursive=True)
-        return True
 
     def _change(self, row: dict[str, Any], **changes: Any) -> dict[str, Any]:
         changed = {**row, **changes}
@@ -644,21 +478,14 @@ class ModelStore:
                 if version.startswith(prefix) and (version not in known or child.name != version):
                     shutil.rmtree(child, ignore_errors=True)
             return
-        with _translate_errors(self.base):
-            parent = _object(parent_uri)
+        with translate_errors(self.base):
+            parent = storage.stored(parent_uri)
             for child in parent.iterdir() if parent.exists() else ():
                 if child.name.startswith(prefix) and child.name not in known:
                     child.rmdir(recursive=True)
 
     def _read(self, **where: Any) -> list[dict[str, Any]]:
         return self.tracking.read(MODELS, **where)
-
-    @staticmethod
-    def _upload(directory: Path, uri: str) -> None:
-        for path in sorted(directory.rglob("*")):
-            if path.is_file():
-                target = _object(f"{uri}/{path.relative_to(directory).as_posix()}")
-                target.fs.put_file(str(path), target.path)
 
 
 def missing_files(row: dict[str, Any]) -> InputError:
@@ -667,126 +494,3 @@ def missing_files(row: dict[str, Any]) -> InputError:
         f"The files of model {row['model_name']!r} version {row['model_version']!r} are missing at "
         f"{row['model_uri']}: restore them, or train again."
     )
-
-
-def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two rows refer to the same version."""
-    return all(one[key] == other[key] for key in ("model_name", "model_version"))
-
-
-def change_of(history: list[dict[str, Any]], change_ids: Collection[str]) -> int | None:
-    """The index in a history of the change that :meth:`ModelStore.move_alias` made under one of these IDs; None if it
-    made none or was reverted (older versions of this package left the failed change and a second one that reverts it).
-    """
-    reverted = {str(change["record_id"]).removesuffix(_REVERT_SUFFIX) for change in history if _is_revert(change)}
-    effective = set(change_ids) - reverted
-    return next((index for index, change in enumerate(history) if change["record_id"] in effective), None)
-
-
-def _is_revert(change: dict[str, Any]) -> bool:
-    return str(change["record_id"]).endswith(_REVERT_SUFFIX)
-
-
-def _since(history: list[dict[str, Any]], last: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The changes of an alias after ``last``."""
-    known = [index for index, change in enumerate(history) if last and change["record_id"] == last["record_id"]]
-    return history[known[-1] + 1 if known else 0 :]
-
-
-def _refuse_changed(alias: str, history: list[dict[str, Any]], since: dict[str, Any] | None) -> None:
-    if changed := _since(history, since):
-        other = changed[-1]
-        raise BusyError(
-            f"The alias {alias!r} was concurrently assigned to {other['model_name']!r} version "
-            f"{other['model_version']!r} by {other['assigned_by'] or 'an unknown user'}: compare with that version. "
-            "Nothing was changed."
-        )
-
-
-def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Alias rows in their total order; concurrent ones with the same number by time and ``record_id``."""
-    return sorted(rows, key=lambda row: (row["alias_seq"], str(row["recorded_at"]), str(row["record_id"])))
-
-
-def new_share() -> str:
-    """A random, and so unguessable, UUID to share a model under."""
-    return str(uuid.uuid4())
-
-
-def local_path(uri: str) -> Path | None:
-    """The path of a ``file://`` URI; None for other schemes."""
-    parts = urlsplit(uri)
-    return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
-
-
-def check_store(base: str) -> str:
-    """Check that the model store at ``base``, a directory or a URI, is writable; returns ``base``.
-
-    :raises InputError: the directory cannot be created or written, or the URI's file system is not installed.
-    """
-    local = local_path(base) if "://" in base else Path(base)
-    if local is not None:
-        require_writable(local, "model store")
-        return base
-    probe = f"{base.rstrip('/')}/.check-{uuid.uuid4().hex}"
-    try:
-        with _translate_errors(base):
-            target = _object(probe)
-            target.fs.pipe_file(target.path, b"")
-            target.fs.rm_file(target.path)
-    except (ImportError, ValueError) as error:
-        raise InputError(
-            f"The model store {base} requires a file system that is not installed: {error} "
-            "(for s3://: pip install 'airflow-provider-automl[s3]')."
-        ) from error
-    except FileNotFoundError as error:
-        raise InputError(f"The model store {base} does not exist: create it ({error}).") from error
-    return base
-
-
-def require_writable(directory: Path, what: str) -> None:
-    """Create a directory if it is missing, and check that it is writable.
-
-    :raises InputError: it cannot be created, or is not writable.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"Could not create the {what} {directory}: {error}.") from error
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise InputError(
-            f"The {what} {directory} is not writable by this user: change its permissions, or use another directory."
-        )
-
-
-@contextmanager
-def _translate_errors(base: str) -> Iterator[None]:
-    """Translate errors of an object store into this package's; errors of a local disk pass through.
-
-    :raises BusyError: the store is unreachable.
-    :raises InputError: the store denies access.
-    """
-    try:
-        yield
-    except (AutoMLError, FileNotFoundError):
-        raise
-    except Exception as error:
-        remote = local_path(base) is None if "://" in base else False
-        text = " ".join(str(error).split())[:500]
-        if remote and isinstance(error, PermissionError):
-            raise InputError(
-                f"The model store {base} denied access: {text}. Grant its connection permission to list, read, "
-                "write and delete there, or use another store."
-            ) from error
-        unreachable = isinstance(error, (ConnectionError, TimeoutError)) or type(error).__module__.startswith(
-            ("botocore", "aiobotocore", "aiohttp", "google", "azure")
-        )
-        if remote and (unreachable or isinstance(error, OSError)):
-            raise BusyError(f"The model store {base} is unreachable: {type(error).__name__}: {text}") from error
-        raise
-
-
-def _object(uri: str) -> Any:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    return ObjectStoragePath(uri)

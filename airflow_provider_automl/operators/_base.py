@@ -30,7 +30,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_automl.contracts import read
 from airflow_provider_automl.errors import InputError, did_you_mean, listing, shortened
 from airflow_provider_automl.hooks.automl import AutoMLHook
-from airflow_provider_automl.models.store import check_store
+from airflow_provider_automl.models.storage import check_store
 from airflow_provider_automl.operators.links import QueryLink
 from airflow_provider_automl.task import TaskIdentity, task_states
 

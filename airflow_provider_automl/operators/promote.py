@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_automl.contracts import ModelVersion, Prediction, Promotion
 from airflow_provider_automl.errors import InputError, shortened
-from airflow_provider_automl.models.store import change_of
+from airflow_provider_automl.models.aliases import change_of
 from airflow_provider_automl.operators._base import AutoMLOperator
 from airflow_provider_automl.operators.evaluate import (
     DEFAULT_SCORE,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_provider_automl.contracts import Training, keys
 from airflow_provider_automl.errors import InputError, JobError
 from airflow_provider_automl.jobs.worker import disk_full
-from airflow_provider_automl.models.store import check_model_name, new_share
+from airflow_provider_automl.models.names import check_model_name, new_share
 from airflow_provider_automl.operators._base import AutoMLOperator, notebook_source, private_files, require_columns
 from airflow_provider_automl.operators.links import NotebookLink, QueryLink
 from airflow_provider_automl.parameters import (
@@ -56,7 +56,7 @@ class AutoMLTrainOperator(AutoMLOperator):
     :param input_table: the table to train on, such as ``ml_datasets.gluon_train``; or
     :param sql: a SELECT in the warehouse's dialect.
     :param target_column: the column to predict. Rows where it is NULL are dropped, and counted.
-    :param model_name: groups the versions; see :func:`~airflow_provider_automl.models.store.check_model_name`.
+    :param model_name: groups the versions; see :func:`~airflow_provider_automl.models.names.check_model_name`.
     :param problem_type: ``binary``, ``multiclass`` or ``regression``; inferred from the target by default.
     :param positive_class: binary only; default: AutoGluon's choice (the last class in sort order).
     :param eval_metric: an AutoGluon metric; ``auto`` is ``roc_auc`` for binary, else AutoGluon's default.

@@ -332,7 +332,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
         name="alias-of-a-deleted-version",
         kind="registry",
         file="models/store.py",
-        old='        if any(_same(version, target) for version in self.versions(target["model_name"])):\n',
+        old='        if any(same_version(version, target) for version in self.versions(target["model_name"])):\n',
         new="        if target is not None:\n",
         why="An alias points at a version that was deleted at the same moment, and every prediction fails.",
         tests=_MODELS,
@@ -349,7 +349,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault(
         name="alias-race-unseen",
         kind="registry",
-        file="models/store.py",
+        file="models/aliases.py",
         old="                _refuse_changed(alias, _in_order(history), *since)\n",
         new="                pass\n",
         why="Two promotions at one moment both succeed, and one overwrites the other without a comparison.",

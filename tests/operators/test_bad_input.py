@@ -338,7 +338,7 @@ def test_a_full_disk_of_the_model_store(
         (target / "model").mkdir(parents=True)
         raise shutil.Error([(str(source), str(target), "[Errno 28] No space left on device")])
 
-    monkeypatch.setattr("airflow_provider_automl.models.store.shutil.move", full)
+    monkeypatch.setattr("airflow_provider_automl.models.storage.shutil.move", full)
     refused(AutoMLTrainOperator, "Could not save the trained model: the disk of .* is full. Free some", **TRAIN)
     assert list((home / "automl" / "models" / "refused").iterdir()) == []
     assert warehouse.rows("automl_test.automl_models", where={"model_name": "refused"}) == []

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_automl.hooks.automl import AutoMLHook
 from airflow_provider_automl.launchers.process import describe_interpreter
-from airflow_provider_automl.models.store import local_path
+from airflow_provider_automl.models.storage import local_path
 from airflow_provider_automl.operators.predict import AutoMLPredictOperator
 from airflow_provider_automl.operators.train import AutoMLTrainOperator
 from airflow_provider_automl.warehouse.base import Warehouse

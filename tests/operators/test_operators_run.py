@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_automl.models.store import local_path
+from airflow_provider_automl.models.storage import local_path
 from airflow_provider_automl.operators.evaluate import AutoMLEvaluateOperator, AutoMLRecordEvaluationOperator
 from airflow_provider_automl.operators.experiments import AutoMLTrackExperimentOperator
 from airflow_provider_automl.operators.predict import AutoMLPredictOperator

@@ -21,8 +21,11 @@ import pytest
 from airflow_provider_automl.errors import BusyError, InputError
 from airflow_provider_automl.hooks.automl import AutoMLHook
 from airflow_provider_automl.jobs.model_files import write_manifest
+from airflow_provider_automl.models.aliases import Aliases
 from airflow_provider_automl.models.cache import ModelCache, check_files
-from airflow_provider_automl.models.store import ModelStore, check_model_name, check_store, local_path
+from airflow_provider_automl.models.names import check_model_name
+from airflow_provider_automl.models.storage import check_store, local_path
+from airflow_provider_automl.models.store import ModelStore
 from airflow_provider_automl.tracking.tables import MODELS
 from tests.engines import Facts, engine
 from tests.faults.models import made, on_s3
@@ -236,7 +239,7 @@ def test_an_alias_that_comes_while_its_version_is_deleted(
 ) -> None:
     """Of the two, the one that ends last gives way."""
     a, b = versions(store, tmp_path, "a-0", "b-0")
-    refuse, append = ModelStore._refuse_used, ModelStore._append_alias
+    refuse, append = ModelStore._refuse_used, Aliases.append
 
     def then_pointed_at(self: ModelStore, row: dict[str, Any]) -> None:
         refuse(self, row)
@@ -248,12 +251,12 @@ def test_an_alias_that_comes_while_its_version_is_deleted(
         store.delete(a)
     assert store.find(alias="champion")["model_version"] == "a-0"
 
-    def after_it_was_deleted(self: ModelStore, *arguments: Any, **more: Any) -> dict[str, Any]:
-        monkeypatch.setattr(ModelStore, "_append_alias", append)
+    def after_it_was_deleted(self: Aliases, *arguments: Any, **more: Any) -> dict[str, Any]:
+        monkeypatch.setattr(Aliases, "append", append)
         store.delete(b)
         return append(self, *arguments, **more)
 
-    monkeypatch.setattr(ModelStore, "_append_alias", after_it_was_deleted)
+    monkeypatch.setattr(Aliases, "append", after_it_was_deleted)
     with pytest.raises(InputError, match="'m' version 'b-0' was deleted concurrently"):
         store.set_alias("champion", b, assigned_by="bob")
     assert store.find(alias="champion")["model_version"] == "a-0"

@@ -19,7 +19,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_automl.errors import BusyError
 from airflow_provider_automl.hooks.automl import AutoMLHook
-from airflow_provider_automl.models.store import ModelStore, change_of
+from airflow_provider_automl.models.aliases import Aliases, change_of
+from airflow_provider_automl.models.store import ModelStore
 from airflow_provider_automl.operators.promote import AutoMLPromoteOperator
 from airflow_provider_automl.warehouse.duckdb import DuckDBWarehouse
 from airflow_provider_automl.warehouse.paired import compare_auc, compare_means
@@ -232,14 +233,14 @@ def test_a_change_at_the_moment_of_promotion_is_not_overwritten(
 ) -> None:
     """Bob comes after the last look and before the change itself; the next try compares with his."""
     other = version(store, tmp_path, "other", 1.5)
-    append = ModelStore._append_alias
+    append = Aliases.append
 
-    def after_bob(self: ModelStore, *arguments: Any, **more: Any) -> dict[str, Any]:
-        monkeypatch.setattr(ModelStore, "_append_alias", append)
+    def after_bob(self: Aliases, *arguments: Any, **more: Any) -> dict[str, Any]:
+        monkeypatch.setattr(Aliases, "append", append)
         store.set_alias(ALIAS, store.find(model_name="other"), assigned_by="bob")
         return append(self, *arguments, **more)
 
-    monkeypatch.setattr(ModelStore, "_append_alias", after_bob)
+    monkeypatch.setattr(Aliases, "append", after_bob)
     said = "was concurrently assigned to 'other' version 'v-0' by bob: compare with that version. Nothing was changed."
     with pytest.raises(BusyError, match=said):
         promote(strong, weak, run_id="same")
