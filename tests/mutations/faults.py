@@ -67,6 +67,7 @@ _PARTS = _cases("tests/unit/test_jobs_parts.py", "row_ids", "minor_version")
 _RARE = _cases(_TRAIN, "other_way_round")
 _OVERSAMPLED = _cases(_TRAIN, "oversampled_and")
 _OPERATORS = _cases("tests/unit/test_operators.py", "versions_are", "failed_training", "branches_by", "is_away")
+_CONTRACTS = ("tests/unit/test_contracts.py",)
 _POLICIES = ("tests/unit/test_policies.py", "tests/unit/test_drift_statistics.py")
 _EPISODES = ("tests/unit/test_episodes.py",)
 _ALARMS = ("tests/unit/test_alarms.py",)
@@ -560,6 +561,24 @@ FAULTS: Final[tuple[Fault, ...]] = (
         why="A model store that cannot be reached for a moment fails a prediction that is already published.",
         tests=_OPERATORS,
         commit="597bdc0",
+    ),
+    Fault(
+        name="dict-of-another-operator",
+        kind="operators",
+        file="contracts.py",
+        old="wanted = _required(contract) if needs is None or returned is not None else set(needs)",
+        new="wanted = set(needs or ())",
+        why="A drift check of a prediction's dict finds no metric, and says nothing of what was passed.",
+        tests=_CONTRACTS,
+    ),
+    Fault(
+        name="older-xcom-refused",
+        kind="operators",
+        file="contracts.py",
+        old="frozenset(key for key, hint in hints.items() if get_origin(hint) is not NotRequired)",
+        new="frozenset(hints)",
+        why="After an upgrade, a cleared task cannot read what its upstream task stored before.",
+        tests=_CONTRACTS,
     ),
     # ---- drift
     Fault(
