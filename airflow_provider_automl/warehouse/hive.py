@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_automl import sql
 from airflow_provider_automl.errors import AutoMLError, BusyError, InputError
 from airflow_provider_automl.sql.names import table_of
+from airflow_provider_automl.warehouse import swap
 from airflow_provider_automl.warehouse.base import (
     Capabilities,
     Mode,
@@ -56,9 +58,6 @@ _ESCAPED = 1000
 # The table property with our ownership tag, as JSON. Stored in warehouses: do not change, nor its keys.
 _TAG_PROPERTY = "automl_mark"
 
-# Seconds after which another run's tables are orphaned.
-_ORPHANED_AFTER = 24 * 3600.0
-
 # Seconds for which work that conflicts with another session's is retried.
 _CONFLICT_TIMEOUT = 60.0
 
@@ -76,6 +75,10 @@ _NOT_OWNER = re.compile(r"Permission denied: Principal .* on Object \[type=(LOCA
 
 # How a server reports that it is shutting down, or that it cancelled the statement.
 _STOPPING = re.compile(r"shut ?down|cancel|stopped SparkContext", re.I)
+
+
+# How a server reports that a table is missing, or exists: another session may have undone it by now.
+_RACED = re.compile(r"not.found|be found|not exist|already.exist|NoSuchObject|AlreadyExists", re.I)
 
 
 class _Aborted(BusyError):
@@ -106,15 +109,15 @@ def open_hive(hook: DbApiHook, *, lock_timeout: float = 600.0, staging: str | No
 class HiveWarehouse(Warehouse):
     """Hive, through HiveServer2. Tables are created as Parquet.
 
-    **Publishing.** Without ACID tables, Hive has no transactions. A load fills a staging table in the target's schema.
-    Then the old table is renamed to a backup name, the staging table is renamed to the target's name, and the backup is
-    dropped. Each rename is one metastore transaction. Any failure before the first leaves the old table unchanged.
+    **Publishing.** Without ACID tables, Hive has no transactions. A load fills a staging table in the target's schema,
+    then renames the old table to a backup's name and the staging table to the target's, and drops the backup:
+    :mod:`.swap`. Each rename is one metastore transaction. Any failure before the first leaves the old table unchanged.
     Between the two renames, for some tenths of a second, the target does not exist: a query that starts then fails with
     "table not found", and one that was planned before may fail or find no rows, since the files have moved; unloads and
     counts check again. No query ever sees only some of the rows. (``INSERT OVERWRITE`` would show readers an empty or
     partial table for longer, and would lose the old rows if the server died during it.)
-    A client killed between the two renames leaves both tables intact under other names: the next load of the same
-    target restores the backup first. If two sessions publish the same table, the later one wins. Views are rejected.
+    What a client that is killed in between leaves is finished by the next load of the same target. If two sessions
+    publish the same table, the later one wins. Views are rejected.
 
     A load creates a new table: grants, partitions, buckets, format and properties of the old one are not kept. The
     files of an external table are not deleted.
@@ -218,31 +221,31 @@ class HiveWarehouse(Warehouse):
         from airflow_provider_automl.warehouse.types import neutral_columns
 
         columns = self._storable(neutral_columns(parquet_schema(files)))
-        tag = {"target": _dotted(target), "key": _digest(key) if key else "", "since": int(time.time())}
-        staging, merged = (self._scratch(target) for _ in range(2))
+        load = self._load_of(target, key or uuid.uuid4().hex)
+        staging = self._new(target)
         try:
             with self._session(write=True) as cursor:
                 self._create_schema(cursor, target)
                 self._refuse_view(cursor, target)
-                self._recover(cursor, target)
-                self._clean_up_orphans(cursor, target, tag)
+                self._recover(cursor, target, load)
                 if self.staging is None:
-                    self._run(cursor, "create_marked", table=staging, columns=columns, mark=json.dumps(tag))
+                    self._create_staging(cursor, target, staging, columns, load)
                     rows = self._insert(cursor, staging, list(columns), parquet_batches(files))
                 else:
-                    rows = self._insert_files(cursor, staging, columns, files, tag)
+                    rows = self._insert_files(cursor, target, staging, columns, files, load)
                 if (arrived := self._count(cursor, staging)) != rows:
                     raise BusyError(f"{self.engine} stored {arrived} of {rows} rows: {_dotted(target)} is unchanged.")
                 log.info("Publishing %d rows as %s", rows, _dotted(target))
-                if mode == "append":
-                    self._append_to(cursor, target, columns, staging, rows, merged, delete_where, tag)
-                else:
-                    self._publish(cursor, staging, target, mode=mode)
-        finally:
-            # In a new session: the other one may have been cut off in the middle of a statement.
-            with suppress(Exception), self._session(write=True) as cursor:
-                for table in (staging, merged):
-                    self._run(cursor, "drop_table", table=table)
+                if mode != "append":
+                    if mode == "error":
+                        self._refuse_existing(cursor, target)
+                    self._publish(cursor, target, staging, replace=mode != "error")
+                    return rows
+                self._append_to(cursor, target, columns, staging, rows, delete_where, load)
+                self._run(cursor, "drop_table", table=staging)
+        except BaseException:
+            self._discard(target, staging)
+            raise
         return rows
 
     def _append_to(
@@ -252,9 +255,8 @@ class HiveWarehouse(Warehouse):
         columns: Mapping[str, str],
         staging: exp.Table,
         rows: int,
-        merged: exp.Table,
         delete_where: dict[str, object],
-        tag: dict[str, object],
+        load: str,
     ) -> None:
         self._create_table(cursor, target, columns)
         deadline = time.monotonic() + min(self.lock_timeout, _CONFLICT_TIMEOUT)
@@ -266,16 +268,15 @@ class HiveWarehouse(Warehouse):
                     if self._concurrent_inserts and not leaving:
                         self._run(cursor, "append", table=target, columns=list(columns), source=staging)
                         return
-                    self._merge(cursor, target, columns, staging, merged, delete_where, tag)
-                    if (found := self._count(cursor, merged)) != total - leaving + rows:
-                        expected = total - leaving + rows
-                        raise _Conflict(f"it was replaced while it was read: {found} rows, not {expected}")
-                self._swap(cursor, merged, target, expected=version)
+                self._rewrite(cursor, target, columns, staging, delete_where, load, version, total - leaving + rows)
                 return
             except _Conflict as error:
                 if not delete_where and self._concurrent_inserts:
                     raise BusyError(f"Another session changed {_dotted(target)} at the same time: {error}") from error
-                self._wait_to_retry(cursor, target, error, deadline)
+                if time.monotonic() > deadline:
+                    raise BusyError(f"Another session kept changing {_dotted(target)}: {error}") from error
+                time.sleep(random.uniform(0.05, 0.5))  # so that two sessions do not collide again
+                self._create_table(cursor, target, columns)
 
     #: Whether the rows of a successful INSERT are in the table even if other sessions insert at the same time.
     _concurrent_inserts: ClassVar[bool] = True
@@ -294,28 +295,42 @@ class HiveWarehouse(Warehouse):
             raise _Conflict("it was replaced while it was read")
         return matching, total
 
-    def _merge(
+    def _rewrite(
         self,
         cursor: Cursor,
         target: exp.Table,
         columns: Mapping[str, str],
         staging: exp.Table,
-        merged: exp.Table,
         delete_where: dict[str, object],
-        tag: dict[str, object],
+        load: str,
+        version: str,
+        expected: int,
     ) -> None:
-        """Fill a copy of the target with the rows to keep and the new rows."""
-        whole = list(self._columns(cursor, target))
-        self._run(cursor, "drop_table", table=merged)
-        cursor.execute(
-            f"CREATE TABLE {self._text(merged)} LIKE {self._text(target)} "
-            f"TBLPROPERTIES ({_quoted(_TAG_PROPERTY)}={_quoted(json.dumps(tag))})"
-        )
-        if delete_where:
-            self._run(cursor, "keep", table=merged, columns=whole, source=target, condition=delete_where)
-        else:
-            self._run(cursor, "append", table=merged, columns=whole, source=target)
-        self._run(cursor, "append", table=merged, columns=list(columns), source=staging)
+        """Fill a copy of the target with the rows to keep and the new rows, and publish it.
+
+        :param version: the target's :meth:`_version` when the rows to keep were counted.
+        :param expected: how many rows the copy must have.
+        :raises _Conflict: another session changed the target at the same time; nothing was changed.
+        """
+        merged = self._new(target, version)
+        try:
+            with self._conflict_if(partial(self._is_new, cursor, target, version)):
+                whole = list(self._columns(cursor, target))
+                cursor.execute(
+                    f"CREATE TABLE {self._text(merged)} LIKE {self._text(target)} "
+                    f"TBLPROPERTIES ({_quoted(_TAG_PROPERTY)}={_quoted(_tag(target, merged, load))})"
+                )
+                if delete_where:
+                    self._run(cursor, "keep", table=merged, columns=whole, source=target, condition=delete_where)
+                else:
+                    self._run(cursor, "append", table=merged, columns=whole, source=target)
+                self._run(cursor, "append", table=merged, columns=list(columns), source=staging)
+                if (found := self._count(cursor, merged)) != expected:
+                    raise _Conflict(f"it was replaced while it was read: {found} rows, not {expected}")
+            self._publish(cursor, target, merged)
+        except BaseException:
+            self._discard(target, merged)
+            raise
 
     def _insert(self, cursor: Any, table: exp.Table, columns: list[str], batches: Iterator[pa.RecordBatch]) -> int:
         """Insert Arrow batches with multi-row statements, whose values are texts that the statement casts."""
@@ -368,15 +383,20 @@ class HiveWarehouse(Warehouse):
         return exp.Var(this=f"(SELECT INLINE(ARRAY(automl_rows)) AS ({listed})) AS q")
 
     def _insert_files(
-        self, cursor: Cursor, table: exp.Table, columns: dict[str, str], files: list[Path], tag: dict[str, object]
+        self,
+        cursor: Cursor,
+        target: exp.Table,
+        staging: exp.Table,
+        columns: dict[str, str],
+        files: list[Path],
+        load: str,
     ) -> int:
         """Create the staging table from Parquet files, by way of a copy that the engine can read."""
         from pyhive.exc import Error  # type: ignore[import-untyped]
 
         from airflow_provider_automl.warehouse.types import arrow_schema
 
-        rows = parquet_rows(files)
-        key = f"{tag['target']} {tag['key'] or uuid.uuid4().hex}"
+        rows, key = parquet_rows(files), f"{_dotted(target)} {load}"
         with tempfile.TemporaryDirectory() as scratch, self._exchange().directory(key) as shared:
             shared.put(parquet_as(files, arrow_schema(columns), Path(scratch)))
             try:
@@ -389,9 +409,8 @@ class HiveWarehouse(Warehouse):
                 raise InputError(f"{self._unreadable(shared.uri)}: {first_line(error)}") from error
             if not seen:
                 raise InputError(f"{self._unreadable(shared.uri)}: no file found.")
-            self._run(
-                cursor, "create_marked_as", table=table, mark=json.dumps(tag), columns=list(columns), source=source
-            )
+            tag = _tag(target, staging, load)
+            self._run(cursor, "create_marked_as", table=staging, mark=tag, columns=list(columns), source=source)
         return rows
 
     def _unreadable(self, uri: str) -> str:
@@ -409,123 +428,153 @@ class HiveWarehouse(Warehouse):
 
     # ------------------------------------------------------------------------------------------------ publishing
 
-    def _publish(self, cursor: Cursor, staging: exp.Table, target: exp.Table, *, mode: Mode) -> None:
-        """Replace the target with the staging table; retry for a while on conflicts with other sessions."""
-        deadline = time.monotonic() + min(self.lock_timeout, _CONFLICT_TIMEOUT)
-        while True:
-            if mode == "error":
-                self._refuse_existing(cursor, target)
-            try:
-                self._swap(cursor, staging, target)
-                return
-            except _Conflict as error:
-                self._wait_to_retry(cursor, target, error, deadline)
+    def _new(self, target: exp.Table, version: str | None = None) -> exp.Table:
+        """Return an unused name for a staging table.
 
-    def _swap(self, cursor: Cursor, staging: exp.Table, target: exp.Table, *, expected: object = None) -> None:
-        """Replace the target with the staging table, without retries.
+        :param version: of the target, if the table is made from it.
+        """
+        return table_of(target.db, swap.new_name(self._prefix(target), target.name.lower(), version))
 
-        :param expected: the target's :meth:`_version` when the staging table was created from it.
-        :raises _Conflict: another session changed the target at the same time; nothing was changed.
+    def _create_staging(
+        self, cursor: Cursor, target: exp.Table, staging: exp.Table, columns: Mapping[str, str], load: str
+    ) -> None:
+        """Create an empty staging table of a load."""
+        self._run(cursor, "create_marked", table=staging, columns=columns, mark=_tag(target, staging, load))
+
+    def _load_of(self, target: exp.Table, key: str) -> str:
+        """Return the digest of a load, by its key."""
+        return _digest(key)
+
+    def _prefix(self, target: exp.Table) -> str:
+        return self._staging(target, "").name[:-16].lower()
+
+    def _publish(self, cursor: Cursor, target: exp.Table, staging: exp.Table, *, replace: bool = True) -> None:
+        """Replace the target with a staging table; in case of an error, :meth:`_discard` has to be called.
+
+        :raises _Conflict: the target is no longer the version that the staging table was made from.
         """
         self._refuse_view(cursor, target)
-        if not self._found(cursor, target):
-            if expected is not None:
-                raise _Conflict(f"{_dotted(target)} no longer exists")
-            self._rename(cursor, staging, target)
-            return
-        backup, mine = self._backup_of(target), uuid.uuid4().hex
-        self._set_tag(cursor, target, {"aside": _dotted(target), "by": mine})
         try:
-            self._rename(cursor, target, backup)
-            if expected is not None and self._version(cursor, backup) != expected:
-                raise _Conflict(f"another session wrote to {_dotted(target)}")
-            self._rename(cursor, staging, target)
-        except BaseException:
-            with suppress(Exception), self._session(write=True) as fresh:
-                self._recover(fresh, target)
-            raise
-        with suppress(_Conflict), self._conflict_if(lambda: not self._found(cursor, backup)):
-            # Another session may have dropped it already, and renamed the new table to that very name as its backup.
-            if self._tag_of(cursor, backup).get("by") == mine:
-                self._run(cursor, "drop_table", table=backup)
+            self._steps(cursor, target, swap.publish(target.name.lower(), staging.name, replace=replace))
+        except swap.Changed as error:
+            raise _Conflict(f"another session wrote to {_dotted(target)}") from error
+        except swap.TargetExists:
+            self._refuse_existing(cursor, target)
+            raise _Conflict(f"another session created {_dotted(target)} for a moment") from None
 
     def _refuse_view(self, cursor: Cursor, target: exp.Table) -> None:
         if "VIEW" in (self._kind(cursor, target) or ""):
             raise InputError(f"The table {_dotted(target)} cannot be written: it is a view.")
 
-    def _rename(self, cursor: Cursor, table: exp.Table, name: exp.Table) -> None:
-        with self._conflict_if(lambda: self._found(cursor, name) or not self._found(cursor, table)):
-            self._run(cursor, "rename_table", table=table, name=name)
-
-    def _wait_to_retry(self, cursor: Cursor, target: exp.Table, error: _Conflict, deadline: float) -> None:
-        if time.monotonic() > deadline:
-            raise BusyError(f"Another session kept changing {_dotted(target)}: {error}") from error
-        time.sleep(random.uniform(0.05, 0.5))  # so that two sessions do not collide again
-        self._recover(cursor, target)
-
-    def _recover(self, cursor: Cursor, target: exp.Table) -> None:
-        """Restore or drop the backup that a load left when it was killed while publishing."""
-        backup = self._backup_of(target)
-        if not self._found(cursor, backup):
-            return
+    def _discard(self, target: exp.Table, staging: exp.Table) -> None:
+        """Undo a failed load, in a new session: the load's may have been cut off in the middle of a statement."""
         try:
-            tag = self._tag_of(cursor, backup)
-        except Exception:
-            if self._found(cursor, backup):
+            with self._session(write=True) as cursor:
+                self._steps(cursor, target, swap.discard(target.name.lower(), staging.name))
+        except Exception as error:
+            log.warning("Could not drop the staging table %s: %s", _dotted(staging), first_line(error))
+
+    def _recover(self, cursor: Cursor, target: exp.Table, load: str) -> None:
+        """Finish or undo what killed loads of the target left, and drop their tables."""
+        self._recover_older(cursor, target, load)
+        self._steps(cursor, target, swap.recover(target.name.lower(), load))
+
+    def _steps(self, cursor: Cursor, target: exp.Table, steps: swap.Steps) -> Any:
+        return swap.run(steps, partial(self._do, cursor, target))
+
+    def _do(self, cursor: Cursor, target: exp.Table, step: swap.Step) -> Any:
+        """Do a step of publishing a target. Its names are those of tables in the target's schema."""
+        match step:
+            case swap.Exists(name):
+                return self._found(cursor, self._sibling(target, name))
+            case swap.Names():
+                pattern = re.compile(re.escape(self._prefix(target)) + r"[0-9a-f]{16}(_old|_undone)?")
+                listed = (name.lower() for _, name, _ in cursor.tables(target.db, f"{self._prefix(target)}%"))
+                return tuple(name for name in listed if pattern.fullmatch(name))
+            case swap.ReadTag(name):
+                return self._read_tag(cursor, self._sibling(target, name))
+            case swap.Version(name):
+                table = self._sibling(target, name)
+                with suppress(_Conflict):
+                    return self._version(cursor, table) if self._found(cursor, table) else None
+            case swap.Rename(name, to):
+                return self._rename(cursor, self._sibling(target, name), self._sibling(target, to))
+            case swap.Drop(name):
+                log.debug("Dropping %s, which a load of %s no longer needs.", name, _dotted(target))
+                self._drop(cursor, self._sibling(target, name))
+            case swap.Now():
+                return datetime.now(UTC)
+            case swap.Pause():
+                time.sleep(random.uniform(0.05, 0.5))
+            case swap.EndQueries():
+                pass  # a killed client's have ended with its session
+        return None
+
+    def _sibling(self, target: exp.Table, name: str) -> exp.Table:
+        return target if name == target.name.lower() else table_of(target.db, name)
+
+    def _drop(self, cursor: Cursor, table: exp.Table) -> None:
+        """Drop a table that others may drop or rename at the same time."""
+        try:
+            self._run(cursor, "drop_table", table=table)
+        except AutoMLError:
+            raise
+        except Exception as error:
+            if not _RACED.search(first_line(error)) and self._found(cursor, table):
                 raise
-            return  # the publishing session has dropped it
-        if tag.get("aside") != _dotted(target):
-            if not self._found(cursor, backup):
-                return  # dropped after it was found: that is why it has no tag
-            raise InputError(
-                f"The table {_dotted(backup)} was not created by this provider, but has the name that the backup of "
-                f"{_dotted(target)} needs while a load is published: rename it."
-            )
-        with suppress(_Conflict):
-            if self._found(cursor, target):
-                with self._conflict_if(lambda: not self._found(cursor, backup) or not self._found(cursor, target)):
-                    if self._tag_of(cursor, target) or self._count(cursor, target):
-                        self._run(cursor, "drop_table", table=backup)
-                        return
-                    # Empty and without a tag: created by a session that found no table to append to, so not published.
-                    self._run(cursor, "drop_table", table=target)
-            log.warning("A load of %s was killed while publishing: restoring its backup.", _dotted(target))
-            self._rename(cursor, backup, target)  # keep its tag: another session may have set a new one by now
 
-    def _backup_of(self, target: exp.Table) -> exp.Table:
-        # The key is hashed into the table's name: do not change it, or backups of older versions are not found.
-        return self._staging(target, "the old table while a new one is published")
+    def _rename(self, cursor: Cursor, table: exp.Table, name: exp.Table) -> bool:
+        """Rename a table; return whether it was done: not if it is missing, or the other exists."""
+        try:
+            self._run(cursor, "rename_table", table=table, name=name)
+        except AutoMLError:
+            raise
+        except Exception as error:
+            if _RACED.search(first_line(error)) or self._found(cursor, name) or not self._found(cursor, table):
+                return False
+            raise
+        return True
 
-    def _scratch(self, target: exp.Table) -> exp.Table:
-        """Return an unused table name next to the target."""
-        return self._staging(target, uuid.uuid4().hex)
+    def _read_tag(self, cursor: Cursor, table: exp.Table) -> swap.Tag | None:
+        """Return the ownership tag in a table's properties; None if it has none, or there is no such table."""
+        found = self._tag_property(cursor, table)
+        if not found.get("target"):
+            return None
+        begun = datetime.fromtimestamp(float(str(found.get("since") or time.time())), UTC)
+        # The first version wrote no name: such a table still has its first one, or is a target.
+        name = str(found.get("name", table.name.lower()))
+        return swap.Tag(name, str(found["target"]), str(found.get("key", "")), begun)
 
-    def _clean_up_orphans(self, cursor: Cursor, target: exp.Table, tag: Mapping[str, object]) -> None:
-        """Drop tables next to the target that killed runs of this load left."""
-        prefix = self._staging(target, "").name[:-16]
-        for schema, name, _ in cursor.tables(target.db, prefix + "%"):
-            table = table_of(schema, name)
-            if not re.fullmatch(re.escape(prefix) + "[0-9a-f]{16}", name, re.IGNORECASE):
-                continue
-            with suppress(Exception):  # it may have been dropped by now
-                found = self._tag_of(cursor, table)
-                old = float(str(found.get("since") or "inf")) < time.time() - _ORPHANED_AFTER
-                if found.get("target") == tag["target"] and (old or found.get("key") == tag["key"] != ""):
-                    log.warning("Dropping %s, left by a killed run.", _dotted(table))
-                    self._run(cursor, "drop_table", table=table)
-
-    def _tag_of(self, cursor: Cursor, table: exp.Table) -> dict[str, object]:
-        """Return the ownership tag in a table's properties; empty if it has none."""
+    def _tag_property(self, cursor: Cursor, table: exp.Table) -> dict[str, object]:
         try:
             found = json.loads(self._properties(cursor, table).get(_TAG_PROPERTY, "{}"))
         except ValueError:
             return {}
+        except AutoMLError:
+            raise
+        except Exception as error:
+            if not _RACED.search(first_line(error)) and self._found(cursor, table):
+                raise
+            return {}
         return found if isinstance(found, dict) else {}
 
-    def _set_tag(self, cursor: Cursor, table: exp.Table, tag: Mapping[str, object]) -> None:
-        change = f"SET TBLPROPERTIES ({_quoted(_TAG_PROPERTY)}={_quoted(json.dumps(tag))})"
-        with self._conflict_if(lambda: not self._found(cursor, table)):
-            cursor.execute(f"ALTER TABLE {self._text(table)} {change}")
+    def _recover_older(self, cursor: Cursor, target: exp.Table, load: str) -> None:
+        """Restore, or drop, what killed loads of the first version left. Its names tell nothing, its tags do."""
+        for name in self._do(cursor, target, swap.Names()):
+            if swap.belongs(name, target.name.lower()):
+                continue
+            table = self._sibling(target, name)
+            tag = self._tag_property(cursor, table)
+            if tag.get("aside") == _dotted(target):  # the backup, whose name all loads of a target shared
+                if not self._found(cursor, target):
+                    log.warning("A load of %s was killed while publishing: restoring its backup.", _dotted(target))
+                    self._rename(cursor, table, target)
+                elif self._tag_property(cursor, target) or self._count(cursor, target):
+                    self._run(cursor, "drop_table", table=table)
+            elif tag.get("target") == _dotted(target):
+                own = self._read_tag(cursor, table)
+                if own is not None and own.is_dead(load, datetime.now(UTC)):
+                    self._run(cursor, "drop_table", table=table)
 
     @contextmanager
     def _conflict_if(self, conflict: Callable[[], bool]) -> Iterator[None]:
@@ -543,14 +592,20 @@ class HiveWarehouse(Warehouse):
         cursor.execute(f"SHOW TBLPROPERTIES {self._text(table)}")
         return mapping_of(cursor.fetchall())
 
-    def _is_new(self, cursor: Cursor, table: exp.Table, version: object) -> bool:
+    def _is_new(self, cursor: Cursor, table: exp.Table, version: str) -> bool:
         return self._version(cursor, table) != version
 
-    def _version(self, cursor: Cursor, table: exp.Table) -> object:
+    def _version(self, cursor: Cursor, table: exp.Table) -> str:
         """Return a fingerprint that changes with a table's rows."""
-        with self._conflict_if(lambda: not self._found(cursor, table)):
+        try:
             found = self._properties(cursor, table)
-        return {name: found.get(name) for name in ("numFiles", "numRows", "totalSize")}
+        except AutoMLError:
+            raise
+        except Exception as error:
+            if not _RACED.search(first_line(error)) and self._found(cursor, table):
+                raise
+            raise _Conflict(first_line(error)) from error
+        return json.dumps([found.get(name) for name in ("numFiles", "numRows", "totalSize")])
 
     # ------------------------------------------------------------------------------------------------ rows out
 
@@ -771,6 +826,12 @@ class HiveWarehouse(Warehouse):
             if not present():  # else another session has created it
                 raise
 
+    def _create_missing(self, cursor: Any, table: exp.Table, columns: Mapping[str, str]) -> None:
+        """Create a missing table, unless it is missing because a load is about to publish it."""
+        self._create_schema(cursor, table)
+        if self._steps(cursor, table, swap.may_create(table.name.lower())):
+            self._run(cursor, "create_table", table=table, columns=columns)
+
     def _create_table(self, cursor: Any, table: exp.Table, columns: Mapping[str, str]) -> None:
         """Create the table, or add missing columns; retry if another session adds columns at the same time."""
         wanted = self._storable(columns)
@@ -819,6 +880,11 @@ class HiveWarehouse(Warehouse):
 
         assert self.staging is not None
         return Exchange(self.staging)
+
+
+def _tag(target: exp.Table, table: exp.Table, load: str) -> str:
+    """Return the ownership tag of a staging table of a load, as its property stores it."""
+    return json.dumps({"name": table.name, "target": _dotted(target), "key": load, "since": int(time.time())})
 
 
 def _digest(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -95,7 +96,7 @@ class SparkWarehouse(HiveWarehouse):
 
         return exp.Var(this=f"VALUES automl_rows AS q({', '.join(names)})")
 
-    def _version(self, cursor: Cursor, table: exp.Table) -> object:
+    def _version(self, cursor: Cursor, table: exp.Table) -> str:
         try:
             found = self._fetch(cursor, "paths", source=table)
         except AutoMLError:
@@ -106,7 +107,7 @@ class SparkWarehouse(HiveWarehouse):
             with suppress(Exception):  # clear this session's cached list of files
                 cursor.execute(f"REFRESH TABLE {self._text(table)}")
             raise _Conflict(first_line(error)) from error  # the files were deleted while they were read
-        return sorted(str(row["path"]).rpartition("/")[2] for row in found)
+        return json.dumps(sorted(str(row["path"]).rpartition("/")[2] for row in found))
 
     def _check_server(self, cursor: Cursor) -> None:
         """Not needed: a failed task does not affect later ones."""

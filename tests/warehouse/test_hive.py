@@ -44,6 +44,7 @@ from tests.warehouse.conformance import (
     take,
 )
 from tests.warehouse.conftest import Connect
+from tests.warehouse.swapping import Swapping
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -147,63 +148,34 @@ class WithoutTransactions(Conformance):
         )
         assert warehouse.count(query) == 2
 
-    def test_what_a_killed_publishing_left_is_put_back(self, warehouse: HiveWarehouse, tmp_path: Path) -> None:
+    def test_what_loads_of_the_first_version_left_is_cleaned_up(self, warehouse: HiveWarehouse, tmp_path: Path) -> None:
+        """Killed between its two renames, and others that are dead, at work, another target's, and the user's own."""
         put(warehouse, "s.t", numbers(3), tmp_path)
         target = warehouse._qualified("s.t")
-        with warehouse._session(write=True) as cursor:
-            warehouse._set_tag(cursor, target, {"aside": "s.t"})
-            warehouse._run(cursor, "rename_table", table=target, name=warehouse._backup_of(target))
-        assert put(warehouse, "s.t", numbers(2, 3), tmp_path, mode="append") == 2
-        assert [row["id"] for row in warehouse.rows("s.t", order_by=["id"])] == [0, 1, 2, 3, 4]
-        assert self.tables(warehouse) == [("s", "t")]
-
-    def test_an_empty_table_made_between_two_renames_is_not_taken_for_published(
-        self, warehouse: HiveWarehouse, tmp_path: Path
-    ) -> None:
-        put(warehouse, "s.t", numbers(3), tmp_path)
-        target = warehouse._qualified("s.t")
-        with warehouse._session(write=True) as cursor:
-            warehouse._set_tag(cursor, target, {"aside": "s.t"})
-            warehouse._run(cursor, "rename_table", table=target, name=warehouse._backup_of(target))
-            warehouse._run(cursor, "create_table", table=target, columns={"id": "BIGINT"})
-            warehouse._recover(cursor, target)
-        assert warehouse.count("s.t") == 3
-        assert self.tables(warehouse) == [("s", "t")]
-
-    def test_only_what_dead_runs_of_ours_left_is_dropped(self, warehouse: HiveWarehouse, tmp_path: Path) -> None:
-        from airflow_provider_automl.warehouse.hive import _digest
-
-        put(warehouse, "s.t", numbers(3), tmp_path)
-        target = warehouse._qualified("s.t")
-        now, key = int(time.time()), _digest("task")
-        marks: dict[str, dict[str, object] | None] = {
+        backup = warehouse._staging(target, "the old table while a new one is published")
+        now, key = int(time.time()), warehouse._load_of(target, "task")
+        tags: dict[str, dict[str, object] | None] = {
             "same key": {"target": "s.t", "key": key, "since": now},
             "old": {"target": "s.t", "key": "", "since": now - 90_000},
             "at work": {"target": "s.t", "key": "another", "since": now},
-            "without key": {"target": "s.t", "key": "", "since": now},
             "another's": {"target": "s.u", "key": key, "since": now - 90_000},
             "the user's": None,
         }
-        names = {what: warehouse._scratch(target) for what in marks}
+        names = {what: warehouse._staging(target, what) for what in tags}
         with warehouse._session(write=True) as cursor:
-            for what, mark in marks.items():
-                if mark is None:
+            tag = json.dumps({"aside": "s.t", "by": "x"})
+            cursor.execute(f"ALTER TABLE {warehouse._text(target)} SET TBLPROPERTIES ('automl_mark'='{tag}')")
+            warehouse._run(cursor, "rename_table", table=target, name=backup)
+            for what, found in tags.items():
+                if found is None:
                     warehouse._run(cursor, "create_table", table=names[what], columns={"a": "BIGINT"})
                 else:
                     columns = {"a": "BIGINT"}
-                    warehouse._run(cursor, "create_marked", table=names[what], columns=columns, mark=json.dumps(mark))
-        assert put(warehouse, "s.t", numbers(4), tmp_path, key="task") == 4
+                    warehouse._run(cursor, "create_marked", table=names[what], columns=columns, mark=json.dumps(found))
+        assert put(warehouse, "s.t", numbers(2, 3), tmp_path, mode="append", key="task") == 2
+        assert [row["id"] for row in warehouse.rows("s.t", order_by=["id"])] == [0, 1, 2, 3, 4]
         kept = {name for _, name in self.tables(warehouse)} - {"t"}
-        assert kept == {names[what].name for what in ("at work", "without key", "another's", "the user's")}
-
-    def test_a_users_table_that_stands_in_the_way_is_left(self, warehouse: HiveWarehouse, tmp_path: Path) -> None:
-        put(warehouse, "s.t", numbers(3), tmp_path)
-        backup = warehouse._backup_of(warehouse._qualified("s.t"))
-        warehouse.create_table(f"s.{backup.name}", {"theirs": "BIGINT"})
-        with pytest.raises(InputError, match="was not created by this provider.* rename it"):
-            put(warehouse, "s.t", numbers(4), tmp_path)
-        assert warehouse.count("s.t") == 3
-        assert list(warehouse.columns(f"s.{backup.name}")) == ["theirs"]
+        assert kept == {names[what].name for what in ("at work", "another's", "the user's")}
 
     def test_a_table_that_goes_or_changes_before_it_is_read(
         self, warehouse: HiveWarehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -574,7 +546,7 @@ class OnHive(HiveTypes, Together):
         return Slow(SLOW.format("s.many"), hive_server, says="Shutting down task")
 
 
-class TestHive(OnHive, Staged, Measures):
+class TestHive(OnHive, Swapping, Staged, Measures):
     """Rows go through a directory that both reach."""
 
     test_memory_is_flat = test_a_killed_load_leaves_the_old_table = None  # without staging there is more to it
@@ -663,7 +635,6 @@ class ByCursor:
     test_many_record_rows_of_their_own = test_a_failed_load_leaves_the_old_table = None
     test_many_make_the_same_table = test_many_append = test_two_publish_the_same_table = None
     test_a_sample_is_drawn_again_alike = test_a_query_may_stand_for_a_table = None
-    test_an_empty_table_made_between_two_renames_is_not_taken_for_published = None
     test_any_name_of_a_table = None
 
     tried = "select"

@@ -22,6 +22,7 @@ from tests.engines import Facts, Missing, required
 from tests.engines.spark import Spark
 from tests.warehouse.conformance import Measures, numbers, put, take
 from tests.warehouse.conftest import Connect
+from tests.warehouse.swapping import Swapping
 from tests.warehouse.test_hive import ByCursor, Slow, Staged, Together, WithoutTransactions, emptied, tables
 
 
@@ -85,7 +86,7 @@ class OnSpark(WithoutTransactions, Together):
         }
 
 
-class TestSpark(OnSpark, Staged, Measures):
+class TestSpark(OnSpark, Swapping, Staged, Measures):
     """Rows go through a directory that both reach."""
 
     test_memory_is_flat = test_a_killed_load_leaves_the_old_table = None  # without staging there is more to it
