@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import re
 import tempfile
 import threading
 import time
 import uuid
 from base64 import b64decode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -26,6 +27,7 @@ from urllib.parse import quote
 from airflow_provider_automl import sql
 from airflow_provider_automl.errors import BusyError, InputError, closest
 from airflow_provider_automl.sql.names import table_of
+from airflow_provider_automl.warehouse import swap
 from airflow_provider_automl.warehouse.base import (
     Capabilities,
     Mode,
@@ -253,6 +255,7 @@ class TrinoWarehouse(Warehouse):
         self.staging = staging
         self._cursors: dict[Any, bool] = {}  # open cursors, and whether their query reads or writes user rows
         self._is_first = True
+        self._without_comments: set[str] = set()  # catalogs
 
     @property
     def by_files(self) -> bool:
@@ -316,7 +319,9 @@ class TrinoWarehouse(Warehouse):
             if not _is_statistics_error(error):
                 raise
             values = [sql.literal(value) for value in row.values()]
-            self._rewrite(cursor, target, list(row), values, exp.select("1").subquery("q"), exp.false(), "")
+            self._rewrite(
+                cursor, target, list(row), values, exp.select("1").subquery("q"), exp.false(), uuid.uuid4().hex
+            )
 
     # ------------------------------------------------------------------------------------------------ sessions, errors
 
@@ -658,9 +663,12 @@ class TrinoWarehouse(Warehouse):
             raise _Conflict(f"another session changed the columns of {table.name} at the same time")
 
     def _create_missing(self, cursor: Any, table: exp.Table, columns: Mapping[str, str]) -> None:
-        """Clean up first: a load may have been killed while publishing, and its backup has to be restored."""
+        """Create a missing table, unless it is missing because a load is about to publish it."""
         self._create_schema(cursor, table)
-        self._clean_up_orphans(cursor, table, self._tables_in_schema(cursor, table), "")
+        if not self._is_in_snapshots(table):
+            self._recover(cursor, table, self._tables_in_schema(cursor, table), "")
+            if not self._steps(cursor, table, swap.may_create(table.name.lower())):
+                return
         self._run(cursor, "create_table", table=table, columns=columns)
 
     def _widen(self, cursor: Any, table: exp.Table, kinds: Mapping[str, str]) -> None:
@@ -672,15 +680,17 @@ class TrinoWarehouse(Warehouse):
         missing = {name: kind for name, kind in kinds.items() if name.lower() not in folded}
         if not missing:
             return
-        new, tag = self._new(table, uuid.uuid4().hex)
         version = self._version(cursor, table)
+        new = self._new(table, version)
+        tag = _tag(table, new, self._load_of(table, uuid.uuid4().hex))
         items: list[Any] = [exp.column(exp.to_identifier(name, quoted=True)) for name in present]
         items += [exp.alias_(_typed(exp.null(), kind), name, quoted=True) for name, kind in missing.items()]
         try:
             self._run_tagged(cursor, "create_marked_as", tag, table=new, source=table, items=items)
-            self._swap(cursor, table, new, expected=version)
-        finally:
-            self._discard(cursor, table, new)
+            self._publish(cursor, table, new, expected=version)
+        except BaseException:
+            self._discard(table, new)
+            raise
 
     def _kinds(self, table: exp.Table, columns: Mapping[str, str]) -> dict[str, str]:
         """Return the types of columns in a table of ours, in DuckDB's spelling with Trino's precision.
@@ -818,39 +828,44 @@ class TrinoWarehouse(Warehouse):
 
         columns = neutral_columns(parquet_schema(files))
         kinds = self._kinds(target, columns)
-        new, tag = self._new(target, key or uuid.uuid4().hex)
+        load = self._load_of(target, key or uuid.uuid4().hex)
+        new = self._new(target)
+        tag = _tag(target, new, load)
 
         def prepare(cursor: Any) -> None:
             if key and self._external is not None:
-                self._cancel_queries_on(cursor, self._files_table(f"{target.sql()} {tag.load}"))
+                self._cancel_queries_on(cursor, self._files_table(f"{target.sql()} {load}"))
             self._create_schema(cursor, target)
             siblings = self._tables_in_schema(cursor, target)
             if "VIEW" in siblings.get(target.name.lower(), ""):
                 raise InputError(f"The table {target.db}.{target.name} cannot be written: it is a view.")
-            self._clean_up_orphans(cursor, target, siblings, tag.load)
+            self._recover(cursor, target, siblings, load)
 
         def publish(cursor: Any, source: exp.Table, items: list[exp.Expression]) -> None:
             if mode == "append":
                 with self._conflict_if_gone(target):
-                    self._append_rows(cursor, target, columns, source, items, delete_where, key)
+                    self._append_rows(cursor, target, columns, source, items, delete_where, load)
             elif self._is_in_snapshots(target):
                 template = "create_as" if mode == "error" else "replace"
                 self._run(cursor, template, table=target, source=source, items=items)
             else:
-                self._swap(cursor, target, new, mode=mode)
+                self._publish(cursor, target, new, replace=mode != "error")
 
         self._write(prepare)
         try:
             with self._incoming(files, columns, kinds, target, new, tag) as (source, items, rows):
-                if source is not new and mode != "append" and not self._is_in_snapshots(target):
+                swapped = mode != "append" and not self._is_in_snapshots(target)
+                if source is not new and swapped:
                     with self._session(write=True) as cursor:
                         self._run_tagged(cursor, "create_marked_as", tag, table=new, source=source, items=items)
                 log.info("Publishing %d rows as %s.%s", rows, target.db, target.name)
                 self._write(lambda cursor: publish(cursor, source, items))
-            return rows
-        finally:
-            with suppress(Exception), self._session(write=True) as cursor:
-                self._discard(cursor, target, new)
+        except BaseException:
+            self._discard(target, new)
+            raise
+        if source is new and not swapped:
+            self._discard(target, new)
+        return rows
 
     @contextmanager
     def _incoming(
@@ -948,51 +963,99 @@ class TrinoWarehouse(Warehouse):
 
     # ------------------------------------------------------------------------------------------------ publishing
 
-    def _new(self, target: exp.Table, key: str) -> tuple[exp.Table, _OwnershipTag]:
-        """Return the table for the new rows of a load with that key, next to the target, and its ownership tag."""
-        new = self._staging(target, uuid.uuid4().hex)
-        load = self._staging(target, key).name[-16:]
-        return new, _OwnershipTag(new.name, _digest(target.name)[:8], load, datetime.now(UTC))
+    def _new(self, target: exp.Table, version: str | None = None) -> exp.Table:
+        """Return an unused name for a staging table.
 
-    def _swap(
-        self,
-        cursor: Any,
-        target: exp.Table,
-        new: exp.Table,
-        *,
-        mode: Mode = "overwrite",
-        expected: list[Any] | None = None,
-    ) -> None:
-        """Replace the target with the new table, by renames.
-
-        :param expected: the target's :meth:`_version` when the new table was created from it.
+        :param version: of the target, if the table is made from it.
         """
-        if mode == "error":
-            self._refuse_existing(cursor, target)
-        backup = _backup_of(new)
-        exists = self._found(cursor, target)
-        if not exists and expected is not None:
-            raise _Conflict(f"another session renamed {target.name}")
+        return self._sibling(target, swap.new_name(self._prefix(target), target.name.lower(), version))
+
+    def _prefix(self, target: exp.Table) -> str:
+        return self._staging(target, "").name[:-16].lower()
+
+    def _load_of(self, target: exp.Table, key: str) -> str:
+        """Return the digest of a load, by its key."""
+        return self._staging(target, key).name[-16:]
+
+    def _create_staging(
+        self, cursor: Any, target: exp.Table, staging: exp.Table, columns: Mapping[str, str], load: str
+    ) -> None:
+        """Create an empty staging table of a load."""
+        self._run_tagged(cursor, "create_marked", _tag(target, staging, load), table=staging, columns=columns)
+
+    def _publish(
+        self, cursor: Any, target: exp.Table, new: exp.Table, *, replace: bool = True, expected: str | None = None
+    ) -> None:
+        """Replace the target with a staging table; in case of an error, :meth:`_discard` has to be called.
+
+        :param expected: the target's :meth:`_version` when the staging table was made from it.
+        :raises _Conflict: the target is no longer that version.
+        """
+        tagged = target.catalog.lower() not in self._without_comments
+        steps = swap.publish(target.name.lower(), new.name, replace=replace, tagged=tagged)
         try:
-            self._rename(cursor, target if exists else new, backup if exists else target)
+            self._steps(cursor, target, steps)
+        except swap.Changed as error:
+            raise _Conflict(f"another session wrote to {target.name}") from error
+        except swap.TargetExists:
+            self._refuse_existing(cursor, target)
+            raise _Conflict(f"another session created {target.name} for a moment") from None
         except Exception as error:
             if self._connector(target) != "hive" or not _RENAME_UNSUPPORTED.search(first_line(error)):
                 raise
             log.info("The catalog %s does not support RENAME TABLE (%s).", target.catalog, first_line(error))
             self._publish_over(cursor, target, new, expected)
-            return
-        if not exists:
-            return
-        try:
-            if expected is not None and self._version(cursor, backup) != expected:
-                raise _Conflict(f"another session wrote to {target.name}")
-            self._rename(cursor, new, target)
-        except BaseException:
-            self._restore(cursor, target, backup, lambda: self._rename(cursor, backup, target))
-            raise
-        self._drop_backup(cursor, backup)
 
-    def _publish_over(self, cursor: Any, target: exp.Table, new: exp.Table, expected: list[Any] | None) -> None:
+    def _steps(self, cursor: Any, target: exp.Table, steps: swap.Steps) -> Any:
+        return swap.run(steps, partial(self._do, cursor, target))
+
+    def _do(self, cursor: Any, target: exp.Table, step: swap.Step) -> Any:
+        """Do a step of publishing a target. Its names are those of tables in the target's schema."""
+        match step:
+            case swap.Exists(name):
+                return self._found(cursor, self._sibling(target, name))
+            case swap.Names():
+                return self._own_names(cursor, target, self._tables_in_schema(cursor, target))
+            case swap.ReadTag(name):
+                tag = self._tag_of(cursor, self._sibling(target, name))
+                return tag and swap.Tag(tag.name, tag.target, tag.load, tag.created)
+            case swap.Version(name):
+                table = self._sibling(target, name)
+                with suppress(_Conflict), self._conflict_if_gone(table):
+                    return self._version(cursor, table)
+            case swap.Rename(name, to):
+                return self._rename(cursor, self._sibling(target, name), self._sibling(target, to))
+            case swap.Drop(name):
+                with suppress(_Conflict), self._conflict_if_gone(self._sibling(target, name)):
+                    self._run(cursor, "drop_table", table=self._sibling(target, name))
+            case swap.Now():
+                return datetime.now(UTC)
+            case swap.Pause():
+                time.sleep(random.uniform(0.02, 0.3))
+            case swap.EndQueries(name):
+                self._cancel_queries_on(cursor, self._sibling(target, name))
+        return None
+
+    def _own_names(self, cursor: Any, target: exp.Table, siblings: Iterable[str]) -> tuple[str, ...]:
+        """Return the names beside a target that may be those of its staging tables and backups.
+
+        Without backing tables, and the copies that are made for them: see :meth:`_publish_over`.
+        """
+        pattern = re.compile(re.escape(self._prefix(target)) + r"\w{16}(_old|_undone)?")
+        names = tuple(sorted(name for name in siblings if pattern.fullmatch(name)))
+        others = self._backing_names(cursor, target, names)
+        return tuple(name for name in names if name not in others)
+
+    def _backing_names(self, cursor: Any, target: exp.Table, names: tuple[str, ...]) -> set[str]:
+        """Return those of the names that are of backing tables, and of copies of tables that they replace."""
+        if self._connector(target) != "hive":
+            return set()
+        tags = {name: self._tag_of(cursor, self._sibling(target, name)) for name in names}
+        backing = {name for name, tag in tags.items() if tag is not None and tag.is_backing}
+        copies = {name for name, tag in tags.items() if tag is not None and swap.old(tag.name) == name}
+        return backing | copies | {swap.old(name) for name in backing}
+
+    def _publish_over(self, cursor: Any, target: exp.Table, new: exp.Table, expected: str | None) -> None:
         """Recreate the target as an external table over the new table's files, where RENAME TABLE is not supported."""
         from sqlglot import exp
 
@@ -1001,12 +1064,12 @@ class TrinoWarehouse(Warehouse):
             version = self._version(cursor, target) if expected is None else expected
             old = self._backing_table(cursor, target)
             if old is None:  # a managed table, whose files are deleted with it
-                old = _backup_of(new)
+                old = self._sibling(target, swap.old(new.name))
                 tag = self._tag_of(cursor, new)
                 items = [exp.column(exp.to_identifier(name, quoted=True)) for name in self._columns(cursor, target)]
                 self._run_tagged(cursor, "create_marked_as", tag, table=old, source=target, items=items)
             if self._version(cursor, target) != version:
-                if old.name == _backup_of(new).name:
+                if old.name == self._sibling(target, swap.old(new.name)).name:
                     self._drop_backup(cursor, old)
                 raise _Conflict(f"another session wrote to {target.name}")
             self._tag_as_backing(cursor, new)
@@ -1069,11 +1132,15 @@ class TrinoWarehouse(Warehouse):
         except Exception as error:
             log.warning("Could not drop %s, a backup of replaced rows: %s", backup.name, first_line(error))
 
-    def _discard(self, cursor: Any, target: exp.Table, new: exp.Table) -> None:
-        """Drop a table of new rows, unless it is the target's backing table."""
-        backing = self._backing_table(cursor, target) if self._connector(target) == "hive" else None
-        if backing is None or backing.name != new.name:
-            self._run(cursor, "drop_table", table=new)
+    def _discard(self, target: exp.Table, new: exp.Table) -> None:
+        """Undo a load that failed, or drop its staging table, in a new session; not the target's backing table."""
+        try:
+            with self._session(write=True) as cursor:
+                backing = self._backing_table(cursor, target) if self._connector(target) == "hive" else None
+                if backing is None or backing.name != new.name:
+                    self._steps(cursor, target, swap.discard(target.name.lower(), new.name))
+        except Exception as error:
+            log.warning("Could not drop the staging table %s: %s", new.name, first_line(error))
 
     def _backing_table(self, cursor: Any, target: exp.Table) -> exp.Table | None:
         """Return the backing table of a target of ours; None if it has none."""
@@ -1100,28 +1167,41 @@ class TrinoWarehouse(Warehouse):
         except Exception as error:
             if _error_name(error) != "NOT_SUPPORTED" or "comment" not in first_line(error):
                 raise
+            self._without_comments.add(params["table"].catalog.lower())  # type: ignore[attr-defined]
             for comment in list(statement.find_all(exp.SchemaCommentProperty)):
                 comment.pop()
             self._fetch_text(cursor, sql.to_text(statement, self.dialect), user_rows=template in _ROW_TEMPLATES)
 
-    def _clean_up_orphans(self, cursor: Any, target: exp.Table, siblings: Mapping[str, str], load: str) -> None:
-        """Clean up after killed loads of a target: restore its backup if need be, and drop orphaned tables.
+    def _recover(self, cursor: Any, target: exp.Table, siblings: Iterable[str], load: str) -> None:
+        """Finish or undo what killed loads of a target left, and drop their tables.
+
+        :param siblings: the names in the target's schema.
+        :param load: the digest of the load that begins: earlier tables with the same digest are orphaned.
+        """
+        pattern = re.compile(re.escape(self._prefix(target)) + r"\w{16}(_old|_undone)?")
+        names = tuple(sorted(name for name in siblings if pattern.fullmatch(name)))
+        if not names:
+            return
+        others = self._backing_names(cursor, target, names)
+        others |= {name for name in names if not swap.belongs(name, target.name.lower())}
+        self._recover_others(
+            cursor, target, {name: self._sibling(target, name) for name in names if name in others}, load
+        )
+        self._steps(cursor, target, swap.recover(target.name.lower(), load))
+
+    def _recover_others(self, cursor: Any, target: exp.Table, found: Mapping[str, exp.Table], load: str) -> None:
+        """As :meth:`_recover`, for backing tables, and for tables of the first version, whose names tell nothing.
 
         Tables are ours by name and tag. A backup may have the comment of its user: it is ours if the table that was to
         replace it is. Tables of loads that may still run are left alone.
-
-        :param siblings: the names in the target's schema.
-        :param load: the digest of the current load: earlier tables with the same digest are orphaned.
         """
-        pattern = re.compile(re.escape(self._staging(target, "").name[:-16].lower()) + r"\w{16}(_old)?")
-        found = {name: self._sibling(target, name) for name in sorted(siblings) if pattern.fullmatch(name)}
         if not found:
             return
         digest = _digest(target.name)[:8]
         tags = {name: self._tag_of(cursor, table) for name, table in found.items()}
         ours = {name: tag for name, tag in tags.items() if tag is not None and tag.target == digest}
         backups = [name for name in found if name.endswith("_old") and {name, name.removesuffix("_old")} & ours.keys()]
-        if target.name.lower() not in siblings:
+        if not self._found(cursor, target):
             backings = sorted((tag.created, name) for name, tag in ours.items() if tag.is_backing)
             if len(backings) + len(backups) > 1 and backings:
                 self._create_over(cursor, target, found[backings[-1][1]])
@@ -1164,17 +1244,23 @@ class TrinoWarehouse(Warehouse):
                 if tag is not None and tag.name == name and tag.is_orphaned(load):
                     self._run(cursor, "drop_table", table=table)
 
-    def _rename(self, cursor: Any, table: exp.Table, name: exp.Table) -> None:
-        with self._conflict_if_gone(table):
-            try:
-                self._run(cursor, "rename_table", table=table, name=name)
-            except Exception as error:
-                # Reported when two sessions rename at once. If the metastore or database is down, retries fail as well.
-                reason = first_line(error)
-                is_conflict = _error_name(error) in ("HIVE_METASTORE_ERROR", "JDBC_ERROR")
-                if is_conflict and not _RENAME_UNSUPPORTED.search(reason):
-                    raise _Conflict(reason) from error
+    def _rename(self, cursor: Any, table: exp.Table, name: exp.Table) -> bool:
+        """Rename a table; return whether it was done: not if it is missing, the other exists, or others rename it."""
+        try:
+            self._run(cursor, "rename_table", table=table, name=name)
+        except Exception as error:
+            reason = first_line(error)
+            if _RENAME_UNSUPPORTED.search(reason):
                 raise
+            if _error_name(error) in _MISSING | _CONFLICTS:
+                return False
+            if self._found(cursor, name) or not self._found(cursor, table):
+                return False
+            if _error_name(error) not in ("HIVE_METASTORE_ERROR", "JDBC_ERROR"):
+                raise
+            log.warning("Could not rename %s to %s: %s", table.name, name.name, reason)
+            return False
+        return True
 
     @contextmanager
     def _conflict_if_gone(self, table: exp.Table) -> Iterator[None]:
@@ -1186,12 +1272,12 @@ class TrinoWarehouse(Warehouse):
                 raise _Conflict(f"another session renamed {table.name}") from error
             raise
 
-    def _version(self, cursor: Any, table: exp.Table) -> list[Any]:
+    def _version(self, cursor: Any, table: exp.Table) -> str:
         """Return a fingerprint that changes with a table's rows: the names of its files, else its row count."""
         if self._connector(table) != "hive":
-            return [self._count(cursor, table)]
+            return str(self._count(cursor, table))
         found = self._fetch(cursor, "paths", table=table)
-        return sorted(str(row["path"]).rpartition("/")[2] for row in found)
+        return json.dumps(sorted(str(row["path"]).rpartition("/")[2] for row in found))
 
     def _append_rows(
         self,
@@ -1201,7 +1287,7 @@ class TrinoWarehouse(Warehouse):
         source: exp.Table,
         items: list[exp.Expression],
         delete_where: Mapping[str, object],
-        key: str,
+        load: str,
     ) -> None:
         from sqlglot import exp
 
@@ -1212,11 +1298,11 @@ class TrinoWarehouse(Warehouse):
             except Exception as error:
                 if not _is_statistics_error(error):
                     raise
-                self._rewrite(cursor, target, list(columns), items, source, exp.false(), key)
+                self._rewrite(cursor, target, list(columns), items, source, exp.false(), load)
         elif self._is_in_snapshots(target):
             self._merge(cursor, target, list(columns), items, source, delete_where)
         else:
-            self._rewrite(cursor, target, list(columns), items, source, delete_where, key)
+            self._rewrite(cursor, target, list(columns), items, source, delete_where, load)
 
     def _rewrite(
         self,
@@ -1226,13 +1312,14 @@ class TrinoWarehouse(Warehouse):
         items: Sequence[exp.Expression],
         source: exp.Expression,
         condition: object,
-        key: str,
+        load: str,
     ) -> None:
         """Rewrite a table without the rows that a condition matches, plus those of a source, and publish it."""
         from sqlglot import exp
 
-        merged, tag = self._new(target, key or uuid.uuid4().hex)
         version = self._version(cursor, target)
+        merged = self._new(target, version)
+        tag = _tag(target, merged, load)
         leaving, total = self._counts(cursor, target, condition)
         whole = self._columns(cursor, target)
         given = {name.lower(): item for name, item in zip(columns, items, strict=True)}
@@ -1252,10 +1339,10 @@ class TrinoWarehouse(Warehouse):
             expected = total - leaving + self._count(cursor, source)
             if (found := self._count(cursor, merged)) != expected:
                 raise _Conflict(f"{target.name} was replaced while it was read: {found} rows instead of {expected}")
-            self._swap(cursor, target, merged, expected=version)
-        finally:
-            with suppress(Exception):
-                self._discard(cursor, target, merged)
+            self._publish(cursor, target, merged, expected=version)
+        except BaseException:
+            self._discard(target, merged)
+            raise
 
     def _counts(self, cursor: Any, table: exp.Table, condition: object) -> tuple[int, int]:
         """Return how many rows of a table match a condition, and how many it has.
@@ -1309,9 +1396,8 @@ def _digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def _backup_of(new: exp.Table) -> exp.Table:
-    """Return the backup table: the target's name while the new table is published."""
-    return table_of(*filter(None, (new.catalog, new.db)), f"{new.name}_old")
+def _tag(target: exp.Table, table: exp.Table, load: str) -> _OwnershipTag:
+    return _OwnershipTag(table.name, _digest(target.name)[:8], load, datetime.now(UTC))
 
 
 def _is_statistics_error(error: Exception) -> bool:

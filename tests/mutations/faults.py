@@ -75,10 +75,12 @@ _ALERTS = _cases("tests/unit/test_drift_operator.py", "another_cause", "recorded
 _MAIL = _cases("tests/unit/test_mail.py")
 _CLI = _cases("tests/unit/test_cli_models.py", "deleted_and_downloaded", "airflow_has")
 
-_TRINO = _cases("tests/warehouse/test_trino.py", "TestMemory and (overwrite_error or killed or empty_table or ours)")
+_TRINO = _cases("tests/warehouse/test_trino.py", "TestMemory and (overwrite_error or steps_do or killed_load or dead)")
+_TRINO_OLDER = _cases("tests/warehouse/test_trino.py", "TestHive and first_version")
 _TRINO_COUNTS = _cases("tests/warehouse/test_trino.py", "TestMemory and what_cannot_be_compared")
 _TRINO_QUERIES = _cases("tests/warehouse/test_trino_queries.py", "killed_predecessor")
-_HIVE = _cases("tests/warehouse/test_hive.py", "TestHive and (overwrite_error or put_back or empty_table)")
+_HIVE = _cases("tests/warehouse/test_hive.py", "TestHive and (overwrite_error or steps_do or killed_load or first_v)")
+_SWAP = _cases("tests/swap/test_search.py")
 _SPARK = _cases("tests/warehouse/test_spark.py", "overwrite_error", "ByCursor and every_type")
 
 FAULTS: Final[tuple[Fault, ...]] = (
@@ -781,14 +783,78 @@ FAULTS: Final[tuple[Fault, ...]] = (
         why="A hyperparameter has a directory outside of the model deleted.",
         tests=_cases("tests/security/test_inputs.py", "no_place"),
     ),
+    # ---- Publishing on engines without transactions
+    Fault(
+        name="swap-version-not-checked",
+        kind="publishing",
+        file="warehouse/swap.py",
+        old="        forward = _is_of(new, version)\n",
+        new="        forward = True\n",
+        why="An append that replaces rows loses the rows that others added meanwhile.",
+        tests=_SWAP,
+    ),
+    Fault(
+        name="swap-refused-rename-taken-for-done",
+        kind="publishing",
+        file="warehouse/swap.py",
+        old="        return False\n    return done\n",
+        new="        return False\n    return True\n",
+        why="A load that another one has overtaken drops the only copy of the rows.",
+        tests=_SWAP,
+    ),
+    Fault(
+        name="swap-lost-answer-not-looked-into",
+        kind="publishing",
+        file="warehouse/swap.py",
+        old="        if there != (once == to):\n            raise\n        return False\n",
+        new="        return True\n",
+        why="A rename that failed counts as done, and the old rows are dropped.",
+        tests=_SWAP,
+    ),
+    Fault(
+        name="swap-backup-dropped-too-early",
+        kind="publishing",
+        file="warehouse/swap.py",
+        old="    there = yield Exists(target)\n    if there:\n        yield from _drop_backup(backup)\n",
+        new="    yield from _drop_backup(backup)\n",
+        why="The only copy of the rows is dropped while another load has moved the target away.",
+        tests=_SWAP,
+    ),
+    Fault(
+        name="swap-undone-load-published",
+        kind="publishing",
+        file="warehouse/swap.py",
+        old="    undone = yield from _renamed(new, new + _UNDONE, once=new + _UNDONE)",
+        new="    undone = True",
+        why="A load that failed puts its backup back over rows that others have published.",
+        tests=_SWAP,
+    ),
+    Fault(
+        name="swap-created-in-between",
+        kind="publishing",
+        file="warehouse/swap.py",
+        old="    gone = yield from _is_gone(target)\n    if not gone:\n        return False\n    names",
+        new="    names",
+        why="An append creates an empty table where a load has moved the old one away, and its rows are lost.",
+        tests=_SWAP,
+    ),
+    Fault(
+        name="swap-others-table-taken",
+        kind="publishing",
+        file="warehouse/swap.py",
+        old="return tuple(name for name in names if belongs(name, target))",
+        new="return tuple(names)",
+        why="A load publishes, or drops, the tables of another target whose name begins alike.",
+        tests=_SWAP,
+    ),
     # ---- Trino
     Fault(
-        name="trino-rename-skipped",
+        name="trino-refused-rename-taken-for-done",
         kind="publishing",
         file="warehouse/trino.py",
-        old="            self._rename(cursor, new, target)\n        except BaseException:\n",
-        new="        except BaseException:\n",
-        why="After a load the target's name is missing, and its old rows are gone.",
+        old="            if _error_name(error) in _MISSING | _CONFLICTS:\n                return False\n",
+        new="            if _error_name(error) in _MISSING | _CONFLICTS:\n                return True\n",
+        why="A load whose table another session has moved away reports success and publishes nothing.",
         tests=_TRINO,
         engine="trino",
     ),
@@ -803,14 +869,13 @@ FAULTS: Final[tuple[Fault, ...]] = (
         engine="trino",
     ),
     Fault(
-        name="trino-empty-table-taken-for-published",
+        name="trino-comment-not-read",
         kind="publishing",
         file="warehouse/trino.py",
-        old="if not self._is_conflict(error) or self._tag_of(cursor, target) or self._count(cursor, target):",
-        new="if True:",
-        why="The old rows are dropped when another session has made an empty table between the two renames.",
+        old="                return tag and swap.Tag(tag.name, tag.target, tag.load, tag.created)\n",
+        new="                return None\n",
+        why="What killed loads leave in a schema stays there for ever.",
         tests=_TRINO,
-        commit="e4499e1",
         engine="trino",
     ),
     Fault(
@@ -820,18 +885,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
         old="                orphaned = tag is not None and tag.is_orphaned(load)\n",
         new="                orphaned = tag is None or tag.is_orphaned(load)\n",
         why="A load drops a user's own table whose name looks like one of the provider's.",
-        tests=_TRINO,
-        engine="trino",
-    ),
-    Fault(
-        name="trino-old-table-kept",
-        kind="publishing",
-        file="warehouse/trino.py",
-        old="stale = (base in ours and ours[base].is_orphaned(load)) or (tag is not None and tag.is_orphaned(load))",
-        new="stale = base in ours and ours[base].is_orphaned(load)",
-        why="A load that is killed after its last rename leaves the old table for ever.",
-        tests=_TRINO,
-        commit="43a6ff1",
+        tests=_TRINO_OLDER,
         engine="trino",
     ),
     Fault(
@@ -841,7 +895,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
         old="            elif backups:\n                self._rename(cursor, found[backups[0]], target)\n",
         new="            elif backups:\n                pass\n",
         why="The old rows of a load that was killed between its two renames are never restored.",
-        tests=_TRINO,
+        tests=_TRINO_OLDER,
         engine="trino",
     ),
     Fault(
@@ -880,19 +934,19 @@ FAULTS: Final[tuple[Fault, ...]] = (
         name="hive-no-recovery",
         kind="publishing",
         file="warehouse/hive.py",
-        old="                self._recover(cursor, target)\n                self._clean_up_orphans(",
-        new="                self._clean_up_orphans(",
-        why="The old rows of a load that was killed between its two renames are lost to the next append.",
+        old="        self._steps(cursor, target, swap.recover(target.name.lower(), load))\n",
+        new="",
+        why="What a load that was killed between its two renames wrote is not published before the next append.",
         tests=_HIVE,
         engine="hive",
     ),
     Fault(
-        name="hive-empty-table-taken-for-published",
+        name="hive-older-backup-dropped",
         kind="publishing",
         file="warehouse/hive.py",
-        old="if self._tag_of(cursor, target) or self._count(cursor, target):",
-        new="if True:",
-        why="The old rows are dropped when another session has made an empty table between the two renames.",
+        old='                if not self._found(cursor, target):\n                    log.warning("A load of',
+        new='                if False:\n                    log.warning("A load of',
+        why="The rows of a load of the first version that was killed between its two renames are lost.",
         tests=_HIVE,
         commit="e4499e1",
         engine="hive",

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,7 +23,7 @@ import pytest
 
 from airflow_provider_automl.errors import BusyError, InputError
 from airflow_provider_automl.warehouse import Query, Warehouse, open_warehouse
-from airflow_provider_automl.warehouse.trino import TrinoWarehouse, _backup_of
+from airflow_provider_automl.warehouse.trino import TrinoWarehouse, _digest, _OwnershipTag, _tag
 from tests.engines import Facts
 from tests.warehouse.conformance import (
     INF,
@@ -40,6 +39,7 @@ from tests.warehouse.conformance import (
     take,
 )
 from tests.warehouse.conftest import Connect
+from tests.warehouse.swapping import Swapping
 
 KEPT = ("information_schema", "default", "system", "pg_catalog", "public")
 
@@ -374,67 +374,6 @@ class WithoutSnapshots(OnTrino):
         with pytest.raises(InputError, match="record_id"):
             warehouse.record("s.r", {"score": 1.0})
 
-    def test_one_killed_while_it_publishes(self, warehouse: TrinoWarehouse, tmp_path: Path) -> None:
-        """The old table waits under its other name, and is put back by whoever loads next."""
-        put(warehouse, "s.t", numbers(3), tmp_path)
-        tables = self.tables(warehouse)
-        target = warehouse._qualified("s.t")
-        new, tag = warehouse._new(target, "another task")
-        with warehouse._session(write=True) as cursor:
-            warehouse._run_tagged(cursor, "create_marked", tag, table=new, columns={"id": "BIGINT"})
-            warehouse._rename(cursor, target, _backup_of(new))
-        assert not warehouse.exists("s.t")
-        assert put(warehouse, "s.t", numbers(2, 3), tmp_path, mode="append") == 2
-        assert warehouse.count("s.t") == 5
-        put(warehouse, "s.t", numbers(2), tmp_path, key="another task")
-        assert self.tables(warehouse) == tables
-
-    def test_an_empty_table_made_between_two_renames_is_not_taken_for_published(
-        self, warehouse: TrinoWarehouse, tmp_path: Path
-    ) -> None:
-        put(warehouse, "s.t", numbers(3), tmp_path)
-        target = warehouse._qualified("s.t")
-        old = _backup_of(warehouse._new(target, "task")[0])
-        with warehouse._session(write=True) as cursor:
-            warehouse._rename(cursor, target, old)
-            warehouse._run(cursor, "create_table", table=target, columns={"id": "BIGINT"})
-            warehouse._restore(cursor, target, old, lambda: warehouse._rename(cursor, old, target))
-        assert warehouse.count("s.t") == 3
-
-    def test_one_killed_when_it_had_published(self, warehouse: TrinoWarehouse, tmp_path: Path) -> None:
-        """Only its drop of the old table is missing, whose comment tells of the load before."""
-        put(warehouse, "s.t", numbers(3), tmp_path)
-        tables = self.tables(warehouse)
-        target = warehouse._qualified("s.t")
-        new, tag = warehouse._new(target, "task")
-        with warehouse._session(write=True) as cursor:
-            warehouse._run_tagged(cursor, "create_marked", tag, table=new, columns={"id": "BIGINT"})
-            warehouse._rename(cursor, target, _backup_of(new))
-            warehouse._rename(cursor, new, target)
-        put(warehouse, "s.t", numbers(2), tmp_path, key="task")
-        assert warehouse.count("s.t") == 2
-        assert self.tables(warehouse) == tables
-
-    def test_leftovers_are_ours_by_name_and_comment(self, warehouse: TrinoWarehouse, tmp_path: Path) -> None:
-        put(warehouse, "s.t", numbers(1), tmp_path)
-        target = warehouse._qualified("s.t")
-        dead, its_tag = warehouse._new(target, "dead")
-        alive, new_tag = warehouse._new(target, "alive")
-        like_ours, like_old = warehouse._new(target, "users")[0], _backup_of(warehouse._new(target, "users")[0])
-        long_ago = replace(its_tag, created=its_tag.created - dt.timedelta(days=2))
-        with warehouse._session(write=True) as cursor:
-            for table, tag in ((dead, long_ago), (alive, new_tag), (like_ours, None), (like_old, None)):
-                warehouse._run_tagged(cursor, "create_marked", tag, table=table, columns={"id": "BIGINT"})
-        put(warehouse, "s.t", numbers(2), tmp_path)
-        found = {name for _, name in self.tables(warehouse)}
-        assert dead.name not in found
-        assert {"t", alive.name, like_ours.name, like_old.name} <= found
-        put(warehouse, "s.t", numbers(3), tmp_path, key="alive")
-        found = {name for _, name in self.tables(warehouse)}
-        assert alive.name not in found
-        assert {"t", like_ours.name, like_old.name} <= found
-        assert warehouse.count("s.t") == 3
-
 
 class SeveralWithoutSnapshots(Several):
     """What holds instead where a table is published by two renames, and rows are never deleted."""
@@ -491,7 +430,7 @@ class SeveralWithoutSnapshots(Several):
 
 @pytest.mark.shares("trino files")
 @without(*OF_TRINO)
-class TestHive(SeveralWithoutSnapshots, WithoutSnapshots):
+class TestHive(SeveralWithoutSnapshots, Swapping, WithoutSnapshots):
     """Plain Parquet tables of the Hive connector, with staging."""
 
     catalog = "files"
@@ -513,6 +452,31 @@ class TestHive(SeveralWithoutSnapshots, WithoutSnapshots):
         key = [repr(row["int"]) for row in expected.to_pylist()]
         rows = {repr(row["int"]): repr(row) for row in back.to_pylist()}
         assert [rows[k] for k in key] == [repr(row) for row in expected.to_pylist()]
+
+    def test_what_loads_of_the_first_version_left_is_cleaned_up(
+        self, warehouse: TrinoWarehouse, tmp_path: Path
+    ) -> None:
+        """Killed between its two renames, and others that are dead, at work, and the user's own."""
+        put(warehouse, "s.t", numbers(3), tmp_path)
+        target = warehouse._qualified("s.t")
+        load = warehouse._load_of(target, "task")
+        now = dt.datetime.now(dt.UTC)
+        names = {what: warehouse._staging(target, what).name for what in ("killed", "old", "at work", "the user's")}
+        tags = {
+            "killed": _OwnershipTag(names["killed"], _digest("t")[:8], load, now),
+            "old": _OwnershipTag(names["old"], _digest("t")[:8], "0" * 16, now - dt.timedelta(days=2)),
+            "at work": _OwnershipTag(names["at work"], _digest("t")[:8], "1" * 16, now),
+            "the user's": None,
+        }
+        with warehouse._session(write=True) as cursor:
+            for what, tag in tags.items():
+                table = warehouse._sibling(target, names[what])
+                warehouse._run_tagged(cursor, "create_marked", tag, table=table, columns={"id": "BIGINT"})
+            assert warehouse._rename(cursor, target, warehouse._sibling(target, names["killed"] + "_old"))
+        assert put(warehouse, "s.t", numbers(2, 3), tmp_path, mode="append", key="task") == 2
+        assert [row["id"] for row in warehouse.rows("s.t", order_by=["id"])] == [0, 1, 2, 3, 4]
+        kept = {name for _, name in self.tables(warehouse)} - {"t"}
+        assert kept == {names["at work"], names["the user's"]}
 
     def test_staging_that_trino_does_not_see(
         self, connect: Connect, connection: dict[str, Any], warehouse: Warehouse, tmp_path: Path
@@ -619,7 +583,7 @@ class Lossy:
 
 
 @pytest.mark.shares("trino memory")
-class TestMemory(WithoutSnapshots, Measures):
+class TestMemory(Swapping, WithoutSnapshots, Measures):
     """The memory connector, without staging."""
 
     catalog = "memory"
@@ -710,8 +674,9 @@ class TestLake(TestHive):
             for schema, name in super().tables(warehouse)
         ]
 
-    def test_leftovers_are_ours_by_name_and_comment(self, warehouse: TrinoWarehouse, tmp_path: Path) -> None:
-        """As elsewhere, and the table of the files goes with the one over them."""
+    def test_the_table_of_the_files_goes_with_the_one_over_them(
+        self, warehouse: TrinoWarehouse, tmp_path: Path
+    ) -> None:
         put(warehouse, "s.t", numbers(2), tmp_path)
         put(warehouse, "s.t", numbers(3), tmp_path)
         assert self.tables(warehouse) == [("s", "t"), ("s", "t_automl_holder")]
@@ -737,7 +702,8 @@ class TestLake(TestHive):
 
         put(warehouse, "s.t", numbers(3), tmp_path)
         target = warehouse._qualified("s.t")
-        new, tag = warehouse._new(target, "task")
+        new = warehouse._new(target)
+        tag = _tag(target, new, warehouse._load_of(target, "task"))
         with warehouse._session(write=True) as cursor:
             items = [exp.column("id"), exp.column("x")]
             warehouse._run_tagged(cursor, "create_marked_as", tag, table=new, source=target, items=items)
@@ -779,9 +745,12 @@ class TestLake(TestHive):
     "test_a_failed_load_leaves_the_old_table",
     "test_a_row_is_recorded_once",
     "test_two_publish_at_once",
-    "test_leftovers_are_ours_by_name_and_comment",
+    "test_steps_do_what_the_model_says",
+    "test_a_version_is_told_by_its_rows_wherever_it_is_renamed_to",
+    "test_of_renames_at_once_one_is_done",
+    "test_what_a_killed_load_left_is_finished",
 )
-class TestPostgresql(WithoutSnapshots):
+class TestPostgresql(Swapping, WithoutSnapshots):
     """Postgres behind Trino, without staging."""
 
     catalog = "postgresql"
@@ -789,7 +758,12 @@ class TestPostgresql(WithoutSnapshots):
 
 
 @pytest.mark.shares("hive")
-@only("test_overwrite_error_and_append", "test_two_publish_at_once", "test_leftovers_are_ours_by_name_and_comment")
+@only(
+    "test_overwrite_error_and_append",
+    "test_two_publish_at_once",
+    "test_steps_do_what_the_model_says",
+    "test_of_renames_at_once_one_is_done",
+)
 class TestHiveMetastore(TestHive):
     """Tables of Hive's own metastore, which Hive reads and writes as well."""
 
