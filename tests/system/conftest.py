@@ -53,6 +53,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Itera
     )
     with reached(server.env):
         census.load()
+        census.load("few", rows=2_000)
     server.start()
     yield server
     server.stop()

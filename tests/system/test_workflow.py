@@ -21,7 +21,7 @@ from tests.system.server import AirflowServer
 pytestmark = [pytest.mark.airflow, pytest.mark.shares("airflow on DuckDB")]
 
 CONF = {
-    "fit_time_limit": "30 * 2",
+    "fit_time_limit": "15 * 2",
     "output_database": "workflow",
     "mail_to": "a@example.com, b@example.com",
     "mail_bcc": "c@example.com",
@@ -172,7 +172,7 @@ def test_auc_is_scikit_learns(airflow: AirflowServer, experiment: str) -> None:
     labels = [row["class"] == " >50K" for row in predicted]
     scores = [row["predicted_proba"] for row in predicted]
     assert evaluated["auroc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
-    assert evaluated["auroc"] >= 0.91  # 0.929 in as many seconds on an idle machine
+    assert evaluated["auroc"] >= 0.91  # 0.927 by its first models
     assert 0.002 <= (evaluated["auroc_high"] - evaluated["auroc_low"]) / 2 <= 0.006
 
 

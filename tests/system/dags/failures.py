@@ -158,10 +158,12 @@ def workflow(
 
 DRIFTED = {"auroc": 0.4, "model_name": "m"}
 LONG = {"hyperparameters": {"GBM": {"num_boost_round": 100_000}}}
+FEW: dict[str, Any] = {"train": {"input_table": "few.gluon_train"}, "predict": {"input_table": "few.gluon_test"}}
 
-undisturbed = workflow("undisturbed")
+undisturbed = workflow("undisturbed", **FEW)
 killed = workflow(
     "killed",
+    **FEW,
     classes=(KilledBeforeRegistering, KilledAfterTracking, KilledBeforePublishing, KilledAfterRecording),
     retries=1,
 )
