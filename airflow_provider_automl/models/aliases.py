@@ -112,7 +112,7 @@ def same_version(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def change_of(history: list[dict[str, Any]], change_ids: Collection[str]) -> int | None:
-    """The index in a history of the change that :meth:`ModelStore.move_alias` made under one of these IDs; None if it
+    """The index in a history of the change that :meth:`.ModelStore.move_alias` made under one of these IDs; None if it
     made none or was reverted (older versions of this package left the failed change and a second one that reverts it).
     """
     reverted = {str(change["record_id"]).removesuffix(_REVERT_SUFFIX) for change in history if _is_revert(change)}
