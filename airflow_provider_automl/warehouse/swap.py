@@ -417,7 +417,12 @@ def recover(target: str, load: str) -> Steps:
         tag = yield ReadTag(target)
         there = yield Exists(target)
         if there and tag is None:
-            log.warning("%s may have the only copy of rows of %s, which others have created: drop it.", backup, target)
+            log.warning(
+                "%s was created by another session while a load was being published. %s may have the only copy of its "
+                "earlier rows: copy those that you need, then drop it.",
+                target,
+                backup,
+            )
             continue
         yield from _finish(target, backup)
     for name in names:

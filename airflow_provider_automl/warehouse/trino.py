@@ -1041,10 +1041,14 @@ class TrinoWarehouse(Warehouse):
 
         Without backing tables, and the copies that are made for them: see :meth:`_publish_over`.
         """
-        pattern = re.compile(re.escape(self._prefix(target)) + r"\w{16}(_old|_undone)?")
-        names = tuple(sorted(name for name in siblings if pattern.fullmatch(name)))
+        names = self._names_beside(target, siblings)
         others = self._backing_names(cursor, target, names)
         return tuple(name for name in names if name not in others)
+
+    def _names_beside(self, target: exp.Table, siblings: Iterable[str]) -> tuple[str, ...]:
+        """Return those of a schema's names that look like a target's staging tables and backups."""
+        pattern = re.compile(re.escape(self._prefix(target)) + r"\w{16}(_old|_undone)?")
+        return tuple(sorted(name for name in siblings if pattern.fullmatch(name)))
 
     def _backing_names(self, cursor: Any, target: exp.Table, names: tuple[str, ...]) -> set[str]:
         """Return those of the names that are of backing tables, and of copies of tables that they replace."""
@@ -1178,8 +1182,7 @@ class TrinoWarehouse(Warehouse):
         :param siblings: the names in the target's schema.
         :param load: the digest of the load that begins: earlier tables with the same digest are orphaned.
         """
-        pattern = re.compile(re.escape(self._prefix(target)) + r"\w{16}(_old|_undone)?")
-        names = tuple(sorted(name for name in siblings if pattern.fullmatch(name)))
+        names = self._names_beside(target, siblings)
         if not names:
             return
         others = self._backing_names(cursor, target, names)
